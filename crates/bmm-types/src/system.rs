@@ -1,0 +1,154 @@
+//! The system contracts as the outside sees them: fixed addresses and ABI.
+//!
+//! Any wallet or library calls them as ordinary contracts. `bmm-ledger` holds what they do.
+
+use alloy_primitives::{Address, B256, address, keccak256};
+use alloy_sol_types::{Eip712Domain, SolValue, sol};
+
+/// ERC-20 face of the native coin.
+pub const TOKEN: Address = address!("000000000000000000000000000000000000b001");
+/// Handles and bound wallets.
+pub const ACCOUNTS: Address = address!("000000000000000000000000000000000000b002");
+/// Resource ledger; holds the resource pot.
+pub const RESOURCES: Address = address!("000000000000000000000000000000000000b003");
+/// Footstones; holds the pot of the betting footstones.
+pub const FOOTSTONES: Address = address!("000000000000000000000000000000000000b004");
+/// Escrow and settlement of jobs.
+pub const JOBS: Address = address!("000000000000000000000000000000000000b005");
+/// Application registry.
+pub const APPS: Address = address!("000000000000000000000000000000000000b006");
+/// Data chains.
+pub const CHAINS: Address = address!("000000000000000000000000000000000000b007");
+/// Revenue distribution.
+pub const REVENUE: Address = address!("000000000000000000000000000000000000b008");
+/// Holds the 2 % of the airdrop until it is claimed.
+pub const AIRDROP: Address = address!("000000000000000000000000000000000000b009");
+/// Holds the developers' 2 % until it vests.
+pub const VESTING: Address = address!("000000000000000000000000000000000000b00a");
+/// Holds the 6 % for applications, under governance.
+pub const TREASURY: Address = address!("000000000000000000000000000000000000b00b");
+
+sol! {
+    /// ERC-20 (EIP-20) with permit (EIP-2612) over native balances.
+    ///
+    /// Balances are the accounts' native balances; a transfer here is a native transfer that runs no code of the receiver.
+    #[derive(Debug, PartialEq, Eq)]
+    interface Token {
+        event Transfer(address indexed from, address indexed to, uint256 value);
+        event Approval(address indexed owner, address indexed spender, uint256 value);
+
+        error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
+        error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
+        error ERC20InvalidReceiver(address receiver);
+        error ERC20InvalidSpender(address spender);
+        error ERC2612ExpiredSignature(uint256 deadline);
+        error ERC2612InvalidSigner(address signer, address owner);
+
+        function name() external view returns (string memory);
+        function symbol() external view returns (string memory);
+        function decimals() external view returns (uint8);
+        /// Units in existence: genesis and all emission so far.
+        function totalSupply() external view returns (uint256);
+        /// Units that can ever exist: 1.39 billion BMM.
+        function cap() external view returns (uint256);
+        function balanceOf(address account) external view returns (uint256);
+        function transfer(address to, uint256 value) external returns (bool);
+        function allowance(address owner, address spender) external view returns (uint256);
+        function approve(address spender, uint256 value) external returns (bool);
+        function transferFrom(address from, address to, uint256 value) external returns (bool);
+        function permit(address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
+        function nonces(address owner) external view returns (uint256);
+        function DOMAIN_SEPARATOR() external view returns (bytes32);
+    }
+
+    /// EIP-2612 permit, as signed.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Permit {
+        address owner;
+        address spender;
+        uint256 value;
+        uint256 nonce;
+        uint256 deadline;
+    }
+
+    /// A requester's promise to a provider: `total` units for everything it has delivered to `job` so far. Later vouchers
+    /// replace earlier ones. EIP-712 signed.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Voucher {
+        bytes32 job;
+        address provider;
+        uint256 total;
+    }
+
+    /// Escrow and settlement of jobs.
+    ///
+    /// `open` locks a budget. Providers hold cumulative vouchers. `settle` pays all of them in one transaction and shortens the lock
+    /// to the challenge time, in which a provider that was paid less than its voucher claims the difference. `refund` returns
+    /// what is left when the lock has ended. A requester that never settles changes nothing: providers `claim` until the
+    /// deadline and the claim time after it have passed.
+    #[derive(Debug, PartialEq, Eq)]
+    interface Jobs {
+        event Opened(bytes32 indexed job, address indexed requester, uint256 budget, uint64 deadline, bytes32 spec);
+        event Paid(bytes32 indexed job, address indexed provider, uint256 amount, uint256 fee);
+        event Settled(bytes32 indexed job, bytes32 root, uint256 spent, uint64 releaseAt);
+        event Refunded(bytes32 indexed job, address indexed requester, uint256 amount);
+
+        error JobExists(bytes32 job);
+        error NoBudget();
+        error BadDeadline(uint64 deadline, uint64 earliest, uint64 latest);
+        error UnknownJob(bytes32 job);
+        error JobClosed(bytes32 job);
+        error JobAlreadySettled(bytes32 job);
+        error NotRequester(address caller, address requester);
+        error TooLate(uint64 end);
+        error TooEarly(uint64 release);
+        error BadVoucher(address signer, address requester);
+        error NothingToClaim(uint256 total, uint256 paid);
+        error BadTotals();
+        error TotalBelowPaid(address provider, uint256 total, uint256 paid);
+        error OverBudget(uint256 needed, uint256 left);
+
+        /// Locks the sent value until `deadline` (Unix seconds); `spec` is the content hash of the job's description.
+        function open(bytes32 salt, bytes32 spec, uint64 deadline) external payable returns (bytes32 job);
+        /// Pays `provider` what the voucher promises beyond what it was paid, as far as the budget reaches. Anybody may send it.
+        function claim(bytes32 job, address provider, uint256 total, bytes calldata signature) external returns (uint256 amount);
+        /// Pays every provider up to its total. `providers` strictly ascending. `root` is the Merkle root of the receipts.
+        function settle(bytes32 job, bytes32 root, address[] calldata providers, uint256[] calldata totals) external;
+        /// Returns what is left to the requester once the lock has ended. Anybody may send it.
+        function refund(bytes32 job) external returns (uint256 amount);
+
+        /// `state`: 0 unknown, 1 open, 2 settled, 3 closed. `releaseAt`: when `refund` becomes possible (Unix seconds).
+        function jobOf(bytes32 job) external view returns (uint8 state, address requester, uint256 budget, uint256 spent,
+            uint64 deadline, uint64 releaseAt, bytes32 spec, bytes32 root);
+        function paidTo(bytes32 job, address provider) external view returns (uint256);
+        function jobId(address requester, bytes32 salt) external view returns (bytes32);
+    }
+}
+
+/// States of a job as `Jobs.jobOf` numbers them.
+pub mod job_state {
+    /// Never opened.
+    pub const UNKNOWN: u8 = 0;
+    /// Budget locked, work going on.
+    pub const OPEN: u8 = 1;
+    /// Paid out; the rest waits for late claims.
+    pub const SETTLED: u8 = 2;
+    /// Nothing left in the contract.
+    pub const CLOSED: u8 = 3;
+}
+
+/// Returns the EIP-712 domain of the Token (`permit`).
+pub fn token_domain(chain_id: u64) -> Eip712Domain {
+    Eip712Domain::new(Some("BMM".into()), Some("1".into()), Some(chain_id.try_into().expect("u64 fits")), Some(TOKEN), None)
+}
+
+/// Returns the EIP-712 domain of the escrow (vouchers).
+pub fn jobs_domain(chain_id: u64) -> Eip712Domain {
+    let chain_id = Some(chain_id.try_into().expect("u64 fits"));
+    Eip712Domain::new(Some("BMM Jobs".into()), Some("1".into()), chain_id, Some(JOBS), None)
+}
+
+/// Returns the id of the job that `requester` opens with `salt` on the chain `chain_id`.
+pub fn job_id(chain_id: u64, requester: Address, salt: B256) -> B256 {
+    keccak256((alloy_primitives::U256::from(chain_id), JOBS, requester, salt).abi_encode())
+}
