@@ -93,9 +93,7 @@ fn pixel(scene: &Scene, job: &Job, x: u32, y: u32) -> tile::Pixel {
 /// A ray through pixel (`x`, `y`), spread by a tent of one pixel and by the lens.
 fn eye_ray(scene: &Scene, job: &Job, x: u32, y: u32, sampler: &mut Sampler) -> Ray {
     let camera = &scene.camera;
-    let jitter = sampler.next_2d().map(|u| {
-        if u < 0.5 { (2.0 * u).sqrt() - 1.0 } else { 1.0 - (2.0 - 2.0 * u).sqrt() }
-    });
+    let jitter = sampler.next_2d().map(|u| if u < 0.5 { (2.0 * u).sqrt() - 1.0 } else { 1.0 - (2.0 - 2.0 * u).sqrt() });
     let (w, h) = (job.width as f32, job.height as f32);
     let px = (x as f32 + 0.5 + 0.75 * jitter[0] - w * 0.5) * 2.0 / h;
     let py = (h * 0.5 - y as f32 - 0.5 - 0.75 * jitter[1]) * 2.0 / h;

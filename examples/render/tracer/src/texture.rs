@@ -94,9 +94,8 @@ fn noise(p: V3) -> f32 {
         unit(hash(part(cell.x, dx) ^ hash(part(cell.y, dy) ^ hash(part(cell.z, dz)))))
     };
     let mix = |a: f32, b: f32, t: f32| a + (b - a) * t;
-    let plane = |dz: i32| {
-        mix(mix(corner(0, 0, dz), corner(1, 0, dz), fx), mix(corner(0, 1, dz), corner(1, 1, dz), fx), fy)
-    };
+    let plane =
+        |dz: i32| mix(mix(corner(0, 0, dz), corner(1, 0, dz), fx), mix(corner(0, 1, dz), corner(1, 1, dz), fx), fy);
     mix(plane(0), plane(1), fz)
 }
 
