@@ -1,2 +1,39 @@
-//! bmm
-fn main() {}
+//! `bmm`: open infrastructure for sharing computing power, in one binary.
+//!
+//! The top layer: the command line, the configuration, and the wiring of the rooms below into tasks of one process. What a
+//! block, a job or a sandboxed program *is* stands in the other crates.
+
+mod cli;
+mod config;
+mod failure;
+mod output;
+mod paths;
+mod wallet;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = cli::Cli::parse();
+    init_logging(args.global.verbose);
+    match cli::dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::print_failure(&failure, args.global.json);
+            failure.exit_code()
+        }
+    }
+}
+
+/// Logs go to stderr; `-v` shows more, and `RUST_LOG` overrules it.
+fn init_logging(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let default = match verbose {
+        0 => "error",
+        1 => "warn,bmm=info",
+        2 => "info,bmm=debug",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

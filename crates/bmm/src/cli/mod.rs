@@ -1,0 +1,95 @@
+//! The command line: what can be typed, and which function answers.
+
+mod plain;
+mod wallet;
+
+use crate::{config::Config, failure::Outcome, paths::DataDir};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Share computing power: run jobs on other people's machines, or earn with yours.
+#[derive(Debug, Parser)]
+#[command(name = "bmm", version, propagate_version = true, arg_required_else_help = true, max_term_width = 110)]
+#[command(after_help = "Examples:
+  bmm run examples/render/job.toml     render a picture on this machine, paid on its own chain
+  bmm job list                         jobs of this data folder
+  bmm up                               a node, a miner and a JSON-RPC server at 127.0.0.1:8545
+  bmm wallet new savings               a new wallet with a phrase to write down")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// Folder of everything that bmm keeps [default: the user's data folder]
+    #[arg(long, global = true, value_name = "DIR", env = "BMM_DATA")]
+    pub data: Option<PathBuf>,
+    /// Configuration file [default: config.toml in the data folder]
+    #[arg(long, global = true, value_name = "FILE", env = "BMM_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// JSON-RPC address of the node to use [default: the node of this data folder, or an embedded one]
+    #[arg(long, global = true, value_name = "URL", env = "BMM_RPC")]
+    pub rpc: Option<String>,
+    /// Print the result as one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more (repeat for still more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, import, list and use wallets
+    #[command(subcommand)]
+    Wallet(wallet::WalletCommand),
+    /// Show the configuration in force
+    #[command(subcommand)]
+    Config(plain::ConfigCommand),
+    /// Print a completion script for a shell
+    Completions(plain::Completions),
+    /// Print the manual page, or write all of them into a folder
+    Man(plain::Man),
+}
+
+/// What every command is given.
+pub struct Context {
+    /// Options of every command.
+    pub global: Global,
+    /// The data folder.
+    pub data: DataDir,
+    /// The configuration in force, command line included.
+    pub config: Config,
+}
+
+impl Context {
+    fn new(global: &Global) -> Outcome<Self> {
+        let data = DataDir::open(global.data.as_deref())?;
+        let mut config = Config::load(&data, global.config.as_deref())?;
+        if let Some(url) = &global.rpc {
+            config.rpc.url = Some(url.clone());
+        }
+        Ok(Self { global: global.clone(), data, config })
+    }
+}
+
+/// Runs the command that was typed.
+pub fn dispatch(cli: &Cli) -> Outcome {
+    match &cli.command {
+        Command::Completions(args) => plain::completions(args),
+        Command::Man(args) => plain::man(args),
+        command => {
+            let context = Context::new(&cli.global)?;
+            match command {
+                Command::Wallet(command) => wallet::run(&context, command),
+                Command::Config(command) => plain::config(&context, command),
+                Command::Completions(_) | Command::Man(_) => unreachable!("answered above"),
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The configuration: `config.toml` in the data folder, every field with a default, overruled by the command line.
+
+use crate::{
+    failure::{Failure, IoContext, Outcome},
+    paths::DataDir,
+};
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, path::Path};
+
+/// What `config.toml` may hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The chain to follow: "dev" (a private chain of this data folder) or "main".
+    pub chain: String,
+    /// JSON-RPC server and client.
+    pub rpc: RpcConfig,
+    /// Block production.
+    pub mine: MineConfig,
+    /// What this machine offers.
+    pub provide: ProvideConfig,
+}
+
+/// `[rpc]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RpcConfig {
+    /// Where `bmm up` and `bmm node` listen for JSON-RPC.
+    pub listen: SocketAddr,
+    /// A node to use instead of one on this machine, such as "http://127.0.0.1:8545".
+    pub url: Option<String>,
+}
+
+/// `[mine]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MineConfig {
+    /// Percent of one core that the built-in miner may use: 1 to 100.
+    pub share_percent: u8,
+}
+
+/// `[provide]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProvideConfig {
+    /// Providers in this process, one core each; 0 means as many as the machine has cores.
+    pub providers: u16,
+    /// Price of 10^9 units of fuel (wasm instructions), in BMM.
+    pub price_per_gfuel: bmm_types::Amount,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { chain: "dev".into(), rpc: RpcConfig::default(), mine: MineConfig::default(), provide: ProvideConfig::default() }
+    }
+}
+
+impl Default for RpcConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8545)), url: None }
+    }
+}
+
+impl Default for MineConfig {
+    fn default() -> Self {
+        Self { share_percent: 2 }
+    }
+}
+
+impl Default for ProvideConfig {
+    fn default() -> Self {
+        // 0.001 BMM for 10^9 instructions: about a second of one core.
+        Self { providers: 0, price_per_gfuel: bmm_types::Amount::from_units(1_000_000_000_000_000) }
+    }
+}
+
+impl Config {
+    /// Reads the chosen file, or `config.toml` of the data folder, or takes the defaults.
+    pub fn load(data: &DataDir, chosen: Option<&Path>) -> Outcome<Self> {
+        let default_file = data.config_file();
+        let path = chosen.unwrap_or(&default_file);
+        if chosen.is_none() && !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = std::fs::read_to_string(path).doing("read", path)?;
+        let config: Self = toml::from_str(&text).map_err(|error| {
+            Failure::config(format!("{}: {error}", path.display()))
+                .hint("`bmm config show` prints every key with the value in force; take it as a pattern")
+        })?;
+        config.check().map_err(|failure| Failure { message: format!("{}: {}", path.display(), failure.message), ..failure })
+    }
+
+    fn check(self) -> Outcome<Self> {
+        if !(1..=100).contains(&self.mine.share_percent) {
+            return Err(Failure::config("mine.share_percent must be from 1 to 100").hint("2 is the default"));
+        }
+        if !["dev", "main"].contains(&self.chain.as_str()) {
+            return Err(Failure::config(format!("chain = {:?} is not known", self.chain)).hint("use \"dev\" or \"main\""));
+        }
+        Ok(self)
+    }
+
+    /// Returns the number of providers to start.
+    pub fn providers(&self) -> u16 {
+        match self.provide.providers {
+            0 => std::thread::available_parallelism().map_or(1, |n| u16::try_from(n.get()).unwrap_or(u16::MAX)),
+            n => n,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_can_be_read() {
+        let config = Config::default();
+        let text = toml::to_string(&config).expect("plain values");
+        assert_eq!(toml::from_str::<Config>(&text), Ok(config));
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let error = toml::from_str::<Config>("[mine]\nshare = 3").expect_err("no such key");
+        assert!(error.to_string().contains("share"), "{error}");
+    }
+}
