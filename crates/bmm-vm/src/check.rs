@@ -1,15 +1,17 @@
 //! Which modules become programs: one check a rule, before any of their code runs.
 
-use wasmtime::{ExternType, Module};
+use std::time::Instant;
+
+use wasmtime::{ExternType, FuncType, Linker, Module, Store};
 
 use crate::error::ModuleError;
+use crate::state::TaskState;
+use crate::task::{StopFlag, TaskInput};
 
 /// Most entries of one table.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 /// Most tables of a module.
 pub(crate) const MAX_TABLES: u32 = 4;
-/// Name of the module that programs import from.
-pub(crate) const WASI_MODULE: &str = "wasi_snapshot_preview1";
 /// Bytes of a page of linear memory.
 pub(crate) const PAGE_BYTES: u64 = 65_536;
 
@@ -53,4 +55,25 @@ pub(crate) fn resources(module: &Module, max_memory_bytes: u64) -> Result<u64, M
         return Err(ModuleError::MemoryTooLarge { bytes, max: max_memory_bytes });
     }
     Ok(bytes)
+}
+
+/// A program imports only functions of WASI preview 1, with their types.
+pub(crate) fn imports(module: &Module, linker: &Linker<TaskState>) -> Result<(), ModuleError> {
+    let state = TaskState::new(&TaskInput::new(), &StopFlag::new(), 0, Instant::now());
+    let mut store = Store::new(module.engine(), state);
+    for import in module.imports() {
+        let names = || (import.module().to_owned(), import.name().to_owned());
+        let Some(known) = linker.get_by_import(&mut store, &import) else {
+            let (module, name) = names();
+            return Err(ModuleError::UnknownImport { module, name });
+        };
+        match (known.ty(&store), import.ty()) {
+            (ExternType::Func(ours), ExternType::Func(theirs)) if FuncType::eq(&ours, &theirs) => {}
+            _ => {
+                let (module, name) = names();
+                return Err(ModuleError::ImportType { module, name });
+            }
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,9 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModuleError {
     /// The file is larger than the host accepts.
-    #[error("the module has {bytes} bytes, more than the {max} allowed; strip it (wasm-strip, -C strip=symbols) or split the app")]
+    #[error(
+        "the module has {bytes} bytes, more than the {max} allowed; strip it (wasm-strip, -C strip=symbols) or split the app"
+    )]
     TooLarge {
         /// Size of the module, bytes.
         bytes: u64,
@@ -12,7 +14,9 @@ pub enum ModuleError {
         max: u64,
     },
     /// The file does not begin with the magic number of WebAssembly.
-    #[error("the app is not a WebAssembly module (it lacks the bytes \\0asm at its start); compile it for wasm32-wasip1")]
+    #[error(
+        "the app is not a WebAssembly module (it lacks the bytes \\0asm at its start); compile it for wasm32-wasip1"
+    )]
     NotWasm,
     /// The file is a WebAssembly component.
     #[error("the app is a WebAssembly component; compile it as a core module (target wasm32-wasip1)")]
@@ -75,7 +79,9 @@ pub enum VmError {
     #[error("the sandbox failed: {0}")]
     Internal(String),
     /// The task asks for a larger limit than this host offers.
-    #[error("the task's limit `{field}` is {asked}, more than the {max} that this host offers; lower it or choose another provider")]
+    #[error(
+        "the task's limit `{field}` is {asked}, more than the {max} that this host offers; lower it or choose another provider"
+    )]
     LimitTooHigh {
         /// Name of the field of `Limits`.
         field: &'static str,

@@ -38,6 +38,7 @@ pub use error::{ModuleError, VmError};
 pub use input::{Blob, InputError, InputSet, InputSetBuilder, MAX_INPUT_FILES};
 pub use program::Program;
 pub use task::{
-    Exit, LimitKind, Limits, MAX_ARGUMENT_BYTES, Outcome, PROGRAM_NAME, STDERR_KEPT_BYTES, StopFlag, TaskInput, TrapKind,
+    Exit, LimitKind, Limits, MAX_ARGUMENT_BYTES, Outcome, PROGRAM_NAME, STDERR_KEPT_BYTES, StopFlag, TaskInput,
+    TrapKind,
 };
-pub use vm::{Vm, VmConfig};
+pub use vm::{PrepareError, Vm, VmConfig};

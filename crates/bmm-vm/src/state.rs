@@ -51,6 +51,7 @@ impl TaskState {
 }
 
 /// Watches the wall clock and the stop flag.
+#[derive(Clone)]
 pub(crate) struct Watch {
     deadline: Option<Instant>,
     stop: StopFlag,

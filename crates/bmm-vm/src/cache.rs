@@ -1,0 +1,235 @@
+//! Compiled code kept: recently used programs in memory, and machine code on disk.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Engine, Module};
+
+use crate::error::VmError;
+
+/// Begins every file of compiled code; changes with the layout of the file.
+const MAGIC: &[u8; 8] = b"bmmvm\0\0\x01";
+/// Magic number and digest before the code.
+const HEADER_BYTES: usize = MAGIC.len() + 32;
+/// How the names of the cache's files end.
+const EXTENSION: &str = "code";
+
+/// Keeps the last used values, up to a fixed number of them.
+pub(crate) struct Recent<K, V> {
+    /// The most recently used is last.
+    entries: Vec<(K, V)>,
+    capacity: usize,
+}
+
+impl<K: PartialEq, V> Recent<K, V> {
+    /// Returns an empty cache for `capacity` values.
+    pub fn new(capacity: usize) -> Self {
+        Self { entries: Vec::with_capacity(capacity), capacity }
+    }
+
+    /// Finds a value and makes it the most recently used.
+    pub fn get(&mut self, key: &K) -> Option<&V> {
+        let at = self.entries.iter().rposition(|(known, _)| known == key)?;
+        let last = self.entries.len() - 1;
+        if at != last {
+            let entry = self.entries.remove(at);
+            self.entries.push(entry);
+        }
+        self.entries.last().map(|(_, value)| value)
+    }
+
+    /// Adds a value, in the place of the least recently used one if there is no room.
+    pub fn insert(&mut self, key: K, value: V) {
+        self.entries.retain(|(known, _)| *known != key);
+        if self.entries.len() >= self.capacity {
+            self.entries.remove(0);
+        }
+        self.entries.push((key, value));
+    }
+}
+
+/// Keeps machine code in a directory that only this user can write to.
+///
+/// Loading machine code is trusting it, so a file is used only if its digest over engine, module and code is right.
+/// That catches truncated and damaged files; files made by others are kept out by the directory's owner and mode, which
+/// are checked once, and the checked bytes themselves are loaded, not the file again.
+pub(crate) struct DiskCache {
+    dir: PathBuf,
+    max_bytes: u64,
+}
+
+impl DiskCache {
+    /// Opens a directory, creating it for this user alone if it is missing.
+    pub fn open(dir: &Path, max_bytes: u64) -> Result<Self, VmError> {
+        let fail = |reason| VmError::CacheDir { path: dir.to_owned(), reason };
+        create_private(dir).map_err(fail)?;
+        check_private(dir).map_err(fail)?;
+        Ok(Self { dir: dir.to_owned(), max_bytes })
+    }
+
+    /// Loads the code of a module, if it is there and sound.
+    pub fn load(&self, engine: &Engine, engine_key: u64, wasm_hash: &[u8; 32]) -> Option<Module> {
+        let path = self.path(engine_key, wasm_hash);
+        let file = fs::read(&path).ok()?;
+        let checked = check_file(&file, engine_key, wasm_hash);
+        let module = checked.and_then(|code| deserialize(engine, code));
+        if module.is_none() {
+            tracing::warn!(path = %path.display(), "compiled code is damaged or of another engine; compiling again");
+            let _ = fs::remove_file(&path);
+        }
+        module
+    }
+
+    /// Stores the code of a module; a failure costs a later compilation, so it is only logged.
+    pub fn store(&self, module: &Module, engine_key: u64, wasm_hash: &[u8; 32]) {
+        let path = self.path(engine_key, wasm_hash);
+        if let Err(error) = self.try_store(module, engine_key, wasm_hash, &path) {
+            tracing::warn!(path = %path.display(), %error, "compiled code could not be stored");
+        }
+    }
+
+    fn try_store(&self, module: &Module, engine_key: u64, wasm_hash: &[u8; 32], path: &Path) -> io::Result<()> {
+        let code = module.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
+        let mut file = Vec::with_capacity(HEADER_BYTES + code.len());
+        file.extend_from_slice(MAGIC);
+        file.extend_from_slice(&digest(engine_key, wasm_hash, &code));
+        file.extend_from_slice(&code);
+        self.make_room(file.len() as u64)?;
+        // Written aside and renamed, so that a reader and a crash see the whole file or none.
+        let aside = path.with_extension(format!("{}.tmp", std::process::id()));
+        fs::write(&aside, &file)?;
+        fs::rename(&aside, path)
+    }
+
+    /// Deletes the oldest files until `needed` more bytes fit.
+    fn make_room(&self, needed: u64) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let (meta, path) = (entry.metadata()?, entry.path());
+            if meta.is_file() && path.extension().is_some_and(|end| end == EXTENSION || end == "tmp") {
+                files.push((meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), meta.len(), path));
+            }
+        }
+        files.sort();
+        let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, bytes, path) in files {
+            if total.saturating_add(needed) <= self.max_bytes {
+                break;
+            }
+            fs::remove_file(path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+
+    fn path(&self, engine_key: u64, wasm_hash: &[u8; 32]) -> PathBuf {
+        let hex: String = wasm_hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.dir.join(format!("{hex}-{engine_key:016x}.{EXTENSION}"))
+    }
+}
+
+/// Returns the digest that a file of compiled code carries.
+fn digest(engine_key: u64, wasm_hash: &[u8; 32], code: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(MAGIC)
+        .chain_update(engine_key.to_le_bytes())
+        .chain_update(wasm_hash)
+        .chain_update(code)
+        .finalize()
+        .into()
+}
+
+/// Returns the code within a file if the file is what this cache stored for this engine and module.
+fn check_file<'a>(file: &'a [u8], engine_key: u64, wasm_hash: &[u8; 32]) -> Option<&'a [u8]> {
+    let (magic, rest) = file.split_at_checked(MAGIC.len())?;
+    let (recorded, code) = rest.split_at_checked(32)?;
+    (magic == MAGIC && recorded == digest(engine_key, wasm_hash, code)).then_some(code)
+}
+
+/// Makes a module of machine code.
+#[expect(unsafe_code, reason = "machine code can only be loaded by trusting it; the caller has checked who made it")]
+fn deserialize(engine: &Engine, code: &[u8]) -> Option<Module> {
+    // SAFETY: the bytes were produced by `Module::serialize` in this program: `check_file` has compared their digest with
+    // the one recorded beside them, in a directory that `check_private` found writable by this user alone. The engine
+    // itself refuses code of another version or configuration. They are in our memory and cannot change any more.
+    unsafe { Module::deserialize(engine, code) }.ok()
+}
+
+#[cfg(unix)]
+fn create_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+#[cfg(not(unix))]
+fn create_private(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)
+}
+
+/// Refuses a directory that belongs to another user or that others may write to.
+#[cfg(unix)]
+fn check_private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let probe = dir.join(format!("probe.{}.tmp", std::process::id()));
+    fs::write(&probe, [])?;
+    let ours = fs::metadata(&probe)?.uid();
+    fs::remove_file(&probe)?;
+    let meta = fs::metadata(dir)?;
+    if meta.uid() != ours || meta.mode() & 0o022 != 0 {
+        let text = "it holds machine code, so it must belong to this user and be writable by nobody else (chmod 700)";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    Ok(())
+}
+
+/// Relies on the user's profile being private, as it is by default on systems without Unix modes.
+#[cfg(not(unix))]
+fn check_private(_dir: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let mut recent = Recent::new(2);
+        recent.insert(1, 'a');
+        recent.insert(2, 'b');
+        assert_eq!(recent.get(&1), Some(&'a'));
+        recent.insert(3, 'c');
+        assert_eq!((recent.get(&2), recent.get(&1), recent.get(&3)), (None, Some(&'a'), Some(&'c')));
+    }
+
+    #[test]
+    fn a_changed_file_is_refused() {
+        let hash = [7; 32];
+        let mut file = MAGIC.to_vec();
+        file.extend_from_slice(&digest(1, &hash, b"code"));
+        file.extend_from_slice(b"code");
+        assert_eq!(check_file(&file, 1, &hash), Some(&b"code"[..]));
+        assert_eq!(check_file(&file, 2, &hash), None);
+        assert_eq!(check_file(&file, 1, &[8; 32]), None);
+        for at in 0..file.len() {
+            let mut changed = file.clone();
+            changed[at] ^= 1;
+            assert_eq!(check_file(&changed, 1, &hash), None, "byte {at}");
+            assert_eq!(check_file(&file[..at], 1, &hash), None, "cut at {at}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_others_may_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        assert!(DiskCache::open(&dir.path().join("new/deep"), 1).is_ok());
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(DiskCache::open(dir.path(), 1), Err(VmError::CacheDir { .. })));
+    }
+}
