@@ -1,0 +1,161 @@
+//! What can go wrong in the store.
+
+use crate::trie::TrieError;
+use alloy_primitives::{Address, B256};
+use revm::database_interface::DBErrorMarker;
+use std::path::PathBuf;
+
+/// Why the store refused or failed. Each message names what is wrong and, where the operator can help it, the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The data folder cannot be created or read.
+    #[error("data folder {}: {source}; check that it exists, has room, and may be written by this user", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process holds the database.
+    #[error("data folder {}: another bmm process uses it; stop that process or choose another folder with --data", .folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder holds another chain's data.
+    #[error(
+        "data folder {}: holds the chain with parameters {found}, not {wanted}; choose another folder with --data, or remove it to start that chain afresh",
+        .folder.display()
+    )]
+    OtherChain {
+        /// The folder.
+        folder: PathBuf,
+        /// Digest of the parameters in the folder.
+        found: B256,
+        /// Digest of the parameters asked for.
+        wanted: B256,
+    },
+    /// The folder was written in a layout that this program does not know.
+    #[error(
+        "data folder {}: layout version {found}, this program knows version {known}; use the newer bmm that wrote it, or remove the folder and sync again",
+        .folder.display()
+    )]
+    OtherSchema {
+        /// The folder.
+        folder: PathBuf,
+        /// Version in the folder.
+        found: u64,
+        /// Version of this program.
+        known: u64,
+    },
+    /// The database failed.
+    #[error("database: {0}; check the disk's health and free space")]
+    Database(#[source] Box<redb::Error>),
+    /// Stored bytes do not mean what they must.
+    #[error("database table {table}, key 0x{key}: {what}; the disk or the file is damaged, remove the folder and sync again")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The key, in hexadecimal.
+        key: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// There is no genesis yet.
+    #[error("the store holds no blocks yet; initialise it with genesis first")]
+    Empty,
+    /// The store already holds another genesis.
+    #[error("genesis {offered} offered, but the store was begun with {stored}; choose another folder with --data")]
+    OtherGenesis {
+        /// The genesis block offered.
+        offered: B256,
+        /// The genesis block stored.
+        stored: B256,
+    },
+    /// Something was asked of a block that is not the head.
+    #[error("block {block} is not the head ({head}); rewind or commit up to it first")]
+    NotHead {
+        /// The block asked for.
+        block: B256,
+        /// The head.
+        head: B256,
+    },
+    /// A block does not fit what it is to be committed on.
+    #[error("block {block}: {what}")]
+    Unfit {
+        /// The block.
+        block: B256,
+        /// Which field disagrees with what.
+        what: String,
+    },
+    /// A block is not known, or not part of the canonical chain.
+    #[error("block {0} is not on the canonical chain")]
+    NotCanonical(String),
+    /// A block is too far below the head for its state to be read.
+    #[error("state of block {number}: {depth} blocks below the head, the limit is {limit}; ask for a younger block")]
+    TooDeep {
+        /// The block asked for.
+        number: u64,
+        /// Its distance from the head.
+        depth: u64,
+        /// The largest distance allowed.
+        limit: u64,
+    },
+    /// A diff's `before` is not what the head holds.
+    #[error("state diff, account {address}: `before` is not what the parent state holds ({what})")]
+    WrongBefore {
+        /// The account.
+        address: Address,
+        /// Account or slot, in hexadecimal.
+        what: String,
+    },
+    /// Genesis cannot be taken away.
+    #[error("genesis {0} cannot be rewound")]
+    RewindGenesis(B256),
+    /// A proof was asked of a state that has no trie.
+    #[error("proofs are made at the head only, block {0} lies below it")]
+    NoProofBelowHead(u64),
+    /// A note is too long.
+    #[error("note {name}: {len} bytes, the limit is {limit}")]
+    NoteTooLong {
+        /// The note.
+        name: String,
+        /// Its length, or its name's.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl DBErrorMarker for StoreError {}
+
+impl StoreError {
+    /// A corrupt entry of a table.
+    pub(super) fn corrupt(table: &'static str, key: impl AsRef<[u8]>, what: impl ToString) -> Self {
+        Self::Corrupt { table, key: alloy_primitives::hex::encode(key), what: what.to_string() }
+    }
+}
+
+impl From<TrieError> for StoreError {
+    fn from(error: TrieError) -> Self {
+        Self::corrupt("trie", error.path.to_vec(), error.what)
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+from_redb!(
+    redb::DatabaseError,
+    redb::StorageError,
+    redb::TableError,
+    redb::TransactionError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);
