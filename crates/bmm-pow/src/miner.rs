@@ -1,0 +1,80 @@
+//! A miner for one thread, which can be held to a share of a core.
+
+use crate::{difficulty::Target, scrypt::scrypt_hash, synthetic::SyntheticParent};
+use alloy_primitives::B256;
+use bmm_types::AuxPow;
+use std::{
+    ops::RangeInclusive,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Hashes between two looks at the stop flag and the clock: about a millisecond.
+const BATCH: u32 = 4;
+
+/// What to mine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MiningJob {
+    /// The block to prove.
+    pub block_id: B256,
+    /// What the hash must not pass.
+    pub target: Target,
+    /// Time in the synthetic parent, in Unix seconds.
+    pub time: u32,
+    /// First extra nonce; threads that mine the same block take different ones, far apart.
+    pub extra_nonce: u64,
+}
+
+/// How much of a core the miner may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    percent: u8,
+}
+
+impl Throttle {
+    /// No limit.
+    pub const NONE: Self = Self { percent: 100 };
+
+    /// Limits the miner to `percent` of a core, 1 at least and 100 at most.
+    pub fn percent_of_core(percent: u8) -> Self {
+        Self { percent: percent.clamp(1, 100) }
+    }
+
+    /// How long to rest after having worked for `busy`.
+    fn rest_after(self, busy: Duration) -> Duration {
+        let percent = u32::from(self.percent);
+        let idle = 100u32.saturating_sub(percent);
+        busy.saturating_mul(idle).checked_div(percent).unwrap_or_default()
+    }
+}
+
+/// Hashes until a header meets the job's target or `stop` is set (then `None`).
+///
+/// Each extra nonce is tried with all of `nonces`; when they run out, the next extra nonce follows.
+pub fn mine(job: &MiningJob, nonces: &RangeInclusive<u32>, stop: &AtomicBool, throttle: Throttle) -> Option<AuxPow> {
+    if nonces.is_empty() {
+        return None;
+    }
+    let mut extra_nonce = job.extra_nonce;
+    let mut began = Instant::now();
+    loop {
+        let parent = SyntheticParent::new(job.block_id, extra_nonce, job.time);
+        for nonce in nonces.clone() {
+            if nonce % BATCH == 0 {
+                if stop.load(Ordering::Relaxed) {
+                    return None;
+                }
+                thread::sleep(throttle.rest_after(began.elapsed()));
+                began = Instant::now();
+            }
+            if job.target.is_met_by(&scrypt_hash(&parent.header(nonce))) {
+                return Some(parent.assemble(nonce));
+            }
+        }
+        extra_nonce = extra_nonce.wrapping_add(1);
+        if stop.load(Ordering::Relaxed) {
+            return None;
+        }
+    }
+}
