@@ -1,0 +1,357 @@
+//! The description of a job, everything in it named by content: two equal descriptions are the same work.
+
+use super::wire::{Bytes, List, Wire, WireError, ensure, text};
+use super::{MAX_SPEC_BYTES, MAX_TASKS};
+use crate::{Amount, ContentHash};
+use serde::{Deserialize, Serialize};
+
+/// Most input files, and most files of one `files` axis.
+const MAX_FILES: usize = 65_536;
+/// Most values of one `values` axis.
+const MAX_VALUES: usize = 1 << 20;
+/// Longest text of any field, bytes.
+const MAX_TEXT_BYTES: usize = 65_536;
+
+/// A piece of content: its name and its length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Content {
+    /// SHA-256 of the bytes.
+    pub hash: ContentHash,
+    /// Length, bytes.
+    pub size: u64,
+}
+
+impl Content {
+    /// Names `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { hash: ContentHash::of(bytes), size: bytes.len().try_into().unwrap_or(u64::MAX) }
+    }
+}
+
+/// A file under `/in`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    /// Path relative to `/in`, with normal names only: `scenes/a.txt`.
+    pub path: String,
+    /// Its bytes.
+    pub content: Content,
+}
+
+/// One value of a `values` axis.
+pub type NamedValue = String;
+
+/// One dimension of the split; the tasks are the product of all, the last axis varying fastest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Axis {
+    /// Name that placeholders use.
+    pub name: String,
+    /// What the axis runs over.
+    pub kind: AxisKind,
+}
+
+/// What an axis runs over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AxisKind {
+    /// The integers `start..end`, `chunk` of them per task.
+    Range {
+        /// First integer.
+        start: i64,
+        /// One past the last integer.
+        end: i64,
+        /// Integers per task; the last task may have fewer.
+        chunk: u64,
+    },
+    /// Texts, one per task.
+    Values(#[serde(with = "List::<MAX_VALUES>")] Vec<NamedValue>),
+    /// Lines of a text file, `chunk` per task, given on the standard input.
+    Lines {
+        /// The file.
+        content: Content,
+        /// Lines in it; the last may lack its newline.
+        lines: u64,
+        /// Lines per task; the last task may have fewer.
+        chunk: u64,
+    },
+    /// Records of a CSV file with a header, `chunk` per task.
+    Rows {
+        /// The file.
+        content: Content,
+        /// Records in it, the header not counted.
+        rows: u64,
+        /// Records per task; the last task may have fewer.
+        chunk: u64,
+        /// Names of the columns, from the header.
+        #[serde(with = "List::<4096>")]
+        columns: Vec<String>,
+        /// Whether header and records are given on the standard input; otherwise `chunk` is 1 and the fields are placeholders.
+        stdin: bool,
+    },
+    /// Files, one per task, mounted for that task only.
+    Files(#[serde(with = "List::<MAX_FILES>")] Vec<InputFile>),
+}
+
+impl AxisKind {
+    /// Returns the number of positions, that is of tasks if this were the only axis.
+    pub fn len(&self) -> u64 {
+        let chunks = |count: u64, chunk: u64| count.div_ceil(chunk.max(1));
+        match self {
+            Self::Range { start, end, chunk } => chunks(end.saturating_sub(*start).try_into().unwrap_or(0), *chunk),
+            Self::Values(values) => values.len().try_into().unwrap_or(u64::MAX),
+            Self::Lines { lines, chunk, .. } => chunks(*lines, *chunk),
+            Self::Rows { rows, chunk, .. } => chunks(*rows, *chunk),
+            Self::Files(files) => files.len().try_into().unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Tells whether the axis has no position, which no valid job has.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the content that must be at hand to expand the axis.
+    pub fn content(&self) -> Option<Content> {
+        match self {
+            Self::Lines { content, .. } | Self::Rows { content, .. } => Some(*content),
+            _ => None,
+        }
+    }
+}
+
+/// Where a task's result is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Collect {
+    /// The standard output.
+    Stdout,
+    /// A file under `/out`, as a template with placeholders: `/out/tile.ppm`.
+    File(String),
+}
+
+/// How the results of all tasks become the job's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Merge {
+    /// Put one after the other in task order.
+    Concat,
+    /// Kept as files of one folder.
+    Folder,
+    /// Given to a program: results as `/in/parts/00000000` and so on, the job's inputs beside them; what it writes
+    /// under `/out` is the job's output.
+    App {
+        /// The program.
+        app: Content,
+        /// Its arguments, without placeholders.
+        #[serde(with = "List::<1024>")]
+        args: Vec<String>,
+    },
+}
+
+/// What is collected, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Where each task's result is found.
+    pub collect: Collect,
+    /// How they are put together.
+    pub merge: Merge,
+    /// Name of the job's output: a file, or a folder for [`Merge::Folder`] and a program that writes several files.
+    pub file: String,
+}
+
+/// How results are verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verify {
+    /// The first result of each task counts.
+    #[default]
+    None,
+    /// Each task runs on `n` different operators; the result that floor(n/2)+1 of them agree on counts.
+    Replicate(u8),
+}
+
+impl Verify {
+    /// Returns how many operators run each task.
+    pub fn copies(self) -> u8 {
+        match self {
+            Self::None => 1,
+            Self::Replicate(n) => n,
+        }
+    }
+
+    /// Returns how many must agree.
+    pub fn quorum(self) -> u8 {
+        match self {
+            Self::None => 1,
+            Self::Replicate(n) => (n >> 1).saturating_add(1),
+        }
+    }
+}
+
+/// What one task may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskLimits {
+    /// Linear memory, bytes.
+    pub memory_bytes: u64,
+    /// Wall time, milliseconds.
+    pub time_millis: u64,
+    /// Standard output and files together, bytes.
+    pub output_bytes: u64,
+    /// Fuel; `None` counts without a bound.
+    pub fuel: Option<u64>,
+    /// Files and directories under `/out`.
+    pub files: u32,
+}
+
+impl Default for TaskLimits {
+    /// Gives 256 MiB of memory, 60 s, 64 MiB of output, no bound of fuel, 1,024 files.
+    fn default() -> Self {
+        Self { memory_bytes: 256 << 20, time_millis: 60_000, output_bytes: 64 << 20, fuel: None, files: 1_024 }
+    }
+}
+
+/// What the requester spends at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Locked in the escrow; no path pays more.
+    pub max: Amount,
+    /// From opening to the end of work, seconds.
+    pub deadline_seconds: u64,
+    /// Highest price per 10^9 units of fuel that the job accepts; `None` accepts every price.
+    pub price: Option<Amount>,
+}
+
+/// The description of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Name for people.
+    pub name: String,
+    /// The program, a WebAssembly module.
+    pub app: Content,
+    /// Arguments after `argv[0]`, as templates with placeholders.
+    #[serde(with = "List::<4096>")]
+    pub args: Vec<String>,
+    /// Files that every task sees under `/in`.
+    #[serde(with = "List::<MAX_FILES>")]
+    pub inputs: Vec<InputFile>,
+    /// The split; empty for a job of one task.
+    #[serde(with = "List::<8>")]
+    pub axes: Vec<Axis>,
+    /// What is collected and how it is merged.
+    pub output: Output,
+    /// How results are verified.
+    pub verify: Verify,
+    /// What one task may use.
+    pub limits: TaskLimits,
+    /// What the requester spends at most.
+    pub budget: Budget,
+    /// Whether NaNs are made equal on every instruction set, at some cost in speed.
+    pub canonical_nans: bool,
+    /// Whether the program's author says that equal input gives equal output; replication needs it.
+    pub deterministic: bool,
+    /// Free bytes of later versions.
+    #[serde(with = "Bytes::<4096>")]
+    pub extra: Vec<u8>,
+}
+
+/// Says that a job description has too many tasks, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// An axis is empty.
+    #[error("axis number {0} of the split is empty, so the job has no task")]
+    EmptyAxis(usize),
+    /// The product of the axes is too large.
+    #[error("the split makes more than {MAX_TASKS} tasks; use larger chunks")]
+    TooManyTasks,
+}
+
+impl JobSpec {
+    /// Returns the content name of the description, which `Jobs.open` records on chain.
+    pub fn hash(&self) -> ContentHash {
+        ContentHash::of(&self.encode())
+    }
+
+    /// Returns the number of tasks, 1 to [`MAX_TASKS`].
+    pub fn tasks(&self) -> Result<u64, SpecError> {
+        let mut tasks = 1u64;
+        for (number, axis) in self.axes.iter().enumerate() {
+            if axis.kind.is_empty() {
+                return Err(SpecError::EmptyAxis(number));
+            }
+            tasks = tasks.checked_mul(axis.kind.len()).filter(|n| *n <= MAX_TASKS).ok_or(SpecError::TooManyTasks)?;
+        }
+        Ok(tasks)
+    }
+
+    /// Returns the seed root: the hash of all that a task's result may depend on besides its number.
+    ///
+    /// Name, price, verification and merging are left out, so that the same work done for another budget gives the same bytes.
+    pub fn work_hash(&self) -> ContentHash {
+        let work = (&self.app, &self.args, &self.inputs, &self.axes, self.canonical_nans);
+        let bytes =
+            postcard::to_stdvec(&work).expect("a Vec grows, and a spec holds nothing that postcard cannot encode");
+        ContentHash::of(&bytes)
+    }
+
+    /// Returns every content that a provider needs: the program, the inputs, and what the axes read.
+    pub fn contents(&self) -> Vec<Content> {
+        let mut contents = vec![self.app];
+        contents.extend(self.inputs.iter().map(|file| file.content));
+        for axis in &self.axes {
+            contents.extend(axis.kind.content());
+            if let AxisKind::Files(files) = &axis.kind {
+                contents.extend(files.iter().map(|file| file.content));
+            }
+        }
+        contents.sort_unstable();
+        contents.dedup();
+        contents
+    }
+}
+
+/// Tells whether `path` is relative and of normal names, so that it can name a file under `/in`.
+fn is_normal(path: &str) -> bool {
+    path.len() <= 4_096
+        && !path.contains(['\0', '\\'])
+        && path.split('/').all(|name| !matches!(name, "" | "." | "..") && name.len() <= 255)
+}
+
+impl Wire for JobSpec {
+    const MAX_BYTES: usize = MAX_SPEC_BYTES;
+
+    fn check(&self) -> Result<(), WireError> {
+        text("name", &self.name, 256)?;
+        self.args.iter().try_for_each(|arg| text("args", arg, MAX_TEXT_BYTES))?;
+        for file in &self.inputs {
+            ensure(is_normal(&file.path), "inputs", "a path is not relative and normal")?;
+        }
+        for axis in &self.axes {
+            text("axes", &axis.name, 64)?;
+            match &axis.kind {
+                AxisKind::Range { start, end, chunk } => {
+                    ensure(
+                        *chunk > 0 && end.checked_sub(*start).is_some(),
+                        "axes",
+                        "a range is too wide or has no chunk",
+                    )?;
+                }
+                AxisKind::Values(values) => {
+                    values.iter().try_for_each(|value| text("axes", value, MAX_TEXT_BYTES))?;
+                }
+                AxisKind::Lines { chunk, .. } => ensure(*chunk > 0, "axes", "chunk is zero")?,
+                AxisKind::Rows { chunk, stdin, columns, .. } => {
+                    ensure(*chunk > 0 && (*stdin || *chunk == 1), "axes", "chunk is not usable")?;
+                    columns.iter().try_for_each(|column| text("axes", column, MAX_TEXT_BYTES))?;
+                }
+                AxisKind::Files(files) => {
+                    let normal = files.iter().all(|file| is_normal(&file.path));
+                    ensure(normal, "axes", "a path is not relative and normal")?;
+                }
+            }
+        }
+        if let Collect::File(path) = &self.output.collect {
+            ensure(path.starts_with("/out/") && path.len() <= 4_096, "collect", "it is not a path under /out")?;
+        }
+        let file = &self.output.file;
+        ensure(is_normal(file) && !file.contains('/'), "file", "it is not a plain file name")?;
+        if let Verify::Replicate(n) = self.verify {
+            ensure((2..=15).contains(&n), "verify", "n is not between 2 and 15")?;
+        }
+        ensure(self.tasks().is_ok(), "axes", "there is no task or there are too many")
+    }
+}
