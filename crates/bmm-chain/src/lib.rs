@@ -1,1 +1,42 @@
-//! bmm-chain
+//! Which blocks there are and which one is the head: validity, consensus engines, fork choice, the pool of transactions,
+//! block templates and the producer of blocks.
+//!
+//! Layer: above `bmm-ledger`, below the network and the RPC. It must not know of peers, sockets or JSON. Time comes in by
+//! [`Clock`]; signatures come in by a closure, so that no key is ever held here.
+//!
+//! [`Chain`] is the whole interface. It is shared as `Arc<Chain>` between threads: reads go to the store's snapshots and wait
+//! for nobody, [`Chain::import`] is the one path by which a block of whatever origin becomes part of the chain, and
+//! imports wait for each other.
+//!
+//! ```text
+//! wallet ─► Chain::submit ─► pool ─► Chain::template ─► seal (Producer, or a mining pool) ─┐
+//! peer ───────────────────────────────────────────────────────────────────────────────────┴─► Chain::import
+//!     header rules ─► seal ─► body ─► execute ─► state root ─► store ─► fork choice ─► HeadEvent
+//! ```
+#![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+
+mod chain;
+mod clock;
+mod engine;
+mod error;
+mod events;
+mod extra;
+mod header;
+mod import;
+mod pool;
+mod producer;
+mod reads;
+mod reorg;
+mod seals;
+mod template;
+
+pub use chain::{Chain, ChainOptions, HeadBlock};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{ChainError, ImportError};
+pub use events::{HeadEvent, Reorg};
+pub use extra::{MAX_VANITY_BYTES, SIGNATURE_BYTES, recover_signer, signing_hash};
+pub use import::Imported;
+pub use pool::{PoolContent, PoolError, PoolLimits, PoolStatus, PoolTransaction};
+pub use producer::{BlockSigner, Producer, ProducerConfig};
+pub use reads::{FoundTransaction, PendingBlock};
+pub use template::{Template, TemplateRequest};

@@ -1,0 +1,177 @@
+//! The chain as a value: what it holds and how it is opened.
+
+use crate::{
+    clock::Clock,
+    error::ChainError,
+    events::{Events, HeadEvent},
+    pool::{PoolLimits, TxPool},
+    seals::Seals,
+    template::PendingCache,
+};
+use alloy_primitives::B256;
+use bmm_ledger::{genesis, store::Store};
+use bmm_pow::{Asert, Difficulty, Work};
+use bmm_types::{ChainParams, Header, Seal, SealedBlock};
+use parking_lot::{Mutex, RwLock};
+use std::{
+    path::Path,
+    sync::{Arc, mpsc::Receiver},
+    time::Duration,
+};
+
+/// A canonical block's header with what the chain knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadBlock {
+    /// The block's id.
+    pub id: B256,
+    /// Its header.
+    pub header: Header,
+    /// Work of the block and all its ancestors.
+    pub work: Work,
+}
+
+impl HeadBlock {
+    /// Returns the block's number.
+    pub const fn number(&self) -> u64 {
+        self.header.number
+    }
+}
+
+/// What a node may choose; nothing of it is consensus.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChainOptions {
+    /// Limits of the pool of transactions.
+    pub pool: PoolLimits,
+}
+
+/// One chain: its blocks, its head, its pool of transactions. See the crate's documentation.
+pub struct Chain {
+    pub(crate) params: ChainParams,
+    pub(crate) asert: Asert,
+    pub(crate) genesis: B256,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Store,
+    /// The head, as everybody reads it. Written only by who holds `importing`.
+    pub(crate) head: RwLock<Arc<HeadBlock>>,
+    /// Held while a block comes in.
+    pub(crate) importing: Mutex<crate::import::Importing>,
+    pub(crate) pool: Mutex<TxPool>,
+    pub(crate) pending: Mutex<PendingCache>,
+    pub(crate) seals: Seals,
+    pub(crate) events: Events,
+}
+
+impl Chain {
+    /// Opens the chain in `folder`, beginning it with genesis if the folder is new.
+    ///
+    /// # Errors
+    /// [`ChainError::Params`], and [`ChainError::Store`] for a folder that is in use, holds another chain, or is damaged.
+    pub fn open(
+        params: ChainParams,
+        folder: &Path,
+        clock: Arc<dyn Clock>,
+        options: ChainOptions,
+    ) -> Result<Arc<Self>, ChainError> {
+        let store = Store::open(folder, params.digest())?;
+        Self::with_store(params, store, clock, options)
+    }
+
+    /// Begins a chain in memory, for tests and simulations.
+    pub fn in_memory(params: ChainParams, clock: Arc<dyn Clock>, options: ChainOptions) -> Result<Arc<Self>, ChainError> {
+        let store = Store::in_memory(params.digest())?;
+        Self::with_store(params, store, clock, options)
+    }
+
+    fn with_store(
+        params: ChainParams,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        options: ChainOptions,
+    ) -> Result<Arc<Self>, ChainError> {
+        let asert = schedule(&params)?;
+        let genesis = begin(&params, &store)?;
+        let head = read_head(&store)?;
+        let seals = Seals::default();
+        let chain = Self {
+            asert,
+            genesis,
+            clock,
+            head: RwLock::new(Arc::new(head)),
+            importing: Mutex::default(),
+            pool: Mutex::new(TxPool::new(options.pool)),
+            pending: Mutex::default(),
+            seals,
+            events: Events::default(),
+            store,
+            params,
+        };
+        chain.finish_interrupted_reorg()?;
+        Ok(Arc::new(chain))
+    }
+
+    /// Returns the chain's parameters.
+    pub const fn params(&self) -> &ChainParams {
+        &self.params
+    }
+
+    /// Returns the id of the genesis block.
+    pub const fn genesis(&self) -> B256 {
+        self.genesis
+    }
+
+    /// Returns the head.
+    pub fn head(&self) -> Arc<HeadBlock> {
+        self.head.read().clone()
+    }
+
+    /// Returns the node's time, in Unix seconds.
+    pub fn now_secs(&self) -> u64 {
+        self.clock.now_secs()
+    }
+
+    /// Opens a queue of new heads that holds up to `capacity` events; what does not fit is lost, so read it or drop it.
+    pub fn subscribe_heads(&self, capacity: usize) -> Receiver<HeadEvent> {
+        self.events.subscribe_heads(capacity)
+    }
+
+    /// Opens a queue of hashes of new pending transactions that holds up to `capacity`; what does not fit is lost.
+    pub fn subscribe_pending(&self, capacity: usize) -> Receiver<B256> {
+        self.events.subscribe_pending(capacity)
+    }
+
+    /// Waits until the head's number is above `number`, and returns it; `None` when the time is over.
+    pub fn wait_for_head_above(&self, number: u64, timeout: Duration) -> Option<Arc<HeadBlock>> {
+        self.events.wait_until(timeout, || Some(self.head()).filter(|head| head.number() > number))
+    }
+}
+
+/// Makes the schedule of difficulty that the parameters describe.
+fn schedule(params: &ChainParams) -> Result<Asert, ChainError> {
+    let min_difficulty = Difficulty::new(params.min_difficulty)
+        .ok_or(ChainError::Params { field: "min_difficulty", what: "must be at least 1" })?;
+    if params.asert_half_life_secs == 0 {
+        return Err(ChainError::Params { field: "asert_half_life_secs", what: "must be at least 1" });
+    }
+    Ok(Asert::new(params.genesis_time, params.block_secs, params.asert_half_life_secs, min_difficulty))
+}
+
+/// Stores genesis if there is none yet, and returns its id.
+fn begin(params: &ChainParams, store: &Store) -> Result<B256, ChainError> {
+    if let Some(id) = store.canonical(0)? {
+        return Ok(id);
+    }
+    let diff = genesis::genesis_diff(params);
+    let root = store.stage(B256::ZERO, diff.clone())?.root();
+    let genesis = SealedBlock { block: genesis::genesis_block(params, root), seal: Seal::None };
+    store.init(&genesis, diff)?;
+    Ok(genesis.id())
+}
+
+/// Reads the head that the store ended with.
+pub(crate) fn read_head(store: &Store) -> Result<HeadBlock, ChainError> {
+    let unknown = |id: B256| ChainError::UnknownBlock(id.to_string());
+    let head = store.head().ok_or(bmm_ledger::store::StoreError::Empty)?;
+    let header = store.header(head.id)?.ok_or_else(|| unknown(head.id))?;
+    let work = store.work(head.id)?.ok_or_else(|| unknown(head.id))?;
+    Ok(HeadBlock { id: head.id, header, work: Work::from_stored(work) })
+}

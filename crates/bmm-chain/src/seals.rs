@@ -1,0 +1,4 @@
+//! Seals beyond the first of each block.
+
+#[derive(Default)]
+pub(crate) struct Seals {}
