@@ -82,8 +82,17 @@ pub struct Bvh {
     spheres: Vec<SphereBlock>,
 }
 
-/// Deep enough for 3 × 40 levels, more than a tree over 2^32 primitives that halves at worst every other level.
+/// Deep enough for 40 levels of three waiting children, more than any tree of two million primitives has.
 const STACK: usize = 128;
+
+/// The nodes that a ray has yet to visit, with the distance of each. Made once and used for all rays.
+pub struct Stack([(Child, f32); STACK]);
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self([(0, 0.0); STACK])
+    }
+}
 
 impl Bvh {
     /// Builds the hierarchy over `primitives`.
@@ -152,23 +161,23 @@ impl Bvh {
     }
 
     /// The nearest hit of `ray`.
-    pub fn nearest(&self, ray: &Ray) -> Option<Hit> {
-        self.walk::<false>(ray)
+    pub fn nearest(&self, ray: &Ray, stack: &mut Stack) -> Option<Hit> {
+        self.walk::<false>(ray, &mut stack.0)
     }
 
     /// Whether anything lies on `ray`.
-    pub fn blocked(&self, ray: &Ray) -> bool {
-        self.walk::<true>(ray).is_some()
+    pub fn blocked(&self, ray: &Ray, stack: &mut Stack) -> bool {
+        self.walk::<true>(ray, &mut stack.0).is_some()
     }
 
-    fn walk<const ANY: bool>(&self, ray: &Ray) -> Option<Hit> {
+    fn walk<const ANY: bool>(&self, ray: &Ray, stack: &mut [(Child, f32); STACK]) -> Option<Hit> {
         if self.nodes.is_empty() {
             return None;
         }
         let mut best = Hit { t: ray.t_max, primitive: u32::MAX, uv: [0.0; 2] };
         let inverse = v3(reciprocal(ray.dir.x), reciprocal(ray.dir.y), reciprocal(ray.dir.z));
         let shifted = ray.origin * inverse;
-        let mut stack = [(0_u32, 0.0_f32); STACK];
+        stack[0] = (0, 0.0);
         let mut depth = 1;
         while depth > 0 {
             depth -= 1;
@@ -178,12 +187,11 @@ impl Bvh {
             }
             if child & LEAF == 0 {
                 let node = &self.nodes[child as usize];
-                let (near, hit) = node.intersect(inverse, shifted, best.t);
+                let (near, mut hits) = node.intersect(inverse, shifted, best.t);
                 let base = depth;
-                for lane in 0..4 {
-                    if !hit[lane] || depth >= STACK {
-                        continue;
-                    }
+                while hits != 0 && depth < STACK {
+                    let lane = hits.trailing_zeros() as usize & 3;
+                    hits &= hits - 1;
                     // Insertion keeps the nearest child on top.
                     let mut at = depth;
                     while at > base && stack[at - 1].1 < near[lane] {
@@ -215,8 +223,9 @@ fn reciprocal(d: f32) -> f32 {
 }
 
 impl Node {
+    /// Where the ray enters each child's box, and a bit for each that it enters.
     #[inline]
-    fn intersect(&self, inverse: V3, shifted: V3, t_max: f32) -> (Lanes, [bool; 4]) {
+    fn intersect(&self, inverse: V3, shifted: V3, t_max: f32) -> (Lanes, u32) {
         let (mut near, mut far) = ([0.0; 4], [t_max; 4]);
         for (lo, hi, inverse, shifted) in [
             (&self.lo.x, &self.hi.x, inverse.x, shifted.x),
@@ -229,12 +238,12 @@ impl Node {
                 far[k] = min(far[k], max(a, b));
             }
         }
-        let mut hit = [false; 4];
+        let mut hits = 0;
         for k in 0..4 {
             // The factor covers the rounding of flat boxes (Ize, "Robust BVH Ray Traversal", JCGT 2(2), 2013).
-            hit[k] = near[k] <= far[k] * 1.000_001;
+            hits |= u32::from(near[k] <= far[k] * 1.000_001) << k;
         }
-        (near, hit)
+        (near, hits)
     }
 }
 
@@ -320,16 +329,18 @@ mod tests {
         }
         let bvh = Bvh::new(&primitives);
         let singles: Vec<Bvh> = primitives.iter().map(|p| Bvh::new(std::slice::from_ref(p))).collect();
+        let mut stack = Stack::default();
         let mut hits = 0;
         for i in 0..2000 {
             let mut s = Sampler::new(2, i, 0, 0);
             let (origin, target) = (random(&mut s, 8.0), random(&mut s, 5.0));
             let ray = Ray { origin, dir: (target - origin).unit(), t_max: 1e30 };
-            let want = singles.iter().enumerate().filter_map(|(i, b)| b.nearest(&ray).map(|h| (h.t, i as u32)));
+            let want =
+                singles.iter().enumerate().filter_map(|(i, b)| b.nearest(&ray, &mut stack).map(|h| (h.t, i as u32)));
             let want = want.min_by(|a, b| a.0.total_cmp(&b.0));
-            let got = bvh.nearest(&ray).map(|h| (h.t, h.primitive));
+            let got = bvh.nearest(&ray, &mut stack).map(|h| (h.t, h.primitive));
             assert_eq!(got, want);
-            assert_eq!(bvh.blocked(&ray), want.is_some());
+            assert_eq!(bvh.blocked(&ray, &mut stack), want.is_some());
             hits += usize::from(want.is_some());
         }
         assert!(hits > 500, "the scene must be dense enough to test anything: {hits} hits");

@@ -18,7 +18,7 @@ pub mod tile;
 
 use std::ops::Range;
 
-use bvh::Ray;
+use bvh::{Ray, Stack};
 use math::{V3, max, v3};
 use sampler::Sampler;
 pub use scene::Scene;
@@ -52,21 +52,22 @@ pub fn render_rows(
 /// Renders a tile of a scene that was read before.
 pub fn render(scene: &Scene, job: &Job) -> Vec<u8> {
     let mut out = tile::header(job);
+    let mut stack = Stack::default();
     for y in job.rows.clone() {
         for x in 0..job.width {
-            out.extend_from_slice(&pixel(scene, job, x, y).encode());
+            out.extend_from_slice(&pixel(scene, job, (x, y), &mut stack).encode());
         }
     }
     out
 }
 
-fn pixel(scene: &Scene, job: &Job, x: u32, y: u32) -> tile::Pixel {
+fn pixel(scene: &Scene, job: &Job, (x, y): (u32, u32), stack: &mut Stack) -> tile::Pixel {
     let (mut color, mut albedo, mut normal) = (V3::ZERO, V3::ZERO, V3::ZERO);
     let (mut mean, mut spread) = (0.0_f32, 0.0_f32);
     for i in 0..job.samples {
         let mut sampler = Sampler::new(scene.seed, x, y, i);
         let ray = eye_ray(scene, job, x, y, &mut sampler);
-        let sample = path::trace(scene, ray, &mut sampler);
+        let sample = path::trace(scene, ray, &mut sampler, stack);
         if !sample.color.is_finite() {
             continue;
         }

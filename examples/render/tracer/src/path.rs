@@ -1,6 +1,6 @@
 //! Path tracing: next-event estimation and scattering, combined by the power heuristic (Veach 1997, chapter 9).
 
-use crate::bvh::{Hit, Ray};
+use crate::bvh::{Hit, Ray, Stack};
 use crate::material::Kind;
 use crate::math::{V3, exp_neg, max, min, v3};
 use crate::sampler::Sampler;
@@ -38,7 +38,7 @@ struct Point {
 }
 
 /// Follows one path backwards from the eye.
-pub fn trace(scene: &Scene, mut ray: Ray, sampler: &mut Sampler) -> Sample {
+pub fn trace(scene: &Scene, mut ray: Ray, sampler: &mut Sampler, stack: &mut Stack) -> Sample {
     let mut out = Sample { color: V3::ZERO, albedo: V3::ONE, normal: V3::ZERO };
     let mut throughput = V3::ONE;
     // The density with which the last surface chose this direction; infinite when no lamp sample competes with it.
@@ -46,7 +46,7 @@ pub fn trace(scene: &Scene, mut ray: Ray, sampler: &mut Sampler) -> Sample {
     let mut features_open = true;
     let mut scattered = false;
     for depth in 0..MAX_DEPTH {
-        let Some(point) = scene.hit(&ray) else {
+        let Some(point) = scene.hit(&ray, stack) else {
             let light = sky(scene, &ray, last_pdf);
             add(&mut out.color, throughput * light, scattered);
             break;
@@ -73,7 +73,7 @@ pub fn trace(scene: &Scene, mut ray: Ray, sampler: &mut Sampler) -> Sample {
         let u_area = sampler.next_2d();
         let u_dir = sampler.next_2d();
         if !bsdf.is_delta() && !scene.lights.is_empty() {
-            let light = direct(scene, &point, &bsdf, wo, u_light, u_area);
+            let light = direct(scene, &point, &bsdf, wo, (u_light, u_area), stack);
             add(&mut out.color, throughput * light, scattered);
             scattered = true;
         }
@@ -128,7 +128,14 @@ fn mis(a: f32, b: f32) -> f32 {
 }
 
 /// Light from a lamp chosen evenly.
-fn direct(scene: &Scene, at: &Point, bsdf: &crate::material::Bsdf, wo: V3, choice: f32, u: [f32; 2]) -> V3 {
+fn direct(
+    scene: &Scene,
+    at: &Point,
+    bsdf: &crate::material::Bsdf,
+    wo: V3,
+    (choice, u): (f32, [f32; 2]),
+    stack: &mut Stack,
+) -> V3 {
     let count = scene.lights.len();
     let light = &scene.lights[((choice * count as f32) as usize).min(count - 1)];
     let Some(arrival) = light.sample(at.p, u) else { return V3::ZERO };
@@ -140,7 +147,7 @@ fn direct(scene: &Scene, at: &Point, bsdf: &crate::material::Bsdf, wo: V3, choic
         return V3::ZERO;
     }
     let shadow = Ray { origin: at.leave(arrival.dir), dir: arrival.dir, t_max: arrival.distance * 0.999 };
-    if scene.blocked(&shadow) {
+    if scene.blocked(&shadow, stack) {
         return V3::ZERO;
     }
     let light_pdf = arrival.pdf / count as f32;
@@ -180,8 +187,8 @@ impl Point {
 }
 
 impl Scene {
-    fn hit(&self, ray: &Ray) -> Option<Point> {
-        let hit = self.bvh.nearest(ray);
+    fn hit(&self, ray: &Ray, stack: &mut Stack) -> Option<Point> {
+        let hit = self.bvh.nearest(ray, stack);
         let limit = hit.map_or(ray.t_max, |h| h.t);
         if let Some((y, material)) = self.ground {
             let t = (y - ray.origin.y) / ray.dir.y;
@@ -196,14 +203,14 @@ impl Scene {
         hit.map(|h| self.point(ray, &h))
     }
 
-    fn blocked(&self, ray: &Ray) -> bool {
+    fn blocked(&self, ray: &Ray, stack: &mut Stack) -> bool {
         if let Some((y, _)) = self.ground {
             let t = (y - ray.origin.y) / ray.dir.y;
             if t > 0.0 && t < ray.t_max {
                 return true;
             }
         }
-        self.bvh.blocked(ray)
+        self.bvh.blocked(ray, stack)
     }
 
     fn point(&self, ray: &Ray, hit: &Hit) -> Point {

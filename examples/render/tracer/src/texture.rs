@@ -55,7 +55,7 @@ fn planks(p: V3, width: f32, light: V3, dark: V3) -> (V3, f32) {
     let offset = unit(hash(seed ^ 1)) * 90.0;
     // Fibres: noise stretched along the board; rings: a warped distance from a tree's axis under the board.
     let fibre = fbm(v3(shifted * 1.5, offset, p.z * 38.0), 3);
-    let warp = fbm(v3(shifted * 0.45, offset + 7.0, p.z * 2.2), 3) * 1.8;
+    let warp = fbm(v3(shifted * 0.45, offset + 7.0, p.z * 2.2), 2) * 1.8;
     let center = (unit(hash(seed ^ 2)) - 0.5) * 2.4;
     let ring = ((across - 0.5 - center) * 5.0 + warp * 2.2).abs() * 2.0;
     let ring = ring - ring.floor();
@@ -68,8 +68,8 @@ fn planks(p: V3, width: f32, light: V3, dark: V3) -> (V3, f32) {
 /// Thin veins: where turbulence crosses its middle.
 fn marble(p: V3, frequency: f32) -> f32 {
     let q = p * frequency;
-    let bend = v3(fbm(q, 4), fbm(q + v3(5.2, 1.3, 9.1), 4), fbm(q + v3(2.8, 7.7, 4.4), 4));
-    let ridge = 1.0 - (2.0 * fbm(q * 1.2 + bend * 2.6, 5) - 1.0).abs();
+    let bend = v3(fbm(q, 2), fbm(q + v3(5.2, 1.3, 9.1), 2), fbm(q + v3(2.8, 7.7, 4.4), 2));
+    let ridge = 1.0 - (2.0 * fbm(q * 1.2 + bend * 2.6, 4) - 1.0).abs();
     let ridge = ridge * ridge;
     ridge * ridge * ridge * ridge
 }
