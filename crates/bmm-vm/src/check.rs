@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use wasmparser::{Parser, Payload};
 use wasmtime::{ExternType, FuncType, Linker, Module, Store};
 
 use crate::error::ModuleError;
@@ -12,6 +13,12 @@ use crate::task::{StopFlag, TaskInput};
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
 /// Most tables of a module.
 pub(crate) const MAX_TABLES: u32 = 4;
+/// Most functions of a module; an interpreter of Python has about 20,000.
+const MAX_FUNCTIONS: u64 = 200_000;
+/// Most global variables of a module; they are part of every instance.
+const MAX_GLOBALS: u64 = 10_000;
+/// Most local variables of all functions of a module together.
+const MAX_LOCALS: u64 = 4_000_000;
 /// Bytes of a page of linear memory.
 pub(crate) const PAGE_BYTES: u64 = 65_536;
 
@@ -40,21 +47,49 @@ pub(crate) fn start(module: &Module) -> Result<(), ModuleError> {
     }
 }
 
-/// A program's tables and first memory fit into every instance of this host. Returns the first memory in bytes.
-pub(crate) fn resources(module: &Module, max_memory_bytes: u64) -> Result<u64, ModuleError> {
-    let needs = module.resources_required();
-    if needs.num_tables > MAX_TABLES {
-        return Err(ModuleError::TooMany { what: "tables", count: needs.num_tables.into(), max: MAX_TABLES.into() });
+/// A module has no more of anything than can be compiled in reasonable time and fits into an instance.
+///
+/// A few bytes can declare 50,000 local variables, and a module can do so in every function: without bounds a small file
+/// keeps the compiler busy for hours.
+pub(crate) fn contents(wasm: &[u8], max_memory_bytes: u64) -> Result<(), ModuleError> {
+    let malformed = |error: wasmparser::BinaryReaderError| ModuleError::Malformed(error.to_string());
+    let mut locals = 0_u64;
+    for payload in Parser::new(0).parse_all(wasm) {
+        match payload.map_err(malformed)? {
+            Payload::FunctionSection(section) => at_most("functions", section.count().into(), MAX_FUNCTIONS)?,
+            Payload::GlobalSection(section) => at_most("globals", section.count().into(), MAX_GLOBALS)?,
+            Payload::TableSection(section) => {
+                at_most("tables", section.count().into(), MAX_TABLES.into())?;
+                for table in section {
+                    at_most("table elements", table.map_err(malformed)?.ty.initial, MAX_TABLE_ELEMENTS as u64)?;
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    first_memory(memory.map_err(malformed)?.initial, max_memory_bytes)?;
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                for local in body.get_locals_reader().map_err(malformed)? {
+                    locals = locals.saturating_add(local.map_err(malformed)?.0.into());
+                }
+                at_most("local variables", locals, MAX_LOCALS)?;
+            }
+            _ => {}
+        }
     }
-    let elements = needs.max_initial_table_size.unwrap_or(0);
-    if elements > MAX_TABLE_ELEMENTS as u64 {
-        return Err(ModuleError::TooMany { what: "table elements", count: elements, max: MAX_TABLE_ELEMENTS as u64 });
-    }
-    let bytes = needs.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE_BYTES);
-    if bytes > max_memory_bytes {
-        return Err(ModuleError::MemoryTooLarge { bytes, max: max_memory_bytes });
-    }
-    Ok(bytes)
+    Ok(())
+}
+
+/// A count stays within its bound.
+fn at_most(what: &'static str, count: u64, max: u64) -> Result<(), ModuleError> {
+    if count > max { Err(ModuleError::TooMany { what, count, max }) } else { Ok(()) }
+}
+
+/// A program's first memory is one that a task may have on this host. Returns it in bytes.
+pub(crate) fn first_memory(pages: u64, max_bytes: u64) -> Result<u64, ModuleError> {
+    let bytes = pages.saturating_mul(PAGE_BYTES);
+    if bytes > max_bytes { Err(ModuleError::MemoryTooLarge { bytes, max: max_bytes }) } else { Ok(bytes) }
 }
 
 /// A program imports only functions of WASI preview 1, with their types.

@@ -144,12 +144,16 @@ impl Vm {
         let fresh = cached.is_none();
         let module = match cached {
             Some(module) => module,
-            None => Module::from_binary(&compiler.engine, wasm)
-                .map_err(|error| ModuleError::Malformed(format!("{error:#}")))?,
+            None => {
+                check::contents(wasm, self.config.max_memory_bytes)?;
+                let made = Module::from_binary(&compiler.engine, wasm);
+                made.map_err(|error| ModuleError::Malformed(format!("{error:#}")))?
+            }
         };
         check::start(&module)?;
         check::imports(&module, &compiler.linker)?;
-        let first_memory_bytes = check::resources(&module, self.config.max_memory_bytes)?;
+        let pages = module.resources_required().max_initial_memory_size.unwrap_or(0);
+        let first_memory_bytes = check::first_memory(pages, self.config.max_memory_bytes)?;
         let pre = compiler.linker.instantiate_pre(&module).map_err(|error| VmError::Internal(format!("{error:#}")))?;
         let start = module.get_export_index("_start").ok_or(ModuleError::NoStart)?;
         if let (true, Some(disk)) = (fresh, &self.disk) {
@@ -201,7 +205,8 @@ fn engine_config(vm: &VmConfig, canonical_nans: bool) -> Config {
         .max_tables_per_module(check::MAX_TABLES)
         .table_elements(check::MAX_TABLE_ELEMENTS)
         .max_memories_per_module(1)
-        .max_memory_size(usize::try_from(vm.max_memory_bytes.min(MEMORY_RESERVATION_BYTES)).unwrap_or(usize::MAX));
+        // Every task's own limit is enforced by its limiter.
+        .max_memory_size(usize::try_from(MEMORY_RESERVATION_BYTES).unwrap_or(usize::MAX));
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)
