@@ -1,15 +1,6 @@
-//! `bmm`: open infrastructure for sharing computing power, in one binary.
-//!
-//! The top layer: the command line, the configuration, and the wiring of the rooms below into tasks of one process. What a
-//! block, a job or a sandboxed program *is* stands in the other crates.
+//! The program: reads the command line, runs the command, reports a failure.
 
-mod cli;
-mod config;
-mod failure;
-mod output;
-mod paths;
-mod wallet;
-
+use bmm::{cli, output};
 use clap::Parser;
 use std::process::ExitCode;
 
