@@ -9,11 +9,11 @@ const LEFT: f64 = 330.0;
 const RIGHT: f64 = 770.0;
 const TOP: f64 = 112.0;
 const ROW: f64 = 40.0;
-/// The axis goes from half to double.
-const TICKS: [f64; 7] = [0.5, 0.6, 0.8, 1.0, 1.25, 1.6, 2.0];
+/// Where the axis is marked; it ends at the outer two.
+const TICKS: [f64; 8] = [0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.7];
 
 fn x(ratio: f64) -> f64 {
-    let t = (ratio.ln() - TICKS[0].ln()) / (TICKS[6].ln() - TICKS[0].ln());
+    let t = (ratio.ln() - TICKS[0].ln()) / (TICKS[7].ln() - TICKS[0].ln());
     LEFT + t.clamp(0.0, 1.0) * (RIGHT - LEFT)
 }
 
@@ -50,8 +50,8 @@ pub fn draw(summary: &Summary) -> String {
             svg,
             "<text x=\"24\" y=\"{:.1}\">{}</text>\
              <path d=\"M{a:.1} {y:.1}H{b:.1}\" stroke=\"{color}\" stroke-width=\"9\" stroke-opacity=\".35\"/>\
-             <path d=\"M{c:.1} {y:.1}H{d:.1}\" stroke=\"#c2410c\" stroke-width=\"2\"/>\
-             <circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"5\" fill=\"{color}\"/>\
+             <path d=\"M{c:.1} {y:.1}H{d:.1}\" stroke=\"#c2410c\" stroke-width=\"2.5\"/>\
+             <circle cx=\"{:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{color}\"/>\
              <text x=\"{:.1}\" y=\"{:.1}\">{:.2}  ({:.2}–{:.2})</text>",
             y + 5.0,
             e.label,

@@ -62,7 +62,7 @@ fn courses(report: &Report, height: f64, svg: &mut String) {
         let _ = writeln!(
             svg,
             "<path d=\"{path}V{base:.1}Z\" fill=\"#c2410c\" fill-opacity=\".75\"/><path d=\"M{:.1} {base:.1}H{:.1}\" \
-             stroke=\"#999\"/><text x=\"{:.1}\" y=\"{:.1}\">{word}<tspan fill=\"#777\"> · at most {most:.1}</tspan></text>",
+             stroke=\"#999\"/><text x=\"{:.1}\" y=\"{:.1}\">{word} <tspan fill=\"#777\">· at most {most:.1}</tspan></text>",
             COURSES.0,
             COURSES.1,
             COURSES.0,

@@ -91,7 +91,9 @@ fn syllables(word: &str) -> u64 {
         groups += u64::from(vowel(c) && !last);
         last = vowel(c);
     }
-    let silent = word.ends_with('e') && !word.ends_with("le") && groups > 1;
+    // The final e of `little` is heard, that of `whale` is not.
+    let heard = word.strip_suffix("le").is_some_and(|stem| !stem.ends_with(vowel));
+    let silent = word.ends_with('e') && !heard && groups > 1;
     (groups - u64::from(silent)).max(1)
 }
 

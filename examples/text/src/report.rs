@@ -24,7 +24,7 @@ const COURSES: usize = 6;
 
 /// The words that hold English sentences together and say little about a text.
 const COMMON: &str = "a about after again against ah all almost along also although am among an and another any are as at away \
-    aye back be because been before being below between both but by came can cannot come could d did do does done down \
+    aye back be because been before being below between both but by came can cannot chapter come could d did do does done down \
     each either else even ever every far few first for found from full gave get give go good great had has hast hath have \
     having he head her here him himself his how however i if in indeed into is it its itself just know last length less let \
     like ll little ll long look made make man many may me men might mine more most much must my myself never no nor not \
