@@ -89,6 +89,7 @@ sol! {
     #[derive(Debug, PartialEq, Eq)]
     interface Jobs {
         event Opened(bytes32 indexed job, address indexed requester, uint256 budget, uint64 deadline, bytes32 spec);
+        /// `amount` left the budget: `fee` of it went to the resource pot, the rest to the provider.
         event Paid(bytes32 indexed job, address indexed provider, uint256 amount, uint256 fee);
         event Settled(bytes32 indexed job, bytes32 root, uint256 spent, uint64 releaseAt);
         event Refunded(bytes32 indexed job, address indexed requester, uint256 amount);
@@ -107,12 +108,14 @@ sol! {
         error BadTotals();
         error TotalBelowPaid(address provider, uint256 total, uint256 paid);
         error OverBudget(uint256 needed, uint256 left);
+        /// Nobody could spend what is paid to the zero address, the Token or the escrow itself.
+        error BadProvider(address provider);
 
         /// Locks the sent value until `deadline` (Unix seconds); `spec` is the content hash of the job's description.
         function open(bytes32 salt, bytes32 spec, uint64 deadline) external payable returns (bytes32 job);
         /// Pays `provider` what the voucher promises beyond what it was paid, as far as the budget reaches. Anybody may send it.
         function claim(bytes32 job, address provider, uint256 total, bytes calldata signature) external returns (uint256 amount);
-        /// Pays every provider up to its total. `providers` strictly ascending. `root` is the Merkle root of the receipts.
+        /// Pays every provider up to its total. `providers` strictly ascending, at most 1,024. `root` is the Merkle root of the receipts.
         function settle(bytes32 job, bytes32 root, address[] calldata providers, uint256[] calldata totals) external;
         /// Returns what is left to the requester once the lock has ended. Anybody may send it.
         function refund(bytes32 job) external returns (uint256 amount);
@@ -137,9 +140,18 @@ pub mod job_state {
     pub const CLOSED: u8 = 3;
 }
 
+/// Most providers that one `Jobs.settle` pays. A transaction's gas limit (EIP-7825) ends it at some 450 of them.
+pub const MAX_SETTLED_PROVIDERS: usize = 1_024;
+
 /// Returns the EIP-712 domain of the Token (`permit`).
 pub fn token_domain(chain_id: u64) -> Eip712Domain {
-    Eip712Domain::new(Some("BMM".into()), Some("1".into()), Some(chain_id.try_into().expect("u64 fits")), Some(TOKEN), None)
+    Eip712Domain::new(
+        Some("BMM".into()),
+        Some("1".into()),
+        Some(chain_id.try_into().expect("u64 fits")),
+        Some(TOKEN),
+        None,
+    )
 }
 
 /// Returns the EIP-712 domain of the escrow (vouchers).

@@ -1,7 +1,9 @@
 //! Building a block transaction by transaction.
 
-use super::{ExecError, Executed, StateRead, TxError};
+use super::{ExecError, Executed, StateRead, TxError, executor::Executor, header};
+use alloy_consensus::{EMPTY_ROOT_HASH, proofs};
 use alloy_primitives::{Address, B256, Bytes};
+use alloy_rlp::Encodable;
 use bmm_types::{BlockBody, ChainParams, Header, Transaction};
 
 /// What the producer decides about the block to be built.
@@ -46,33 +48,99 @@ pub struct Built {
 
 /// A block in the making.
 pub struct BlockBuilder<'a, DB: StateRead> {
-    db: DB,
-    params: &'a ChainParams,
+    executor: Executor<'a, DB>,
+    transactions: Vec<Transaction>,
+    /// Bytes of the transactions' encodings.
+    bytes: usize,
 }
+
+/// Bytes of a block that are not transactions: header, seal's and list's prefixes, with room to spare.
+const FRAME_BYTES: usize = 4 << 10;
 
 impl<'a, DB: StateRead> BlockBuilder<'a, DB> {
     /// Begins a block on `parent`, whose state is `db`.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
     pub fn begin(params: &'a ChainParams, parent: &Header, plan: BlockPlan, db: DB) -> Result<Self, ExecError> {
-        todo!()
+        let header = Header {
+            parent_hash: parent.hash_slow(),
+            beneficiary: plan.beneficiary,
+            number: parent.number.saturating_add(1),
+            gas_limit: header::next_gas_limit(parent.gas_limit, plan.gas_limit),
+            timestamp: plan.timestamp,
+            extra_data: plan.extra_data,
+            mix_hash: plan.mix_hash,
+            base_fee_per_gas: Some(header::next_base_fee(parent)),
+            withdrawals_root: Some(EMPTY_ROOT_HASH),
+            excess_blob_gas: Some(header::next_excess_blob_gas(params, parent)),
+            parent_beacon_block_root: Some(B256::ZERO),
+            ..Header::default()
+        };
+        Ok(Self { executor: Executor::begin(params, header, db)?, transactions: Vec::new(), bytes: FRAME_BYTES })
     }
 
     /// Gas that is left in the block.
     pub fn gas_left(&self) -> u64 {
-        todo!()
+        self.executor.gas_left()
     }
 
     /// Base fee of the block, in units per gas.
     pub fn base_fee(&self) -> u64 {
-        todo!()
+        self.executor.header().base_fee_per_gas.unwrap_or(0)
+    }
+
+    /// Number of transactions in the block so far.
+    pub fn len(&self) -> usize {
+        self.transactions.len()
+    }
+
+    /// Whether the block has no transaction so far.
+    pub fn is_empty(&self) -> bool {
+        self.transactions.is_empty()
     }
 
     /// Executes `tx` of `sender` as the block's next transaction, or says why it cannot be.
+    ///
+    /// # Errors
+    /// When the state cannot be read; the builder is of no use after that.
     pub fn try_add(&mut self, tx: &Transaction, sender: Address) -> Result<TxOutcome, ExecError> {
-        todo!()
+        let bytes = self.bytes.saturating_add(tx.length());
+        if bytes > header::MAX_BLOCK_BYTES {
+            return Ok(TxOutcome::Skipped(TxError::BlockBytes { max: header::MAX_BLOCK_BYTES }));
+        }
+        Ok(match self.executor.transact(tx, sender)? {
+            Ok(ran) => {
+                self.transactions.push(tx.clone());
+                self.bytes = bytes;
+                TxOutcome::Included { gas_used: ran.gas_used, success: ran.success }
+            }
+            Err(error) => TxOutcome::Skipped(error),
+        })
     }
 
     /// Ends the block: rewards, roots, header.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
     pub fn finish(self) -> Result<Built, ExecError> {
-        todo!()
+        let header = self.executor.header().clone();
+        let executed = self.executor.finish(&[])?;
+        let header = Header {
+            transactions_root: proofs::calculate_transaction_root(&self.transactions),
+            receipts_root: executed.receipts_root,
+            logs_bloom: executed.logs_bloom,
+            gas_used: executed.gas_used,
+            blob_gas_used: Some(executed.blob_gas_used),
+            requests_hash: executed.requests_hash,
+            state_root: B256::ZERO,
+            ..header
+        };
+        let body = BlockBody {
+            transactions: self.transactions,
+            ommers: Vec::new(),
+            withdrawals: Some(Vec::new().into()),
+        };
+        Ok(Built { header, body, executed })
     }
 }

@@ -1,9 +1,31 @@
 //! Simulated calls: `eth_call` and `eth_estimateGas`.
 
-use super::{CallError, StateRead};
+use super::{
+    CallError, StateRead, TxError,
+    env::{self, Machine},
+};
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
-use alloy_primitives::{Address, Bytes, Log, U256};
-use bmm_types::{ChainParams, Header};
+use alloy_evm::Evm as _;
+use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
+use alloy_sol_types::{SolInterface, decode_revert_reason};
+use bmm_types::{
+    ChainParams, Header,
+    system::{Jobs::JobsErrors, Token::TokenErrors},
+};
+use revm::{
+    Database as _,
+    context::{
+        Cfg as _, TxEnv,
+        either::Either,
+        result::{EVMError, ExecutionResult, HaltReason},
+    },
+};
+
+/// An estimate is at most this fraction (1/64) above what would do; below it, further runs are not worth their time.
+const ESTIMATE_PRECISION: u64 = 64;
+
+/// Gas that a call with value brings along for the callee.
+const CALL_STIPEND: u64 = 2_300;
 
 /// A call that is not a transaction: nobody signs it, and nothing stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,7 +40,7 @@ pub struct CallRequest {
     pub input: Bytes,
     /// Gas limit; the cap if absent.
     pub gas: Option<u64>,
-    /// Units per gas that the caller pays; nothing if absent.
+    /// Units per gas that the caller pays; nothing if absent, and the code sees a base fee of zero then.
     pub gas_price: Option<u128>,
     /// Accounts and slots that are warm from the start.
     pub access_list: AccessList,
@@ -37,7 +59,10 @@ pub struct CallOutcome {
     pub logs: Vec<Log>,
 }
 
-/// Runs `request` in the environment of `header` on the state `db`, with at most `gas_cap` gas.
+/// Runs `request` in the environment of `header` on the state `db`, with at most `gas_cap` gas and at most the block's.
+///
+/// # Errors
+/// [`CallError::Revert`] with data and reason when the code reverts; the other variants name what is wrong.
 pub fn call(
     params: &ChainParams,
     header: &Header,
@@ -45,10 +70,22 @@ pub fn call(
     request: &CallRequest,
     gas_cap: u64,
 ) -> Result<CallOutcome, CallError> {
-    todo!()
+    let mut simulation = Simulation::new(params, header, db, request, Cap::Lifted);
+    let gas = request.gas.unwrap_or(gas_cap).min(gas_cap).min(header.gas_limit);
+    match simulation.run(gas)? {
+        ExecutionResult::Success { gas, logs, output, .. } => {
+            Ok(CallOutcome { output: output.into_data(), gas_used: gas.tx_gas_used(), logs })
+        }
+        failed => Err(failure(failed, gas)),
+    }
 }
 
-/// Finds the gas limit with which `request` succeeds, at most `gas_cap`.
+/// Finds a gas limit with which `request` succeeds, at most `gas_cap`, the block's limit, the fork's cap for a transaction
+/// (EIP-7825), and what the caller can pay for. It is at most 1/64 above the least that does, where success does not
+/// depend on the gas in stranger ways.
+///
+/// # Errors
+/// As [`call`]; [`CallError::GasAllowance`] when not even the most is enough.
 pub fn estimate_gas(
     params: &ChainParams,
     header: &Header,
@@ -56,5 +93,128 @@ pub fn estimate_gas(
     request: &CallRequest,
     gas_cap: u64,
 ) -> Result<u64, CallError> {
-    todo!()
+    let mut simulation = Simulation::new(params, header, db, request, Cap::Kept);
+    let cap = simulation.machine.cfg_env().tx_gas_limit_cap().min(gas_cap).min(header.gas_limit);
+    let mut enough = request.gas.unwrap_or(cap).min(cap).min(simulation.affordable_gas()?);
+    let used = match simulation.run(enough) {
+        Ok(ExecutionResult::Success { gas, .. }) => gas,
+        Ok(failed) => return Err(failure(failed, enough)),
+        Err(CallError::Invalid(TxError::IntrinsicGas { .. })) => return Err(CallError::GasAllowance(enough)),
+        Err(error) => return Err(error),
+    };
+    let mut too_little = used.tx_gas_used().saturating_sub(1);
+    // Most calls do with what they used before refunds, a stipend, and the 1/64 that each call keeps back (EIP-150).
+    let likely = used.total_gas_spent().saturating_add(CALL_STIPEND).saturating_mul(64) / 63;
+    let mut next = likely;
+    while enough.saturating_sub(too_little) > (enough / ESTIMATE_PRECISION).max(1) {
+        let try_with = next.clamp(too_little.saturating_add(1), enough.saturating_sub(1));
+        if simulation.succeeds(try_with)? {
+            enough = try_with;
+        } else {
+            too_little = try_with;
+        }
+        next = too_little.midpoint(enough);
+    }
+    Ok(enough)
+}
+
+/// Whether the fork's cap for one transaction holds for the call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cap {
+    Kept,
+    Lifted,
+}
+
+struct Simulation<DB: StateRead> {
+    machine: Machine<DB>,
+    tx: TxEnv,
+    chain_id: u64,
+}
+
+impl<DB: StateRead> Simulation<DB> {
+    fn new(params: &ChainParams, header: &Header, db: DB, request: &CallRequest, cap: Cap) -> Self {
+        let mut env = env::env(params, header);
+        env.cfg_env.disable_nonce_check = true;
+        env.cfg_env.disable_eip3607 = true;
+        if cap == Cap::Lifted {
+            env.cfg_env.tx_gas_limit_cap = Some(u64::MAX);
+        }
+        if request.gas_price.is_none() {
+            env.block_env.basefee = 0;
+        }
+        let tx_type = match (request.authorizations.is_empty(), request.access_list.is_empty()) {
+            (false, _) => 4,
+            (true, false) => 1,
+            (true, true) => 0,
+        };
+        let tx = TxEnv {
+            tx_type,
+            caller: request.from.unwrap_or_default(),
+            kind: request.to.map_or(TxKind::Create, TxKind::Call),
+            value: request.value,
+            data: request.input.clone(),
+            gas_price: request.gas_price.unwrap_or(0),
+            gas_priority_fee: (tx_type == 4).then_some(0),
+            chain_id: Some(params.chain_id),
+            access_list: request.access_list.clone(),
+            authorization_list: request.authorizations.iter().cloned().map(Either::Left).collect(),
+            ..TxEnv::default()
+        };
+        Self { machine: env::machine(params, env, db), tx, chain_id: params.chain_id }
+    }
+
+    /// Runs the call with a gas limit; the state stays as it was.
+    fn run(&mut self, gas_limit: u64) -> Result<ExecutionResult, CallError> {
+        let done = self.machine.transact_raw(TxEnv { gas_limit, ..self.tx.clone() });
+        done.map(|done| done.result).map_err(|error| match error {
+            EVMError::Transaction(error) => {
+                let block = self.machine.block();
+                let (base_fee, left) = (block.basefee, block.gas_limit);
+                TxError::from_evm(error, self.chain_id, base_fee, left, gas_limit).into()
+            }
+            other => CallError::State(other.to_string()),
+        })
+    }
+
+    /// Whether the call succeeds with a gas limit; a limit below the intrinsic gas is a failure like any other.
+    fn succeeds(&mut self, gas_limit: u64) -> Result<bool, CallError> {
+        match self.run(gas_limit) {
+            Ok(result) => Ok(result.is_success()),
+            Err(CallError::Invalid(TxError::IntrinsicGas { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gas that the caller can pay for after the value is sent.
+    fn affordable_gas(&mut self) -> Result<u64, CallError> {
+        if self.tx.gas_price == 0 {
+            return Ok(u64::MAX);
+        }
+        let (caller, needed) = (self.tx.caller, self.tx.value);
+        let info = self.machine.db_mut().basic(caller).map_err(|e| CallError::State(e.to_string()))?;
+        let balance = info.unwrap_or_default().balance;
+        let left = balance.checked_sub(needed).ok_or(TxError::Funds { needed, balance })?;
+        Ok(left.checked_div(U256::from(self.tx.gas_price)).unwrap_or(U256::MAX).saturating_to())
+    }
+}
+
+fn failure(result: ExecutionResult, gas_limit: u64) -> CallError {
+    match result {
+        ExecutionResult::Revert { output, .. } => {
+            let reason = decode_revert(&output);
+            CallError::Revert { data: output, reason }
+        }
+        ExecutionResult::Halt { reason: HaltReason::OutOfGas(_), .. } => CallError::GasAllowance(gas_limit),
+        ExecutionResult::Halt { reason, .. } => CallError::Halt(format!("{reason:?}")),
+        ExecutionResult::Success { .. } => CallError::Halt("success taken for a failure".to_owned()),
+    }
+}
+
+/// Puts revert data into words: `Error(string)`, `Panic(uint256)`, and the errors of the system contracts.
+pub fn decode_revert(data: &[u8]) -> Option<String> {
+    let jobs = || JobsErrors::abi_decode(data).ok().map(|error| format!("{error:?}"));
+    let token = || TokenErrors::abi_decode(data).ok().map(|error| format!("{error:?}"));
+    // `TooEarly(TooEarly { release: 7 })` says its name twice.
+    let known = jobs().or_else(token).and_then(|text| Some(text.split_once('(')?.1.strip_suffix(')')?.to_owned()));
+    known.or_else(|| decode_revert_reason(data))
 }

@@ -205,6 +205,12 @@ pub enum TxError {
         /// What is left in the block.
         left: u64,
     },
+    /// The block would be too long with it (EIP-7934).
+    #[error("the block has no room for it within {max} bytes")]
+    BlockBytes {
+        /// Longest block, in bytes.
+        max: usize,
+    },
     /// The gas limit passes the fork's cap for one transaction (EIP-7825).
     #[error("gas limit {limit} passes the cap of {cap} for one transaction")]
     GasCap {

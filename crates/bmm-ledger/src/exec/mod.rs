@@ -2,19 +2,23 @@
 
 mod builder;
 mod call;
+mod env;
 mod error;
+mod executor;
 pub mod header;
+mod overlay;
 mod senders;
 
 pub use builder::{BlockBuilder, BlockPlan, Built, TxOutcome};
-pub use call::{CallOutcome, CallRequest, call, estimate_gas};
+pub use call::{CallOutcome, CallRequest, call, decode_revert, estimate_gas};
 pub use error::{BlockError, CallError, ExecError, TxError};
 pub use senders::recover_senders;
 
 use crate::diff::StateDiff;
-use alloy_consensus::ReceiptEnvelope;
+use alloy_consensus::EthereumReceipt;
 use alloy_primitives::{Address, B256, Bloom};
 use bmm_types::{Block, ChainParams, Header};
+use executor::Executor;
 use revm::DatabaseRef;
 
 /// A state that execution can read: shared, read-only, with errors that can be told.
@@ -25,7 +29,7 @@ impl<T: DatabaseRef<Error: std::error::Error + Send + Sync + 'static>> StateRead
 #[derive(Clone, Debug)]
 pub struct Executed {
     /// One receipt for each transaction, in order.
-    pub receipts: Vec<ReceiptEnvelope>,
+    pub receipts: Vec<EthereumReceipt>,
     /// Gas used by all transactions.
     pub gas_used: u64,
     /// Blob gas used by all transactions (foreign vectors only).
@@ -41,15 +45,49 @@ pub struct Executed {
 }
 
 /// Executes `block` on the state of its parent and checks everything in its header that execution decides, the state
-/// root excepted.
+/// root excepted: that is the trie's to compute from the diff.
 ///
-/// `senders` are those of the transactions in order, see [`recover_senders`].
+/// `senders` are those of the transactions in order, see [`recover_senders`]. The header's own rules
+/// ([`header::check_header`]) and the body's roots ([`header::check_body`]) are the caller's to check before.
+///
+/// # Errors
+/// [`ExecError::Invalid`] names the rule that the block breaks; [`ExecError::State`] says nothing about the block.
 pub fn execute_block(
     params: &ChainParams,
-    parent: &Header,
     block: &Block,
     senders: &[Address],
     db: impl StateRead,
 ) -> Result<Executed, ExecError> {
-    todo!()
+    let transactions = &block.body.transactions;
+    if senders.len() != transactions.len() {
+        return Err(BlockError::Senders { senders: senders.len(), transactions: transactions.len() }.into());
+    }
+    let mut executor = Executor::begin(params, block.header.clone(), db)?;
+    for (index, (tx, sender)) in transactions.iter().zip(senders).enumerate() {
+        executor.transact(tx, *sender)?.map_err(|error| BlockError::Transaction { index, error })?;
+    }
+    let withdrawals = block.body.withdrawals.as_deref().map_or(&[][..], Vec::as_slice);
+    let executed = executor.finish(withdrawals)?;
+    check_outcome(&block.header, &executed)?;
+    Ok(executed)
+}
+
+/// What the header says of the execution is what happened.
+fn check_outcome(header: &Header, executed: &Executed) -> Result<(), BlockError> {
+    if header.gas_used != executed.gas_used {
+        return Err(BlockError::GasUsed { got: header.gas_used, expected: executed.gas_used });
+    }
+    if header.blob_gas_used != Some(executed.blob_gas_used) {
+        return Err(BlockError::BlobGasUsed { got: header.blob_gas_used, expected: executed.blob_gas_used });
+    }
+    if header.receipts_root != executed.receipts_root {
+        return Err(BlockError::ReceiptsRoot { got: header.receipts_root, expected: executed.receipts_root });
+    }
+    if header.logs_bloom != executed.logs_bloom {
+        return Err(BlockError::LogsBloom);
+    }
+    if header.requests_hash != executed.requests_hash {
+        return Err(BlockError::RequestsHash { got: header.requests_hash, expected: executed.requests_hash });
+    }
+    Ok(())
 }

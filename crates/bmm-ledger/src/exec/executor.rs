@@ -1,0 +1,206 @@
+//! The one way in which blocks are executed, whether they came in or are being built.
+
+use super::{
+    BlockError, ExecError, Executed, StateRead, TxError,
+    env::{self, Machine},
+    header,
+    overlay::CreditError,
+};
+use crate::emission;
+use alloy_consensus::{EthereumReceipt, Transaction as _, TxReceipt};
+use alloy_eips::{
+    eip2935::HISTORY_STORAGE_ADDRESS,
+    eip4788::{BEACON_ROOTS_ADDRESS, SYSTEM_ADDRESS},
+    eip4895::Withdrawal,
+    eip6110::{DEPOSIT_REQUEST_TYPE, MAINNET_DEPOSIT_CONTRACT_ADDRESS},
+    eip7002::{WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, WITHDRAWAL_REQUEST_TYPE},
+    eip7251::{CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, CONSOLIDATION_REQUEST_TYPE},
+    eip7685::Requests,
+};
+use alloy_evm::{Evm as _, FromRecoveredTx, eth::eip6110};
+use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
+use bmm_types::{ChainParams, Header, Transaction, params::Fork, system};
+use revm::context::{
+    TxEnv,
+    result::{EVMError, ExecutionResult},
+};
+
+/// What a transaction left behind.
+pub(super) struct Ran {
+    pub(super) gas_used: u64,
+    pub(super) success: bool,
+}
+
+/// A block under execution.
+pub(super) struct Executor<'a, DB: StateRead> {
+    params: &'a ChainParams,
+    header: Header,
+    machine: Machine<DB>,
+    receipts: Vec<EthereumReceipt>,
+    logs_bloom: Bloom,
+    gas_used: u64,
+    blob_gas_used: u64,
+}
+
+impl<'a, DB: StateRead> Executor<'a, DB> {
+    /// Begins the block of `header` (of which only what the producer decides is read) and makes the calls that come before
+    /// the transactions.
+    pub(super) fn begin(params: &'a ChainParams, header: Header, db: DB) -> Result<Self, ExecError> {
+        let machine = env::machine(params, env::env(params, &header), db);
+        let mut this = Self {
+            params,
+            header,
+            machine,
+            receipts: Vec::new(),
+            logs_bloom: Bloom::ZERO,
+            gas_used: 0,
+            blob_gas_used: 0,
+        };
+        this.before_transactions()?;
+        Ok(this)
+    }
+
+    pub(super) fn gas_left(&self) -> u64 {
+        self.header.gas_limit.saturating_sub(self.gas_used)
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// EIP-2935 (from Prague on): the parent's id goes into the ring of past block ids. EIP-4788 (where there is a beacon
+    /// chain): so does the beacon root.
+    fn before_transactions(&mut self) -> Result<(), ExecError> {
+        if self.params.fork == Fork::Osaka {
+            self.system_call(HISTORY_STORAGE_ADDRESS, self.header.parent_hash.into())?;
+        }
+        if let Some(root) = self.header.parent_beacon_block_root.filter(|_| !header::has_fixed_fields(self.params)) {
+            self.system_call(BEACON_ROOTS_ADDRESS, root.into())?;
+        }
+        Ok(())
+    }
+
+    /// Calls `contract` as the system does: without fee, signature or nonce.
+    fn system_call(&mut self, contract: Address, input: Bytes) -> Result<ExecutionResult, ExecError> {
+        let done = self.machine.transact_system_call(SYSTEM_ADDRESS, contract, input);
+        let done = done.map_err(|error| match error {
+            EVMError::Transaction(error) => BlockError::SystemCall { contract, reason: error.to_string() }.into(),
+            other => ExecError::State(other.to_string()),
+        })?;
+        self.machine.db_mut().commit(done.state).map_err(|e| ExecError::State(e.to_string()))?;
+        Ok(done.result)
+    }
+
+    /// Executes `tx` as the next transaction; a transaction that may not be here changes nothing.
+    pub(super) fn transact(&mut self, tx: &Transaction, sender: Address) -> Result<Result<Ran, TxError>, ExecError> {
+        if let Err(error) = self.may_begin(tx) {
+            return Ok(Err(error));
+        }
+        let done = match self.machine.transact_raw(TxEnv::from_recovered_tx(tx, sender)) {
+            Ok(done) => done,
+            Err(EVMError::Transaction(error)) => {
+                let base_fee = self.header.base_fee_per_gas.unwrap_or(0);
+                let (left, limit) = (self.gas_left(), tx.gas_limit());
+                return Ok(Err(TxError::from_evm(error, self.params.chain_id, base_fee, left, limit)));
+            }
+            Err(other) => return Err(ExecError::State(other.to_string())),
+        };
+        self.machine.db_mut().commit(done.state).map_err(|e| ExecError::State(e.to_string()))?;
+        let (gas_used, success) = (done.result.tx_gas_used(), done.result.is_success());
+        self.gas_used = self.gas_used.saturating_add(gas_used);
+        self.blob_gas_used = self.blob_gas_used.saturating_add(tx.blob_gas_used().unwrap_or(0));
+        let receipt = EthereumReceipt {
+            tx_type: tx.tx_type(),
+            success,
+            cumulative_gas_used: self.gas_used,
+            logs: done.result.into_logs(),
+        };
+        self.logs_bloom |= receipt.bloom();
+        self.receipts.push(receipt);
+        Ok(Ok(Ran { gas_used, success }))
+    }
+
+    /// The rules of a transaction's place in the block; those of the transaction itself are the EVM's.
+    fn may_begin(&self, tx: &Transaction) -> Result<(), TxError> {
+        let (limit, left) = (tx.gas_limit(), self.gas_left());
+        if limit > left {
+            return Err(TxError::BlockGas { limit, left });
+        }
+        let Some(blob_gas) = tx.blob_gas_used() else { return Ok(()) };
+        if header::has_fixed_fields(self.params) {
+            return Err(TxError::Blob);
+        }
+        let max = header::blob_params(self.params.fork).max_blob_gas_per_block();
+        if self.blob_gas_used.saturating_add(blob_gas) > max {
+            return Err(TxError::Other(format!("the blobs of this block pass {max} blob gas")));
+        }
+        Ok(())
+    }
+
+    /// Ends the block: withdrawals and requests (foreign vectors), the base fee's way, the emission, the roots.
+    pub(super) fn finish(mut self, withdrawals: &[Withdrawal]) -> Result<Executed, ExecError> {
+        for withdrawal in withdrawals {
+            self.credit(withdrawal.address, withdrawal.amount_wei())?;
+        }
+        let requests_hash = self.requests_hash()?;
+        self.collect_vanished()?;
+        self.pay_emission()?;
+        Ok(Executed {
+            gas_used: self.gas_used,
+            blob_gas_used: self.blob_gas_used,
+            receipts_root: EthereumReceipt::calculate_receipt_root_no_memo(&self.receipts),
+            receipts: self.receipts,
+            logs_bloom: self.logs_bloom,
+            requests_hash,
+            diff: self.machine.into_db().into_diff(),
+        })
+    }
+
+    /// What transactions took out of the balances goes to the place of base fees, where there is one: the base fee of the
+    /// gas used, and coins left in contracts that were created and destroyed within one transaction. So the supply is
+    /// constant but for emission.
+    fn collect_vanished(&mut self) -> Result<(), ExecError> {
+        let vanished = self.machine.db().vanished();
+        self.params.base_fee_to.map_or(Ok(()), |to| self.credit(to, vanished))
+    }
+
+    /// The block's emission goes to producer, resource pot and footstones' pot.
+    fn pay_emission(&mut self) -> Result<(), ExecError> {
+        let Some(emission) = &self.params.emission else { return Ok(()) };
+        let reward = emission::reward(emission, self.header.number);
+        self.credit(self.header.beneficiary, reward.producer)?;
+        self.credit(system::RESOURCES, reward.resources)?;
+        self.credit(system::FOOTSTONES, reward.footstones)
+    }
+
+    fn credit(&mut self, address: Address, amount: U256) -> Result<(), ExecError> {
+        self.machine.db_mut().credit(address, amount).map_err(|error| match error {
+            CreditError::State(error) => ExecError::State(error.to_string()),
+            CreditError::Overflow => BlockError::BalanceOverflow(address).into(),
+        })
+    }
+
+    /// EIP-7685: the hash over deposits (EIP-6110), withdrawal requests (EIP-7002) and consolidations (EIP-7251). A chain
+    /// without a beacon chain has no requests.
+    fn requests_hash(&mut self) -> Result<Option<B256>, ExecError> {
+        if self.params.fork == Fork::Cancun || header::has_fixed_fields(self.params) {
+            return Ok(header::empty_requests_hash(self.params.fork));
+        }
+        let contract = MAINNET_DEPOSIT_CONTRACT_ADDRESS;
+        let mut deposits = Vec::new();
+        eip6110::accumulate_deposits_from_receipts(contract, &self.receipts, &mut deposits)
+            .map_err(|error| BlockError::SystemCall { contract, reason: error.to_string() })?;
+        let mut requests = Requests::default();
+        requests.push_request_with_type(DEPOSIT_REQUEST_TYPE, deposits);
+        for (kind, contract) in [
+            (WITHDRAWAL_REQUEST_TYPE, WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS),
+            (CONSOLIDATION_REQUEST_TYPE, CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS),
+        ] {
+            match self.system_call(contract, Bytes::new())? {
+                ExecutionResult::Success { output, .. } => requests.push_request_with_type(kind, output.into_data()),
+                failed => return Err(BlockError::SystemCall { contract, reason: format!("{failed:?}") }.into()),
+            }
+        }
+        Ok(Some(requests.requests_hash()))
+    }
+}
