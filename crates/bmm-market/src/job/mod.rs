@@ -1,1 +1,24 @@
 //! Jobs: from a file or from options to a description, and from the description to tasks.
+
+mod build;
+mod error;
+mod file;
+mod glob;
+mod index;
+mod parse_axes;
+mod tasks;
+mod template;
+mod toml_reader;
+mod units;
+
+pub use build::Job;
+pub use error::{JobError, JobFault, Location};
+pub use file::{AxisSource, JobFile};
+pub use tasks::{Task, Tasks, TasksError};
+
+/// Tells whether `path` is relative and of normal names.
+fn is_normal(path: &str) -> bool {
+    path.len() <= 4_096
+        && !path.contains(['\0', '\\'])
+        && path.split('/').all(|name| !matches!(name, "" | "." | "..") && name.len() <= 255)
+}
