@@ -70,6 +70,7 @@ fn jobs(error: &J) -> String {
             format!("the total {} of {} is below what is paid already, {}", Amount(e.total), e.provider, Amount(e.paid))
         }
         J::OverBudget(e) => format!("{} are needed, and {} of the budget are left", Amount(e.needed), Amount(e.left)),
+        J::BadProvider(e) => format!("{} is no account of a provider: nobody could spend what it is paid", e.provider),
     }
 }
 

@@ -223,3 +223,99 @@ fn random_uuid() -> String {
     let text = hex::encode(bytes);
     format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::address;
+    use proptest::prelude::*;
+
+    /// Test vectors of the Web3 Secret Storage Definition.
+    const PBKDF2: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"6087dab2f9fdbbfaddc31a909735c1e6"},
+        "ciphertext":"5318b4d5bcd28de64ee5559e671353e16f075ecae9f99c7a79a38af5f869aa46","kdf":"pbkdf2",
+        "kdfparams":{"c":262144,"dklen":32,"prf":"hmac-sha256",
+        "salt":"ae3cd4e7013836a3df6bd7241b12db061dbe2c6785853cce422d148a624ce0bd"},
+        "mac":"517ead924a9d0dc3124507e3393d175ce3ff7c1e96529c6c555ce9e51205e9b2"},
+        "id":"3198bc9c-6672-5ab3-d995-4942343ae5b6","version":3}"#;
+    const SCRYPT: &str = r#"{"crypto":{"cipher":"aes-128-ctr","cipherparams":{"iv":"83dbcc02d8ccb40e466191a123791e0e"},
+        "ciphertext":"d172bf743a674da9cdad04534d56926ef8358534d458fffccd4e6ad2fbde479c","kdf":"scrypt",
+        "kdfparams":{"dklen":32,"n":262144,"r":1,"p":8,
+        "salt":"ab0c7876052600dd703518d6fc3fe8984592145b591fc8fb5c6d43190334ba19"},
+        "mac":"2103ac29920d71da29f15d75b4a16dbe95cfd7ff8faea1056c33131d846e3097"},
+        "id":"3198bc9c-6672-5ab3-d995-4942343ae5b6","version":3}"#;
+    const VECTOR_ADDRESS: Address = address!("008AeEda4D805471dF9b2A5B0f38A0C3bCBA786b");
+
+    fn with(field: &str, value: serde_json::Value) -> Vec<u8> {
+        let mut json: serde_json::Value = serde_json::from_str(SCRYPT).expect("JSON");
+        *json.pointer_mut(field).expect("a field") = value;
+        serde_json::to_vec(&json).expect("JSON")
+    }
+
+    #[test]
+    fn the_definitions_vectors_open() {
+        for file in [PBKDF2, SCRYPT, &SCRYPT.replace("\"crypto\"", "\"Crypto\"")] {
+            let signer = open(file.as_bytes(), "testpassword").expect("opens");
+            assert_eq!(signer.address(), VECTOR_ADDRESS);
+            assert_eq!(address(file.as_bytes()), Ok(None));
+        }
+        assert_eq!(open(PBKDF2.as_bytes(), "testpasswore").err(), Some(KeystoreError::WrongPassword));
+    }
+
+    #[test]
+    fn an_independent_reader_opens_what_is_sealed() {
+        let signer = PrivateKeySigner::random();
+        let bytes = seal(&signer, "p\u{e4}ssword");
+        assert_eq!(address(&bytes), Ok(Some(signer.address())));
+        assert_eq!(open(&bytes, "p\u{e4}ssword"), Ok(signer.clone()));
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let path = dir.path().join("key.json");
+        std::fs::write(&path, &bytes).expect("written");
+        assert_eq!(PrivateKeySigner::decrypt_keystore(&path, "p\u{e4}ssword").expect("opens"), signer);
+
+        let mut json: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(json["id"].as_str().map(str::len), Some(36));
+        assert_eq!(json["address"].as_str().map(str::len), Some(40), "geth writes it without 0x");
+        json["address"] = hex::encode(VECTOR_ADDRESS).into();
+        let bytes = serde_json::to_vec(&json).expect("JSON");
+        let told = KeystoreError::OtherAddress { named: VECTOR_ADDRESS, actual: signer.address() };
+        assert_eq!(open(&bytes, "p\u{e4}ssword"), Err(told));
+    }
+
+    #[test]
+    fn hostile_parameters_cost_nothing() {
+        let cases: [(&str, serde_json::Value); 9] = [
+            ("/version", 4.into()),
+            ("/crypto/cipher", "aes-256-gcm".into()),
+            ("/crypto/cipherparams/iv", "00".into()),
+            ("/crypto/ciphertext", "00".into()),
+            ("/crypto/mac", "zz".into()),
+            ("/crypto/kdfparams/dklen", 16.into()),
+            ("/crypto/kdfparams/n", (1_u32 << 31).into()),
+            ("/crypto/kdfparams/n", 0.into()),
+            ("/crypto/kdfparams/p", u32::MAX.into()),
+        ];
+        for (field, value) in cases {
+            let error = open(&with(field, value), "testpassword").expect_err(field);
+            assert!(matches!(error, KeystoreError::Unsupported { .. }), "{field}: {error:?}");
+        }
+        let rounds = PBKDF2.replace("262144", &u32::MAX.to_string());
+        assert!(matches!(open(rounds.as_bytes(), "x"), Err(KeystoreError::Unsupported { .. })));
+        let truncated = SCRYPT.split_at(100).0.as_bytes();
+        assert!(matches!(open(truncated, "x"), Err(KeystoreError::Format(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn scrypt_is_bounded(n: u32, r: u32, p: u32) {
+            if scrypt_params(n, r, p).is_some() {
+                prop_assert!(u64::from(n) * u64::from(r) * 128 <= MAX_SCRYPT_BYTES);
+                prop_assert!(u64::from(n) * u64::from(r) * u64::from(p) <= MAX_SCRYPT_WORK);
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(address(&bytes).is_err());
+        }
+    }
+}

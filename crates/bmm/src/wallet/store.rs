@@ -79,18 +79,14 @@ impl WalletStore {
 
     /// Finds a wallet by its name or its address.
     pub fn find(&self, name_or_address: &str) -> Outcome<Wallet> {
-        let wallets = self.list()?;
         let found = if is_address(name_or_address) {
             let address = parse_address(name_or_address)?;
-            wallets.into_iter().find(|wallet| wallet.address == address)
+            self.list()?.into_iter().find(|wallet| wallet.address == address)
         } else {
             check_name(name_or_address)?;
-            wallets.into_iter().find(|wallet| wallet.name == name_or_address)
+            self.list()?.into_iter().find(|wallet| wallet.name == name_or_address)
         };
-        found.ok_or_else(|| {
-            Failure::user(format!("there is no wallet {name_or_address}"))
-                .hint("`bmm wallet list` shows the wallets, `bmm wallet new NAME` makes one")
-        })
+        found.ok_or_else(|| no_wallet(name_or_address))
     }
 
     /// Returns the wallet that commands take when none is named: the one marked as default, or the only one.
@@ -150,8 +146,7 @@ impl WalletStore {
     pub fn set_default(&self, name: &str) -> Outcome {
         check_name(name)?;
         if !self.file(name).exists() {
-            return Err(Failure::user(format!("there is no wallet {name} with a file of its own"))
-                .hint("`bmm wallet list` shows the wallets"));
+            return Err(no_wallet(name));
         }
         write_atomically(&self.marker(), format!("{name}\n").as_bytes())
     }
@@ -231,6 +226,11 @@ fn check_name(name: &str) -> Outcome {
         .hint("1 to 32 lower-case letters, digits and dashes, beginning with a letter or digit, and not with 0x"))
 }
 
+fn no_wallet(name_or_address: &str) -> Failure {
+    Failure::user(format!("there is no wallet {name_or_address}"))
+        .hint("`bmm wallet list` shows the wallets, `bmm wallet new NAME` makes one")
+}
+
 fn taken(name: &str) -> Failure {
     Failure::user(format!("there is already a wallet {name}"))
         .hint("choose another name; wallets are never overwritten")
@@ -279,4 +279,97 @@ fn create_private_dir(dir: &Path) -> Outcome {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir).doing("create", dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn store() -> (TempDir, WalletStore) {
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let store = WalletStore::new(dir.path().join("wallets")).with_dev_key(dir.path().join("wallet.key"));
+        (dir, store)
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.to_owned())
+    }
+
+    fn default_name(store: &WalletStore) -> Option<String> {
+        store.default_wallet().ok().map(|wallet| wallet.name)
+    }
+
+    #[test]
+    fn a_wallet_opens_by_name_and_address_with_its_password_only() {
+        let (_dir, store) = store();
+        assert_eq!(store.list(), Ok(vec![]));
+        let key = PrivateKeySigner::random();
+        let wallet = store.create("savings", &key, &secret("one")).expect("created");
+        assert_eq!(store.list(), Ok(vec![wallet.clone()]));
+        assert_eq!(store.address("savings"), Ok(key.address()));
+        for who in ["savings", &key.address().to_checksum(None), &format!("{:#x}", key.address())] {
+            assert_eq!(store.unlock(who, &Passwords::Given(secret("one"))).expect("opens"), key);
+        }
+        let failure = store.unlock("savings", &Passwords::Given(secret("two"))).expect_err("another password");
+        assert!(failure.message.contains("password of wallet savings is wrong"), "{failure:?}");
+        assert!(store.find("other").expect_err("absent").message.contains("no wallet other"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = |path: &Path| fs::metadata(path).expect("exists").permissions().mode() & 0o777;
+            assert_eq!((mode(&wallet.file), mode(&store.dir)), (0o600, 0o700));
+        }
+    }
+
+    #[test]
+    fn nothing_is_overwritten_and_names_are_plain() {
+        let (_dir, store) = store();
+        let (one, two) = (PrivateKeySigner::random(), PrivateKeySigner::random());
+        store.create("a", &one, &secret("x")).expect("created");
+        assert!(store.create("a", &two, &secret("x")).expect_err("taken").message.contains("already"));
+        assert_eq!(store.address("a"), Ok(one.address()));
+        assert_eq!(write_new(&store.file("a"), b"other"), Ok(false));
+        let long = "x".repeat(33);
+        for name in ["", "-a", "A", "a/b", "..", "a.b", "0xabc", "a b", "\u{e4}", "dev", &long] {
+            assert!(store.check_free(name).is_err(), "{name:?}");
+        }
+        for name in ["default", "0", "a-", "z9-9", &long[1..]] {
+            assert_eq!(store.check_free(name), Ok(()), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_the_first_until_another_is_chosen() {
+        let (_dir, store) = store();
+        assert_eq!(default_name(&store), None);
+        let dev = super::super::load_or_create_key(store.dev_key.as_ref().expect("given")).expect("made");
+        assert_eq!(default_name(&store).as_deref(), Some("dev"));
+        assert_eq!(store.unlock("dev", &Passwords::Ask).expect("no password").address(), dev.address());
+        for name in ["b", "a"] {
+            store.create(name, &PrivateKeySigner::random(), &secret("x")).expect("created");
+        }
+        assert_eq!(default_name(&store).as_deref(), Some("b"));
+        store.set_default("a").expect("chosen");
+        assert_eq!(default_name(&store).as_deref(), Some("a"));
+        assert!(store.set_default("c").is_err());
+        let names: Vec<_> = store.list().expect("listed").into_iter().map(|wallet| wallet.name).collect();
+        assert_eq!(names, ["a", "b", "dev"]);
+        fs::remove_file(store.file("a")).expect("removed");
+        assert_eq!(default_name(&store).as_deref(), Some("b"), "the only one that is left");
+    }
+
+    #[test]
+    fn broken_files_are_named() {
+        let (_dir, store) = store();
+        create_private_dir(&store.dir).expect("created");
+        fs::write(store.dir.join("notes.txt"), "no wallet").expect("written");
+        assert_eq!(store.list(), Ok(vec![]));
+        fs::write(store.file("broken"), "{}").expect("written");
+        assert!(store.list().expect_err("broken").message.contains("broken.json"));
+        let huge = vec![b' '; usize::try_from(keystore::MAX_FILE_BYTES).expect("small") + 1];
+        fs::write(store.file("broken"), huge).expect("written");
+        assert!(store.list().expect_err("huge").message.contains("too large"));
+    }
 }
