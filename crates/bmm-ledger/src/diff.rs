@@ -218,8 +218,11 @@ mod tests {
     }
 
     fn account() -> impl Strategy<Value = Account> {
-        (any::<u64>(), word(), any::<[u8; 32]>())
-            .prop_map(|(nonce, balance, hash)| Account { nonce, balance, code_hash: hash.into() })
+        (any::<u64>(), word(), any::<[u8; 32]>()).prop_map(|(nonce, balance, hash)| Account {
+            nonce,
+            balance,
+            code_hash: hash.into(),
+        })
     }
 
     fn account_diff() -> impl Strategy<Value = AccountDiff> {
@@ -264,10 +267,7 @@ mod tests {
     fn entries_out_of_order_are_refused() {
         let entry = |byte| CodeEntry { hash: B256::repeat_byte(byte), code: Bytes::new() };
         let bytes = alloy_rlp::encode(DiffEntries { accounts: vec![], code: vec![entry(2), entry(1)] });
-        assert_eq!(
-            StateDiff::from_bytes(&bytes),
-            Err(alloy_rlp::Error::Custom("state diff: entries out of order"))
-        );
+        assert_eq!(StateDiff::from_bytes(&bytes), Err(alloy_rlp::Error::Custom("state diff: entries out of order")));
     }
 
     #[test]

@@ -52,7 +52,9 @@ pub enum StoreError {
     #[error("database: {0}; check the disk's health and free space")]
     Database(#[source] Box<redb::Error>),
     /// Stored bytes do not mean what they must.
-    #[error("database table {table}, key 0x{key}: {what}; the disk or the file is damaged, remove the folder and sync again")]
+    #[error(
+        "database table {table}, key 0x{key}: {what}; the disk or the file is damaged, remove the folder and sync again"
+    )]
     Corrupt {
         /// The table.
         table: &'static str,

@@ -14,6 +14,7 @@ mod cache;
 mod commit;
 mod error;
 mod open;
+mod snapshot;
 mod stage;
 mod tables;
 #[cfg(test)]
@@ -27,10 +28,11 @@ pub use view::{AccountProof, SlotProof, StateView};
 use alloy_primitives::B256;
 use cache::TrieCache;
 use parking_lot::{Mutex, RwLock};
+use snapshot::Snapshot;
 use std::sync::Arc;
 
-/// A receipt as it is kept: without the bloom, which follows from the logs.
-pub type Receipt = alloy_consensus::EthereumReceipt;
+/// A receipt. It is kept without the bloom, which follows from the logs.
+pub type Receipt = alloy_consensus::ReceiptEnvelope;
 
 /// Layout of the tables; a change of any key or value raises it.
 pub const SCHEMA_VERSION: u64 = 1;
@@ -67,8 +69,11 @@ pub struct TransactionPlace {
 
 /// The database of one chain. Shared by reference between threads; changes wait for each other, reads for nobody.
 pub struct Store {
-    /// Before `db`, so that the snapshot is gone when the database closes.
-    head: RwLock<Arc<view::Snapshot>>,
+    /// What reads see; replaced after every change. It stands before `db`, to be dropped before the database closes.
+    snapshot: RwLock<Arc<Snapshot>>,
     trie_cache: Mutex<TrieCache>,
+    codes: Arc<view::CodeCache>,
+    /// Held from the beginning of a change until its snapshot is in place.
+    writer: Mutex<()>,
     db: redb::Database,
 }

@@ -1,0 +1,291 @@
+//! The tables: what lies under which key, and how values are written.
+
+use super::{Head, Receipt, StoreError, TransactionPlace};
+use crate::diff::Account;
+use crate::trie::Nibbles;
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
+use alloy_rlp::{Decodable, RlpEncodable};
+use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
+use redb::{ReadableTable, TableDefinition};
+
+/// A table of bytes.
+pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// keccak(address) → [`Record`].
+pub(super) const ACCOUNTS: Table = TableDefinition::new("accounts");
+/// keccak(address) ‖ keccak(slot) → value, big-endian without leading zeros.
+pub(super) const STORAGE: Table = TableDefinition::new("storage");
+/// keccak(code) → code.
+pub(super) const CODE: Table = TableDefinition::new("code");
+/// Path, a byte for each nibble → record of a node of the account trie.
+pub(super) const ACCOUNT_TRIE: Table = TableDefinition::new("account_trie");
+/// keccak(address) ‖ path → record of a node of the account's storage trie.
+pub(super) const STORAGE_TRIE: Table = TableDefinition::new("storage_trie");
+/// Block id → header (RLP).
+pub(super) const HEADERS: Table = TableDefinition::new("headers");
+/// Block id → body (RLP).
+pub(super) const BODIES: Table = TableDefinition::new("bodies");
+/// Block id → seal (RLP).
+pub(super) const SEALS: Table = TableDefinition::new("seals");
+/// Block id → total work, 32 bytes big-endian.
+pub(super) const WORK: Table = TableDefinition::new("work");
+/// Block number, 8 bytes big-endian ‖ block id → nothing: all blocks, side branches too.
+pub(super) const NUMBERS: Table = TableDefinition::new("numbers");
+/// Block number → id of the canonical block.
+pub(super) const CANONICAL: Table = TableDefinition::new("canonical");
+/// Number of a canonical block → receipts (RLP).
+pub(super) const RECEIPTS: Table = TableDefinition::new("receipts");
+/// Number of a canonical block → its state diff.
+pub(super) const DIFFS: Table = TableDefinition::new("diffs");
+/// Transaction hash → block id ‖ index, 4 bytes big-endian.
+pub(super) const TRANSACTIONS: Table = TableDefinition::new("transactions");
+/// Name → the store's own small values.
+pub(super) const META: Table = TableDefinition::new("meta");
+/// Name → small values of other rooms.
+pub(super) const NOTES: Table = TableDefinition::new("notes");
+
+/// All tables; they are created together with the file.
+pub(super) const ALL: [Table; 16] = [
+    ACCOUNTS,
+    STORAGE,
+    CODE,
+    ACCOUNT_TRIE,
+    STORAGE_TRIE,
+    HEADERS,
+    BODIES,
+    SEALS,
+    WORK,
+    NUMBERS,
+    CANONICAL,
+    RECEIPTS,
+    DIFFS,
+    TRANSACTIONS,
+    META,
+    NOTES,
+];
+
+/// In [`META`]: [`Head`], as number ‖ id.
+pub(super) const META_HEAD: &[u8] = b"head";
+/// In [`META`]: digest of the chain's parameters.
+pub(super) const META_PARAMS: &[u8] = b"params";
+/// In [`META`]: version of the layout, 8 bytes big-endian.
+pub(super) const META_SCHEMA: &[u8] = b"schema";
+
+/// Returns a value as it lies in a table.
+pub(super) fn get(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(table.get(key)?.map(|guard| guard.value().to_vec()))
+}
+
+/// Decodes RLP from a table.
+pub(super) fn decode<T: Decodable>(table: &'static str, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    alloy_rlp::decode_exact(bytes).map_err(|error| StoreError::corrupt(table, key, error))
+}
+
+/// Decodes bytes of a fixed width from a table.
+pub(super) fn fixed<const N: usize>(table: &'static str, key: &[u8], bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::corrupt(table, key, format!("{} bytes, not {N}", bytes.len())))
+}
+
+/// An account as it lies in [`ACCOUNTS`], with its storage root, so that the leaf of the trie follows from it. The hashes that
+/// most accounts have are written as nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub account: Account,
+    pub storage_root: B256,
+}
+
+#[derive(RlpEncodable)]
+struct Slim<'a> {
+    nonce: u64,
+    balance: U256,
+    code_hash: &'a [u8],
+    storage_root: &'a [u8],
+}
+
+impl Record {
+    pub fn to_bytes(self) -> Vec<u8> {
+        fn short<'a>(hash: &'a B256, usual: &B256) -> &'a [u8] {
+            if hash == usual { &[] } else { hash.as_slice() }
+        }
+        alloy_rlp::encode(Slim {
+            nonce: self.account.nonce,
+            balance: self.account.balance,
+            code_hash: short(&self.account.code_hash, &KECCAK256_EMPTY),
+            storage_root: short(&self.storage_root, &EMPTY_ROOT_HASH),
+        })
+    }
+
+    pub fn from_bytes(key: &[u8], bytes: &[u8]) -> Result<Self, StoreError> {
+        let long = |hash: &[u8], usual: B256| match hash {
+            [] => Ok(usual),
+            hash => B256::try_from(hash).map_err(|_| StoreError::corrupt("accounts", key, "hash of a wrong length")),
+        };
+        let wrong = |error| StoreError::corrupt("accounts", key, error);
+        let mut rest = bytes;
+        let mut payload = alloy_rlp::Header::decode_bytes(&mut rest, true).map_err(wrong)?;
+        let nonce = u64::decode(&mut payload).map_err(wrong)?;
+        let balance = U256::decode(&mut payload).map_err(wrong)?;
+        let code_hash = long(alloy_rlp::Header::decode_bytes(&mut payload, false).map_err(wrong)?, KECCAK256_EMPTY)?;
+        let storage_root = long(alloy_rlp::Header::decode_bytes(&mut payload, false).map_err(wrong)?, EMPTY_ROOT_HASH)?;
+        if !payload.is_empty() || !rest.is_empty() {
+            return Err(wrong(alloy_rlp::Error::UnexpectedLength));
+        }
+        Ok(Self { account: Account { nonce, balance, code_hash }, storage_root })
+    }
+
+    /// The value of the account's leaf in the trie.
+    pub fn leaf(&self) -> Vec<u8> {
+        let Account { nonce, balance, code_hash } = self.account;
+        alloy_rlp::encode(TrieAccount::new(nonce, balance, self.storage_root, code_hash))
+    }
+}
+
+/// A storage value as it lies in [`STORAGE`].
+pub(super) fn word_to_bytes(value: U256) -> Vec<u8> {
+    value.to_be_bytes_trimmed_vec()
+}
+
+/// Reads what [`word_to_bytes`] wrote.
+pub(super) fn word_from_bytes(key: &[u8], bytes: &[u8]) -> Result<U256, StoreError> {
+    match bytes {
+        [] | [0, ..] => Err(StoreError::corrupt("storage", key, "zero or leading zeros")),
+        _ => U256::try_from_be_slice(bytes).ok_or_else(|| StoreError::corrupt("storage", key, "longer than 32 bytes")),
+    }
+}
+
+/// keccak(address) ‖ keccak(slot).
+pub(super) fn slot_key(owner: &B256, slot: &B256) -> [u8; 64] {
+    let mut key = [0; 64];
+    let (left, right) = key.split_at_mut(32);
+    left.copy_from_slice(owner.as_slice());
+    right.copy_from_slice(slot.as_slice());
+    key
+}
+
+pub(super) fn hash_address(address: Address) -> B256 {
+    keccak256(address)
+}
+
+pub(super) fn hash_slot(slot: U256) -> B256 {
+    keccak256(slot.to_be_bytes::<32>())
+}
+
+/// Key of a record in [`ACCOUNT_TRIE`] or, with an owner, [`STORAGE_TRIE`].
+pub(super) fn path_key(owner: Option<&B256>, path: &Nibbles) -> Vec<u8> {
+    let mut key = Vec::with_capacity(96);
+    if let Some(owner) = owner {
+        key.extend_from_slice(owner.as_slice());
+    }
+    key.extend(path.iter());
+    key
+}
+
+pub(super) fn number_key(number: u64, id: B256) -> [u8; 40] {
+    let mut key = [0; 40];
+    let (left, right) = key.split_at_mut(8);
+    left.copy_from_slice(&number.to_be_bytes());
+    right.copy_from_slice(id.as_slice());
+    key
+}
+
+impl Head {
+    pub(super) fn to_bytes(self) -> [u8; 40] {
+        number_key(self.number, self.id)
+    }
+
+    pub(super) fn from_bytes(table: &'static str, key: &[u8], bytes: &[u8]) -> Result<Self, StoreError> {
+        let bytes: [u8; 40] = fixed(table, key, bytes)?;
+        let (number, id) = bytes.split_at(8);
+        Ok(Self { number: u64::from_be_bytes(fixed(table, key, number)?), id: B256::from_slice(id) })
+    }
+}
+
+impl TransactionPlace {
+    pub(super) fn to_bytes(self) -> [u8; 36] {
+        let mut bytes = [0; 36];
+        let (left, right) = bytes.split_at_mut(32);
+        left.copy_from_slice(self.block.as_slice());
+        right.copy_from_slice(&self.index.to_be_bytes());
+        bytes
+    }
+
+    pub(super) fn from_bytes(key: &[u8], bytes: &[u8]) -> Result<Self, StoreError> {
+        let bytes: [u8; 36] = fixed("transactions", key, bytes)?;
+        let (block, index) = bytes.split_at(32);
+        let index = u32::from_be_bytes(fixed("transactions", key, index)?);
+        Ok(Self { block: B256::from_slice(block), index })
+    }
+}
+
+type BareReceipt = alloy_consensus::EthereumReceipt;
+
+/// Receipts as they lie in [`RECEIPTS`]: without blooms.
+pub(super) fn receipts_to_bytes(receipts: &[Receipt]) -> Vec<u8> {
+    let bare: Vec<BareReceipt> = receipts.iter().cloned().map(Into::into).collect();
+    alloy_rlp::encode(bare)
+}
+
+pub(super) fn receipts_from_bytes(key: &[u8], bytes: &[u8]) -> Result<Vec<Receipt>, StoreError> {
+    let bare: Vec<BareReceipt> = decode("receipts", key, bytes)?;
+    Ok(bare.into_iter().map(Into::into).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_consensus::Receipt as Fields;
+    use alloy_primitives::Log;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn account_records_round_trip(nonce: u64, balance: [u8; 32], code: Option<[u8; 32]>, root: Option<[u8; 32]>) {
+            let record = Record {
+                account: Account {
+                    nonce,
+                    balance: U256::from_be_bytes(balance),
+                    code_hash: code.map_or(KECCAK256_EMPTY, B256::from),
+                },
+                storage_root: root.map_or(EMPTY_ROOT_HASH, B256::from),
+            };
+            prop_assert_eq!(Record::from_bytes(&[], &record.to_bytes())?, record);
+        }
+
+        #[test]
+        fn rubbish_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
+            let _ = Record::from_bytes(&[], &bytes);
+            let _ = word_from_bytes(&[], &bytes);
+            let _ = receipts_from_bytes(&[], &bytes);
+            let _ = Head::from_bytes("meta", &[], &bytes);
+            let _ = TransactionPlace::from_bytes(&[], &bytes);
+        }
+
+        #[test]
+        fn words_round_trip(word: [u8; 32]) {
+            let word = U256::from_be_bytes(word);
+            prop_assume!(!word.is_zero());
+            prop_assert_eq!(word_from_bytes(&[], &word_to_bytes(word))?, word);
+        }
+    }
+
+    #[test]
+    fn receipts_round_trip_with_their_blooms() {
+        let log = Log::new_unchecked(Address::repeat_byte(3), vec![B256::repeat_byte(4)], vec![5; 9].into());
+        let fields = Fields { status: true.into(), cumulative_gas_used: 21_000, logs: vec![log] };
+        let receipts = vec![
+            Receipt::Legacy(fields.clone().with_bloom()),
+            Receipt::Eip1559(fields.clone().with_bloom()),
+            Receipt::Eip7702(Fields { status: false.into(), ..fields }.with_bloom()),
+        ];
+        assert_eq!(receipts_from_bytes(&[], &receipts_to_bytes(&receipts)).expect("what was written"), receipts);
+    }
+
+    #[test]
+    fn damage_is_named_by_table_and_key() {
+        let error = Record::from_bytes(&[0xab], &[0xc1]).expect_err("the list is cut").to_string();
+        assert!(error.contains("table accounts, key 0xab"), "{error}");
+    }
+}

@@ -1,16 +1,44 @@
-use super::*;
-use crate::diff::Account;
-use alloy_primitives::{Address, Bytes, U256};
+//! The state as it was after one block.
+
+use super::{
+    Head, MAX_VIEW_DEPTH, Store, StoreError,
+    cache::Generations,
+    snapshot::{Snapshot, SnapshotTrie},
+    tables::{self, Record, hash_address, hash_slot},
+};
+use crate::{
+    diff::Account,
+    trie::{EMPTY_ROOT_HASH, prove},
+};
+use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, map::HashMap};
+use parking_lot::Mutex;
 use revm::{bytecode::Bytecode, database_interface::DatabaseRef, state::AccountInfo};
-pub(super) struct Snapshot;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Analysed code by its hash.
+pub(super) type CodeCache = Mutex<Generations<B256, Bytecode>>;
+
+/// What lies between the head and an older block: values as they were at the latter, by hashed keys.
+#[derive(Default)]
+struct Overlay {
+    accounts: BTreeMap<B256, Option<Account>>,
+    slots: HashMap<(B256, B256), U256>,
+}
+
 /// The state after one block, unchanging, however the chain moves on. Cheap to clone. Drop it soon: while it lives, the
 /// database keeps the pages it reads.
 #[derive(Clone)]
-pub struct StateView;
+pub struct StateView {
+    snapshot: Arc<Snapshot>,
+    codes: Arc<CodeCache>,
+    block: Head,
+    overlay: Option<Arc<Overlay>>,
+}
+
 /// Proof of an account and some of its slots against a state root (EIP-1186).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountProof {
-    /// The account; `None` proves that it does not exist.
+    /// The account; `None` if the proof shows that it does not exist.
     pub account: Option<Account>,
     /// Root of its storage trie.
     pub storage_root: B256,
@@ -19,53 +47,191 @@ pub struct AccountProof {
     /// Proofs of the slots, in the order asked for.
     pub slots: Vec<SlotProof>,
 }
+
 /// Proof of a storage slot against its account's storage root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotProof {
     /// The slot.
     pub slot: U256,
-    /// Its value.
+    /// Its value; zero if the proof shows that it was never set.
     pub value: U256,
     /// Trie nodes (RLP) from the storage root to the slot or to where it would be.
     pub nodes: Vec<Bytes>,
 }
+
 impl Store {
     /// Returns the state at the head.
     ///
     /// # Errors
     /// [`StoreError::Empty`] before genesis.
-    pub fn view(&self) -> Result<StateView, StoreError> { todo!() }
+    pub fn view(&self) -> Result<StateView, StoreError> {
+        let snapshot = self.snapshot();
+        let block = snapshot.head.ok_or(StoreError::Empty)?;
+        Ok(StateView { snapshot, codes: self.codes.clone(), block, overlay: None })
+    }
+
     /// Returns the state after the canonical block `id`.
     ///
     /// # Errors
     /// [`StoreError::NotCanonical`]; [`StoreError::TooDeep`] when it is more than [`MAX_VIEW_DEPTH`] below the head.
-    pub fn view_at(&self, id: B256) -> Result<StateView, StoreError> { todo!("{id}") }
+    pub fn view_at(&self, id: B256) -> Result<StateView, StoreError> {
+        let view = self.view()?;
+        let number = view.snapshot.canonical_number(id)?.ok_or_else(|| StoreError::NotCanonical(id.to_string()))?;
+        view.back_to(Head { number, id })
+    }
+
     /// Returns the state after the canonical block of that number. Errors as [`Self::view_at`].
-    pub fn view_at_number(&self, number: u64) -> Result<StateView, StoreError> { todo!("{number}") }
+    pub fn view_at_number(&self, number: u64) -> Result<StateView, StoreError> {
+        let view = self.view()?;
+        let id = view.snapshot.canonical_id(number)?.ok_or_else(|| StoreError::NotCanonical(number.to_string()))?;
+        view.back_to(Head { number, id })
+    }
 }
+
 impl StateView {
+    /// Lays the values before each block above `block` over the head's; older ones win.
+    fn back_to(mut self, block: Head) -> Result<Self, StoreError> {
+        let depth = self.block.number.saturating_sub(block.number);
+        if depth == 0 {
+            return Ok(self);
+        }
+        if depth > MAX_VIEW_DEPTH {
+            return Err(StoreError::TooDeep { number: block.number, depth, limit: MAX_VIEW_DEPTH });
+        }
+        let mut overlay = Overlay::default();
+        for number in (block.number.saturating_add(1)..=self.block.number).rev() {
+            let missing =
+                || StoreError::corrupt("diffs", number.to_be_bytes(), "entry of a canonical block is missing");
+            for (address, account) in self.snapshot.diff(number)?.ok_or_else(missing)?.accounts {
+                let owner = hash_address(address);
+                overlay.accounts.insert(owner, account.before);
+                let named = account.storage.into_iter().map(|(slot, change)| (hash_slot(slot), change));
+                let changes = named.chain(account.unnamed);
+                overlay.slots.extend(changes.map(|(slot, (before, _))| ((owner, slot), before)));
+            }
+        }
+        self.block = block;
+        self.overlay = Some(Arc::new(overlay));
+        Ok(self)
+    }
+
     /// Returns the block after which this is the state.
-    pub fn block(&self) -> Head { todo!() }
+    pub fn block(&self) -> Head {
+        self.block
+    }
+
     /// Returns an account, if it exists.
-    pub fn account(&self, address: Address) -> Result<Option<Account>, StoreError> { todo!("{address}") }
+    pub fn account(&self, address: Address) -> Result<Option<Account>, StoreError> {
+        let owner = hash_address(address);
+        if let Some(account) = self.overlay.as_ref().and_then(|overlay| overlay.accounts.get(&owner)) {
+            return Ok(*account);
+        }
+        Ok(self.snapshot.record(&owner)?.map(|record| record.account))
+    }
+
     /// Returns a storage slot; zero if it was never set.
-    pub fn storage(&self, address: Address, slot: U256) -> Result<U256, StoreError> { todo!("{address} {slot}") }
+    pub fn storage(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
+        let key = (hash_address(address), hash_slot(slot));
+        if let Some(value) = self.overlay.as_ref().and_then(|overlay| overlay.slots.get(&key)) {
+            return Ok(*value);
+        }
+        self.snapshot.slot(&key.0, &key.1)
+    }
+
     /// Returns code by its hash; `None` if no account ever had it.
-    pub fn code(&self, hash: B256) -> Result<Option<Bytes>, StoreError> { todo!("{hash}") }
-    /// Returns the id of the canonical block `number` at or below this state's block.
-    pub fn block_id(&self, number: u64) -> Result<Option<B256>, StoreError> { todo!("{number}") }
-    /// Calls `each` with every account and keccak of its address, in the order of the latter.
-    pub fn for_each_account(&self, each: impl FnMut(B256, Account)) -> Result<(), StoreError> { let _ = each; todo!() }
+    pub fn code(&self, hash: B256) -> Result<Option<Bytes>, StoreError> {
+        if hash == KECCAK256_EMPTY {
+            return Ok(Some(Bytes::new()));
+        }
+        Ok(tables::get(&self.snapshot.code, hash.as_slice())?.map(Bytes::from))
+    }
+
+    /// Returns the id of the canonical block `number`, if it is not above this state's block.
+    pub fn block_id(&self, number: u64) -> Result<Option<B256>, StoreError> {
+        if number > self.block.number { Ok(None) } else { self.snapshot.canonical_id(number) }
+    }
+
+    /// Calls `each` with keccak of the address and the account, for every account, in the order of the former.
+    pub fn for_each_account(&self, mut each: impl FnMut(B256, Account)) -> Result<(), StoreError> {
+        let nothing = BTreeMap::new();
+        let overlaid = self.overlay.as_ref().map_or(&nothing, |overlay| &overlay.accounts);
+        let mut older = overlaid.iter().peekable();
+        for entry in self.snapshot.accounts.range::<&[u8]>(..)? {
+            let (key, value) = entry?;
+            let owner = B256::from(tables::fixed::<32>("accounts", key.value(), key.value())?);
+            while let Some((owner, account)) = older.next_if(|(older, _)| **older < owner) {
+                account.iter().for_each(|account| each(*owner, *account));
+            }
+            match older.next_if(|(older, _)| **older == owner) {
+                Some((_, account)) => account.iter().for_each(|account| each(owner, *account)),
+                None => each(owner, Record::from_bytes(key.value(), value.value())?.account),
+            }
+        }
+        for (owner, account) in older {
+            account.iter().for_each(|account| each(*owner, *account));
+        }
+        Ok(())
+    }
+
     /// Proves an account and slots of it against the head's state root.
     ///
     /// # Errors
     /// [`StoreError::NoProofBelowHead`] for a state below the head.
-    pub fn prove(&self, address: Address, slots: &[U256]) -> Result<AccountProof, StoreError> { todo!("{address} {slots:?}") }
+    pub fn prove(&self, address: Address, slots: &[U256]) -> Result<AccountProof, StoreError> {
+        if self.overlay.is_some() {
+            return Err(StoreError::NoProofBelowHead(self.block.number));
+        }
+        let owner = hash_address(address);
+        let record = self.snapshot.record(&owner)?;
+        let trie = |owner| SnapshotTrie { snapshot: &self.snapshot, owner, cache: None };
+        let mut proofs = Vec::with_capacity(slots.len());
+        for &slot in slots {
+            let hash = hash_slot(slot);
+            let nodes = prove(&mut trie(Some(owner)), hash)?.nodes;
+            proofs.push(SlotProof { slot, value: self.snapshot.slot(&owner, &hash)?, nodes });
+        }
+        Ok(AccountProof {
+            account: record.map(|record| record.account),
+            storage_root: record.map_or(EMPTY_ROOT_HASH, |record| record.storage_root),
+            nodes: prove(&mut trie(None), owner)?.nodes,
+            slots: proofs,
+        })
+    }
 }
+
 impl DatabaseRef for StateView {
     type Error = StoreError;
-    fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, StoreError> { todo!("{address}") }
-    fn code_by_hash_ref(&self, code_hash: B256) -> Result<Bytecode, StoreError> { todo!("{code_hash}") }
-    fn storage_ref(&self, address: Address, index: U256) -> Result<U256, StoreError> { todo!("{address} {index}") }
-    fn block_hash_ref(&self, number: u64) -> Result<B256, StoreError> { todo!("{number}") }
+
+    fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, StoreError> {
+        Ok(self.account(address)?.map(|account| AccountInfo {
+            balance: account.balance,
+            nonce: account.nonce,
+            code_hash: account.code_hash,
+            code: None,
+            ..AccountInfo::default()
+        }))
+    }
+
+    fn code_by_hash_ref(&self, hash: B256) -> Result<Bytecode, StoreError> {
+        if hash == KECCAK256_EMPTY {
+            return Ok(Bytecode::default());
+        }
+        if let Some(code) = self.codes.lock().get(&hash) {
+            return Ok(code);
+        }
+        let bytes =
+            self.code(hash)?.ok_or_else(|| StoreError::corrupt("code", hash, "code of an account is missing"))?;
+        let code = Bytecode::new_raw_checked(bytes).map_err(|error| StoreError::corrupt("code", hash, error))?;
+        self.codes.lock().put(hash, code.clone());
+        Ok(code)
+    }
+
+    fn storage_ref(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
+        self.storage(address, slot)
+    }
+
+    /// The EVM asks for the last 256 blocks only; of numbers that it must not know, zero is the answer.
+    fn block_hash_ref(&self, number: u64) -> Result<B256, StoreError> {
+        Ok(self.block_id(number)?.unwrap_or_default())
+    }
 }

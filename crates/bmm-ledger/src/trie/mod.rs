@@ -1,5 +1,33 @@
-//! Ethereum's secure Merkle-Patricia trie.
-use alloy_trie::Nibbles;
+//! Ethereum's secure Merkle-Patricia trie, kept by path and updated in place.
+//!
+//! A trie here is two things side by side: *records* of its branches and extensions, each under the path (nibbles from the
+//! root) where it stands, and the *leaves*, which are not recorded at all: a leaf is the one entry of the flat state whose key
+//! begins with the leaf's path. A [`TrieSource`] answers for both. A record is overwritten where it stands, so that there is
+//! nothing to collect afterwards, and a subtree is a contiguous range of keys.
+//!
+//! [`update`] applies a sorted batch in one descent that loads only nodes on touched paths; [`prove`] collects the nodes
+//! between the root and a key. Neither writes. This room knows nothing of accounts, databases or blocks.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "the only sums are of path lengths, and no path is longer than 64 nibbles"
+)]
+
+#[cfg(test)]
+mod memory;
+mod node;
+mod prove;
+#[cfg(test)]
+mod tests;
+mod update;
+
+pub use alloy_trie::{EMPTY_ROOT_HASH, Nibbles};
+pub use prove::{Proof, prove};
+pub use update::{TrieUpdate, Update, update};
+
+use alloy_primitives::B256;
+
+/// Nibbles of a hashed key; every leaf lies at this depth.
+pub const KEY_NIBBLES: usize = 64;
 
 /// What the stored trie lacks or holds wrongly, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -9,4 +37,31 @@ pub struct TrieError {
     pub path: Nibbles,
     /// What is wrong.
     pub what: String,
+}
+
+impl TrieError {
+    fn new(path: &Nibbles, what: impl ToString) -> Self {
+        Self { path: *path, what: what.to_string() }
+    }
+}
+
+/// A leaf: the hashed key, whole, and the value as the trie holds it (RLP).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// The hashed key.
+    pub key: B256,
+    /// The encoded value.
+    pub value: Vec<u8>,
+}
+
+/// Where a trie is read from: a database, or memory.
+pub trait TrieSource {
+    /// How reading fails; a trie that contradicts itself is one of the ways.
+    type Error: From<TrieError>;
+
+    /// Returns the record of the branch or extension at `path`, if one stands there.
+    fn record(&mut self, path: &Nibbles) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// Returns the first entry of the flat state whose key begins with `prefix`.
+    fn leaf(&mut self, prefix: &Nibbles) -> Result<Option<Leaf>, Self::Error>;
 }
