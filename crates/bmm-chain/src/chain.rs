@@ -5,7 +5,6 @@ use crate::{
     error::ChainError,
     events::{Events, HeadEvent},
     pool::{PoolLimits, TxPool},
-    seals::Seals,
     template::PendingCache,
 };
 use alloy_primitives::B256;
@@ -57,7 +56,6 @@ pub struct Chain {
     pub(crate) importing: Mutex<crate::import::Importing>,
     pub(crate) pool: Mutex<TxPool>,
     pub(crate) pending: Mutex<PendingCache>,
-    pub(crate) seals: Seals,
     pub(crate) events: Events,
 }
 
@@ -77,7 +75,11 @@ impl Chain {
     }
 
     /// Begins a chain in memory, for tests and simulations.
-    pub fn in_memory(params: ChainParams, clock: Arc<dyn Clock>, options: ChainOptions) -> Result<Arc<Self>, ChainError> {
+    pub fn in_memory(
+        params: ChainParams,
+        clock: Arc<dyn Clock>,
+        options: ChainOptions,
+    ) -> Result<Arc<Self>, ChainError> {
         let store = Store::in_memory(params.digest())?;
         Self::with_store(params, store, clock, options)
     }
@@ -91,7 +93,6 @@ impl Chain {
         let asert = schedule(&params)?;
         let genesis = begin(&params, &store)?;
         let head = read_head(&store)?;
-        let seals = Seals::default();
         let chain = Self {
             asert,
             genesis,
@@ -100,7 +101,6 @@ impl Chain {
             importing: Mutex::default(),
             pool: Mutex::new(TxPool::new(options.pool)),
             pending: Mutex::default(),
-            seals,
             events: Events::default(),
             store,
             params,

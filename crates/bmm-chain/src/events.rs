@@ -41,6 +41,8 @@ pub(crate) struct Seen {
     pub heads: u64,
     /// Changes of the pool.
     pub pool: u64,
+    /// Calls of [`Events::wake`].
+    pub wakes: u64,
 }
 
 /// Hands news to subscribers and wakes waiters. Never blocks on a slow subscriber: what does not fit its queue, it misses.
@@ -82,8 +84,7 @@ impl Events {
 
     /// Wakes all waiters, so that they look at their stop flags.
     pub fn wake(&self) {
-        let _seen = self.seen.lock();
-        self.changed.notify_all();
+        self.bump(|seen| seen.wakes = seen.wakes.wrapping_add(1));
     }
 
     /// Waits until something changed after `since`, somebody called [`Self::wake`], or the time is over.
@@ -128,5 +129,7 @@ fn subscribe<T>(subscribers: &Mutex<Vec<SyncSender<T>>>, capacity: usize) -> Rec
 }
 
 fn publish<T: Clone>(subscribers: &Mutex<Vec<SyncSender<T>>>, event: &T) {
-    subscribers.lock().retain(|subscriber| !matches!(subscriber.try_send(event.clone()), Err(TrySendError::Disconnected(_))));
+    subscribers
+        .lock()
+        .retain(|subscriber| !matches!(subscriber.try_send(event.clone()), Err(TrySendError::Disconnected(_))));
 }

@@ -33,7 +33,8 @@ pub(crate) fn append_signature(header: &mut Header, signature: &Signature) {
 pub(crate) fn check_extra_data(header: &Header) -> Result<(&[u8], &[u8]), ImportError> {
     let extra = &header.extra_data;
     let fail = || ImportError::ExtraData(extra.len());
-    let split = extra.len().checked_sub(SIGNATURE_BYTES).filter(|vanity| *vanity <= MAX_VANITY_BYTES).ok_or_else(fail)?;
+    let split =
+        extra.len().checked_sub(SIGNATURE_BYTES).filter(|vanity| *vanity <= MAX_VANITY_BYTES).ok_or_else(fail)?;
     extra.split_at_checked(split).ok_or_else(fail)
 }
 
@@ -53,9 +54,7 @@ pub fn recover_signer(header: &Header) -> Result<Address, ImportError> {
     if signature.normalize_s().is_some() {
         return Err(ImportError::Signature);
     }
-    signature
-        .recover_address_from_prehash(&hash_with_extra(header, vanity))
-        .map_err(|_| ImportError::Signature)
+    signature.recover_address_from_prehash(&hash_with_extra(header, vanity)).map_err(|_| ImportError::Signature)
 }
 
 /// Rule: the block is signed by its beneficiary.

@@ -1,9 +1,25 @@
 //! How a block comes in.
 
-use crate::{chain::Chain, error::ImportError, events::Reorg};
-use alloy_primitives::B256;
-use bmm_types::{Seal, SealedBlock};
-use std::sync::Arc;
+use crate::{
+    chain::{Chain, HeadBlock},
+    engine,
+    error::ImportError,
+    events::{HeadEvent, Reorg},
+};
+use alloy_primitives::{Address, B256};
+use bmm_ledger::{
+    exec::{execute_block, header::check_body, recover_senders},
+    store::Receipt,
+};
+use bmm_pow::Work;
+use bmm_types::{BlockBody, SealedBlock, Transaction};
+use std::{
+    collections::{BTreeSet, HashSet, VecDeque},
+    sync::Arc,
+};
+
+/// How many invalid blocks are remembered.
+const MAX_INVALID: usize = 1_024;
 
 /// What became of a block that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,21 +32,145 @@ pub struct Imported {
     pub reorg: Option<Arc<Reorg>>,
 }
 
-/// What only the thread that imports sees.
+/// What only the thread that imports sees. Blocks are remembered as invalid only for what their id fixes: header, body and their
+/// execution, not the seal and not the clock.
 #[derive(Default)]
-pub(crate) struct Importing {}
+pub(crate) struct Importing {
+    invalid: HashSet<B256>,
+    order: VecDeque<B256>,
+}
+
+impl Importing {
+    /// Remembers an invalid block, forgetting the oldest when there are too many.
+    pub fn mark_invalid(&mut self, id: B256) {
+        if self.invalid.insert(id) {
+            self.order.push_back(id);
+        }
+        if self.order.len() > MAX_INVALID
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.invalid.remove(&oldest);
+        }
+    }
+}
+
+/// A block's effect on the chain, for the pool and the subscribers.
+pub(crate) struct Applied {
+    /// The new head.
+    pub head: Arc<HeadBlock>,
+    /// Accounts that changed.
+    pub touched: BTreeSet<Address>,
+}
 
 impl Chain {
     /// Takes a block: the one path for our own blocks, those of the RPC and those of peers.
     ///
-    /// Checks every rule, stores the block, executes it if its branch has the most work, and moves the head to it.
+    /// Checks every rule, stores the block, executes it if its branch has the most work, and moves the head to it. Of two
+    /// branches with equal work the first stays. A block of a lighter branch is stored unexecuted.
+    ///
+    /// # Errors
+    /// The rule that the block breaks, or [`ImportError::is_internal`]. A known block with a seal that is new has its seal kept.
     pub fn import(&self, block: SealedBlock) -> Result<Imported, ImportError> {
-        todo!("{block:?}")
+        let id = block.id();
+        self.check_candidate(id, &block)?;
+        let senders = self.senders_of(&block.block.body)?;
+
+        let mut importing = self.importing.lock();
+        if self.store.header(id)?.is_some() {
+            return Err(ImportError::Known(id));
+        }
+        let parent_id = block.block.header.parent_hash;
+        let parent_work = self.store.work(parent_id)?.ok_or(ImportError::UnknownParent(parent_id))?;
+        let work = engine::total_work(&self.params, Work::from_stored(parent_work), &block.block.header);
+        let head = self.head();
+        if head.id == parent_id {
+            let applied = self.apply(&mut importing, &block, &senders, work)?;
+            self.pool.lock().on_block(&self.store.view()?, &applied.head.header, Some(&applied.touched))?;
+            self.announce(applied.head, None);
+            return Ok(Imported { id, became_head: true, reorg: None });
+        }
+        self.store.store_side_block(&block, work.get())?;
+        if work <= head.work {
+            return Ok(Imported { id, became_head: false, reorg: None });
+        }
+        let reorg = self.switch_to(&mut importing, id)?;
+        Ok(Imported { id, became_head: true, reorg: Some(reorg) })
     }
 
-    /// Stores one more valid seal of a known block, since children may build on the randomness of any. Returns whether it is
-    /// new.
-    pub fn add_seal(&self, block: B256, seal: Seal) -> Result<bool, ImportError> {
-        todo!("{block} {seal:?}")
+    /// Checks everything that does not need the state.
+    fn check_candidate(&self, id: B256, block: &SealedBlock) -> Result<(), ImportError> {
+        let header = &block.block.header;
+        if self.store.header(id)?.is_some() {
+            if let Err(error) = self.add_seal(id, block.seal.clone()) {
+                tracing::debug!(%id, %error, "the seal that came with a known block was not kept");
+            }
+            return Err(ImportError::Known(id));
+        }
+        {
+            let importing = self.importing.lock();
+            if importing.invalid.contains(&id) {
+                return Err(ImportError::KnownInvalid(id));
+            }
+            if importing.invalid.contains(&header.parent_hash) {
+                return Err(ImportError::InvalidParent(header.parent_hash));
+            }
+        }
+        let parent = self.store.header(header.parent_hash)?.ok_or(ImportError::UnknownParent(header.parent_hash))?;
+        self.check_header(&parent, id, header, &block.seal)?;
+        Ok(check_body(&self.params, &block.block)?)
+    }
+
+    /// Executes a block on the head, which is its parent, and makes it the head. Tells nobody yet.
+    pub(crate) fn apply(
+        &self,
+        importing: &mut Importing,
+        block: &SealedBlock,
+        senders: &[Address],
+        work: Work,
+    ) -> Result<Applied, ImportError> {
+        let header = &block.block.header;
+        let id = block.id();
+        let invalid = |importing: &mut Importing, error: ImportError| {
+            if !error.is_internal() {
+                importing.mark_invalid(id);
+            }
+            error
+        };
+        let executed = execute_block(&self.params, &block.block, senders, self.store.view()?)
+            .map_err(|error| invalid(importing, error.into()))?;
+        let touched = executed.diff.accounts.keys().copied().collect();
+        let staged = self.store.stage(header.parent_hash, executed.diff)?;
+        let (got, expected) = (header.state_root, staged.root());
+        if got != expected {
+            return Err(invalid(importing, ImportError::StateRoot { got, expected }));
+        }
+        let receipts: Vec<Receipt> = executed.receipts.into_iter().map(Receipt::from).collect();
+        self.store.commit(staged, block, &receipts, work.get())?;
+        let head = Arc::new(HeadBlock { id, header: header.clone(), work });
+        *self.head.write() = head.clone();
+        Ok(Applied { head, touched })
+    }
+
+    /// Tells subscribers and waiters of the new head.
+    pub(crate) fn announce(&self, head: Arc<HeadBlock>, reorg: Option<Arc<Reorg>>) {
+        tracing::debug!(number = head.number(), id = %head.id, transactions_root = %head.header.transactions_root, "new head");
+        self.events.new_head(&HeadEvent { head, reorg });
+    }
+
+    /// Returns the senders of a body's transactions: those that the pool knows from it, the others from their signatures.
+    pub(crate) fn senders_of(&self, body: &BlockBody) -> Result<Vec<Address>, ImportError> {
+        let known: Vec<Option<Address>> = {
+            let pool = self.pool.lock();
+            body.transactions.iter().map(|tx| pool.sender_of(*tx.tx_hash())).collect()
+        };
+        let unknown: Vec<Transaction> = body
+            .transactions
+            .iter()
+            .zip(&known)
+            .filter(|(_, known)| known.is_none())
+            .map(|(tx, _)| tx.clone())
+            .collect();
+        let mut recovered = recover_senders(&unknown)?.into_iter();
+        Ok(known.into_iter().filter_map(|known| known.or_else(|| recovered.next())).collect())
     }
 }

@@ -1,9 +1,29 @@
 //! A thread that produces blocks.
 
-use crate::{chain::Chain, error::ChainError, template::TemplateRequest};
+use crate::{
+    chain::Chain,
+    error::{ChainError, ImportError},
+    events::Seen,
+    template::{Template, TemplateRequest},
+};
 use alloy_primitives::{B256, Signature};
-use bmm_pow::Throttle;
-use std::{sync::Arc, time::Duration};
+use bmm_pow::{MiningJob, Throttle, mine};
+use bmm_types::{Engine, Seal, SealedBlock};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// Longest time between two looks at the clock while nothing happens.
+const IDLE: Duration = Duration::from_secs(1);
+/// Pause after a failure, and while the next block's time lies ahead of the clock.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A template is replaced after this time in any case, so that its timestamp stays near the truth.
+const TEMPLATE_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// Signs the hash of a block with the beneficiary's key.
 pub type BlockSigner = Arc<dyn Fn(B256) -> Signature + Send + Sync>;
@@ -19,19 +39,163 @@ pub struct ProducerConfig {
     pub refresh_after: Duration,
 }
 
-/// Produces blocks on its own threads until it is stopped or dropped: by mining (engine `pow`), or one at once when a transaction
+/// Produces blocks on its own thread until it is stopped or dropped: by mining (engine `pow`), or one at once when a transaction
 /// waits (engine `dev`).
-pub struct Producer {}
+pub struct Producer {
+    chain: Arc<Chain>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Producer {
     /// Begins to produce blocks of `chain`.
     ///
     /// # Errors
-    /// [`ChainError::NoProducer`] on a chain whose engine makes no blocks.
+    /// [`ChainError::NoProducer`] on a chain whose engine makes no blocks; [`ChainError::Thread`].
     pub fn start(chain: Arc<Chain>, config: ProducerConfig, signer: BlockSigner) -> Result<Self, ChainError> {
-        todo!("{config:?} {} {}", chain.genesis(), signer(B256::ZERO))
+        let produce = match chain.params.engine {
+            Engine::Pow => Worker::mine_for_ever,
+            Engine::Dev => Worker::produce_on_demand,
+            Engine::NoSeal => return Err(ChainError::NoProducer),
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let worker = Worker { chain: chain.clone(), config, signer, stop: stop.clone() };
+        let thread = thread::Builder::new()
+            .name("producer".into())
+            .spawn(move || produce(&worker))
+            .map_err(|error| ChainError::Thread(error.to_string()))?;
+        Ok(Self { chain, stop, thread: Some(thread) })
     }
 
-    /// Stops and waits until the threads have ended.
-    pub fn stop(self) {}
+    /// Stops and waits until the thread has ended.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.chain.events.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the producer of blocks ended in a panic");
+        }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the producer's thread works with.
+struct Worker {
+    chain: Arc<Chain>,
+    config: ProducerConfig,
+    signer: BlockSigner,
+    stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Engine `pow`: a template, the search for its proof, the next template.
+    fn mine_for_ever(&self) {
+        let mut extra_nonce = 0u64;
+        while !self.stopped() {
+            let seen = self.chain.events.seen();
+            let Some(template) = self.template(seen) else { continue };
+            let stale = AtomicBool::new(false);
+            let proof = thread::scope(|scope| {
+                scope.spawn(|| self.watch(seen, &stale));
+                let job = MiningJob {
+                    block_id: template.id,
+                    target: template.target,
+                    // A label only; the year 2106 is its end.
+                    time: u32::try_from(template.block.header.timestamp).unwrap_or(u32::MAX),
+                    extra_nonce,
+                };
+                let proof = mine(&job, &(0..=u32::MAX), &stale, self.config.throttle);
+                stale.store(true, Ordering::Relaxed);
+                self.chain.events.wake();
+                proof
+            });
+            extra_nonce = extra_nonce.wrapping_add(1);
+            if let Some(proof) = proof {
+                self.import(SealedBlock { block: template.block, seal: Seal::AuxPow(Box::new(proof)) });
+            }
+        }
+    }
+
+    /// Sets `stale` when the template of `seen` should be replaced: for a new head at once, for new transactions after a delay,
+    /// for age, or because the producer stops. Ends when somebody has set it.
+    fn watch(&self, seen: Seen, stale: &AtomicBool) {
+        let built = Instant::now();
+        let mut now = seen;
+        while !stale.load(Ordering::Relaxed) {
+            let age = built.elapsed();
+            let refreshed = now.pool != seen.pool && age >= self.config.refresh_after;
+            if self.stopped() || now.heads != seen.heads || refreshed || age >= TEMPLATE_MAX_AGE {
+                stale.store(true, Ordering::Relaxed);
+                return;
+            }
+            let until = if now.pool == seen.pool { TEMPLATE_MAX_AGE } else { self.config.refresh_after };
+            now = self.chain.events.wait(now, until.saturating_sub(age).min(IDLE));
+        }
+    }
+
+    /// Engine `dev`: a block whenever a transaction could be in it.
+    fn produce_on_demand(&self) {
+        while !self.stopped() {
+            let seen = self.chain.events.seen();
+            if !self.chain.pool.lock().has_ready() {
+                self.chain.events.wait(seen, IDLE);
+                continue;
+            }
+            match self.template(seen) {
+                Some(template) if template.block.body.transactions.is_empty() => {
+                    self.chain.events.wait(seen, IDLE);
+                }
+                Some(template) => self.import(SealedBlock { block: template.block, seal: Seal::None }),
+                None => {}
+            }
+        }
+    }
+
+    /// Builds a template whose time is not ahead of what others take; `None` after a pause if that fails.
+    fn template(&self, seen: Seen) -> Option<Template> {
+        let ahead = match self.chain.params.engine {
+            // A miner waits for its time: blocks dated ahead would make the schedule believe that work is slow.
+            Engine::Pow => 0,
+            Engine::Dev | Engine::NoSeal => self.chain.params.max_ahead_secs,
+        };
+        let earliest = self.chain.head().header.timestamp.saturating_add(1);
+        if earliest > self.chain.now_secs().saturating_add(ahead) {
+            self.chain.events.wait(seen, PAUSE);
+            return None;
+        }
+        match self.chain.template(&self.config.request, &*self.signer) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                tracing::error!(%error, "no block can be built");
+                self.chain.events.wait(self.chain.events.seen(), IDLE);
+                None
+            }
+        }
+    }
+
+    fn import(&self, block: SealedBlock) {
+        match self.chain.import(block) {
+            Ok(imported) => tracing::debug!(id = %imported.id, head = imported.became_head, "produced a block"),
+            // Another block came first and changed what this one was built on.
+            Err(ImportError::Known(_) | ImportError::UnknownParent(_)) => {}
+            Err(error) => {
+                tracing::error!(%error, "a block of our own was refused");
+                self.chain.events.wait(self.chain.events.seen(), PAUSE);
+            }
+        }
+    }
 }

@@ -2,12 +2,13 @@
 
 use crate::{
     chain::{Chain, HeadBlock},
-    error::ChainError,
+    error::{ChainError, ImportError},
 };
-use alloy_consensus::ReceiptEnvelope;
-use alloy_eips::BlockId;
+use alloy_consensus::transaction::SignerRecoverable;
+use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256};
 use bmm_ledger::store::{Receipt, StateView};
+use bmm_pow::Work;
 use bmm_types::{BlockBody, Header, Seal, SealedBlock, Transaction};
 use std::sync::Arc;
 
@@ -29,12 +30,12 @@ pub struct FoundTransaction {
 /// The block that would come next, built from the pool, unsigned and without a seal.
 #[derive(Clone, Debug)]
 pub struct PendingBlock {
-    /// Its header. State root, difficulty and extraData are not final.
+    /// Its header. State root and extraData are not final.
     pub header: Header,
     /// Its transactions.
     pub body: BlockBody,
     /// Their receipts.
-    pub receipts: Vec<ReceiptEnvelope>,
+    pub receipts: Vec<Receipt>,
 }
 
 impl Chain {
@@ -44,7 +45,28 @@ impl Chain {
     /// # Errors
     /// [`ChainError::NoFinality`] for `safe` and `finalized` as long as nothing is final.
     pub fn resolve(&self, at: BlockId) -> Result<Option<Arc<HeadBlock>>, ChainError> {
-        todo!("{at}")
+        let id = match at {
+            BlockId::Hash(hash) => {
+                let canonical_only = hash.require_canonical == Some(true);
+                if canonical_only && !self.store.is_canonical(hash.block_hash)? {
+                    return Ok(None);
+                }
+                Some(hash.block_hash)
+            }
+            BlockId::Number(BlockNumberOrTag::Latest | BlockNumberOrTag::Pending) => return Ok(Some(self.head())),
+            BlockId::Number(BlockNumberOrTag::Earliest) => Some(self.genesis),
+            BlockId::Number(BlockNumberOrTag::Safe | BlockNumberOrTag::Finalized) => {
+                return Err(ChainError::NoFinality);
+            }
+            BlockId::Number(BlockNumberOrTag::Number(number)) => self.store.canonical(number)?,
+        };
+        id.map_or(Ok(None), |id| self.stored(id))
+    }
+
+    /// Reads a block's header and work.
+    fn stored(&self, id: B256) -> Result<Option<Arc<HeadBlock>>, ChainError> {
+        let (Some(header), Some(work)) = (self.store.header(id)?, self.store.work(id)?) else { return Ok(None) };
+        Ok(Some(Arc::new(HeadBlock { id, header, work: Work::from_stored(work) })))
     }
 
     /// Returns a block's header.
@@ -72,6 +94,11 @@ impl Chain {
         Ok(self.store.canonical(number)?)
     }
 
+    /// Returns whether a block is part of the canonical chain.
+    pub fn is_canonical(&self, id: B256) -> Result<bool, ChainError> {
+        Ok(self.store.is_canonical(id)?)
+    }
+
     /// Returns the receipts of a canonical block.
     pub fn receipts(&self, id: B256) -> Result<Option<Vec<Receipt>>, ChainError> {
         Ok(self.store.receipts(id)?)
@@ -79,12 +106,25 @@ impl Chain {
 
     /// Returns the senders of a block's transactions, in order.
     pub fn senders(&self, body: &BlockBody) -> Result<Vec<Address>, ChainError> {
-        todo!("{body:?}")
+        self.senders_of(body).map_err(|error| match error {
+            ImportError::Store(error) => ChainError::Store(error),
+            other => ChainError::Import(Box::new(other)),
+        })
     }
 
     /// Finds a transaction of the canonical chain.
     pub fn transaction(&self, hash: B256) -> Result<Option<FoundTransaction>, ChainError> {
-        todo!("{hash}")
+        let Some(place) = self.store.transaction_place(hash)? else { return Ok(None) };
+        let unknown = || ChainError::UnknownBlock(place.block.to_string());
+        let header = self.store.header(place.block)?.ok_or_else(unknown)?;
+        let mut body = self.store.body(place.block)?.ok_or_else(unknown)?;
+        let index = usize::try_from(place.index).unwrap_or(usize::MAX);
+        if index >= body.transactions.len() {
+            return Err(unknown());
+        }
+        let transaction = body.transactions.swap_remove(index);
+        let sender = transaction.recover_signer().map_err(|_| unknown())?;
+        Ok(Some(FoundTransaction { transaction, sender, header, block: place.block, index }))
     }
 
     /// Returns the state after the block that `at` means. `pending` means the head's state: use [`Chain::pending_nonce`]
@@ -94,16 +134,22 @@ impl Chain {
     /// [`ChainError::UnknownBlock`]; [`ChainError::Store`] for a block that is not canonical or too deep below the head;
     /// [`ChainError::NoFinality`].
     pub fn state(&self, at: BlockId) -> Result<StateView, ChainError> {
-        todo!("{at}")
-    }
-
-    /// Returns the block that would come next.
-    pub fn pending_block(&self) -> Result<Arc<PendingBlock>, ChainError> {
-        todo!()
+        if matches!(at, BlockId::Number(BlockNumberOrTag::Latest | BlockNumberOrTag::Pending)) {
+            return Ok(self.store.view()?);
+        }
+        let block = self.resolve(at)?.ok_or_else(|| ChainError::UnknownBlock(describe(at)))?;
+        Ok(self.store.view_at(block.id)?)
     }
 
     /// Returns the base fee of the next block, in units per gas.
     pub fn next_base_fee(&self) -> u64 {
         bmm_ledger::exec::header::next_base_fee(&self.head().header)
+    }
+}
+
+fn describe(at: BlockId) -> String {
+    match at {
+        BlockId::Hash(hash) => hash.block_hash.to_string(),
+        BlockId::Number(number) => number.to_string(),
     }
 }

@@ -1,10 +1,136 @@
 //! Moving the head to another branch.
 
-use crate::{chain::Chain, error::ChainError};
+use crate::{
+    chain::{Chain, read_head},
+    error::{ChainError, ImportError},
+    events::Reorg,
+    import::Importing,
+};
+use alloy_primitives::B256;
+use alloy_rlp::{RlpDecodable, RlpEncodable};
+use bmm_ledger::store::StoreError;
+use bmm_pow::Work;
+use bmm_types::Transaction;
+use std::sync::Arc;
+
+/// Name of the note that a change of branch is under way.
+const NOTE: &str = "chain/reorg";
+
+/// A change of branch under way, as it is noted for the case of a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+struct Underway {
+    /// Head to be.
+    to: B256,
+    /// Head before.
+    from: B256,
+}
 
 impl Chain {
-    /// Ends a change of branch that was interrupted by a crash.
+    /// Makes the stored block `to` the head: takes back the blocks down to the common ancestor, executes those up to `to`.
+    ///
+    /// When a block of the new branch turns out invalid, it and its descendants are remembered as such and the old head is
+    /// restored.
+    pub(crate) fn switch_to(&self, importing: &mut Importing, to: B256) -> Result<Arc<Reorg>, ImportError> {
+        let from = self.head().id;
+        self.store.put_note(NOTE, &alloy_rlp::encode(Underway { to, from }))?;
+        let result = self.try_switch(importing, to);
+        if let Err(error) = &result {
+            tracing::warn!(%to, %error, "a heavier branch was not taken");
+            self.try_switch(importing, from)?;
+        }
+        self.store.put_note(NOTE, &[])?;
+        let reorg = Arc::new(result?);
+        self.after_switch(&reorg)?;
+        Ok(reorg)
+    }
+
+    /// Moves to `to`, leaving the head where it stands if that fails on the way.
+    fn try_switch(&self, importing: &mut Importing, to: B256) -> Result<Reorg, ImportError> {
+        let (ancestor, adopted) = self.path_to(to)?;
+        let mut abandoned = Vec::new();
+        loop {
+            let head = self.store.head().ok_or(StoreError::Empty)?;
+            if head.number <= ancestor {
+                break;
+            }
+            self.store.rewind(head.id)?;
+            abandoned.push(head.id);
+        }
+        *self.head.write() = Arc::new(read_head(&self.store).map_err(internal)?);
+        for (index, id) in adopted.iter().enumerate() {
+            if let Err(error) = self.apply_stored(importing, *id) {
+                if !error.is_internal() {
+                    adopted.iter().skip(index).for_each(|invalid| importing.mark_invalid(*invalid));
+                }
+                return Err(error);
+            }
+        }
+        Ok(Reorg { ancestor, abandoned, adopted })
+    }
+
+    /// Returns the number of the last canonical ancestor of `to`, and the ids from there up to `to`.
+    fn path_to(&self, to: B256) -> Result<(u64, Vec<B256>), ImportError> {
+        let mut path = Vec::new();
+        let mut id = to;
+        loop {
+            let header = self.store.header(id)?.ok_or(ImportError::UnknownParent(id))?;
+            if self.store.is_canonical(id)? {
+                path.reverse();
+                return Ok((header.number, path));
+            }
+            path.push(id);
+            id = header.parent_hash;
+        }
+    }
+
+    /// Executes a stored block on the head.
+    fn apply_stored(&self, importing: &mut Importing, id: B256) -> Result<(), ImportError> {
+        let unknown = || ImportError::UnknownBlock(id);
+        let block = self.store.block(id)?.ok_or_else(unknown)?;
+        let work = Work::from_stored(self.store.work(id)?.ok_or_else(unknown)?);
+        let senders = self.senders_of(&block.block.body)?;
+        self.apply(importing, &block, &senders, work)?;
+        Ok(())
+    }
+
+    /// Gives the pool the transactions that are in no block any more, and tells of the new head.
+    fn after_switch(&self, reorg: &Arc<Reorg>) -> Result<(), ImportError> {
+        let head = self.head();
+        let mut orphans: Vec<Transaction> = Vec::new();
+        // Oldest first, so that nonces come in order.
+        for id in reorg.abandoned.iter().rev() {
+            orphans.extend(self.store.body(*id)?.into_iter().flat_map(|body| body.transactions));
+        }
+        self.pool.lock().on_block(&self.store.view()?, &head.header, None)?;
+        for transaction in orphans {
+            let hash = *transaction.tx_hash();
+            if let Err(error) = self.submit(transaction) {
+                tracing::debug!(%hash, %error, "a transaction of an abandoned block does not go back to the pool");
+            }
+        }
+        self.announce(head, Some(reorg.clone()));
+        Ok(())
+    }
+
+    /// Ends a change of branch that a crash interrupted.
     pub(crate) fn finish_interrupted_reorg(&self) -> Result<(), ChainError> {
-        todo!()
+        let Some(bytes) = self.store.note(NOTE)? else { return Ok(()) };
+        let Ok(Underway { to, from }) = alloy_rlp::decode_exact::<Underway>(&bytes) else {
+            return Ok(self.store.put_note(NOTE, &[])?);
+        };
+        let mut importing = self.importing.lock();
+        if let Err(error) = self.try_switch(&mut importing, to) {
+            tracing::warn!(%to, %error, "a change of branch could not be ended; going back");
+            self.try_switch(&mut importing, from).map_err(Box::new)?;
+        }
+        Ok(self.store.put_note(NOTE, &[])?)
+    }
+}
+
+/// A failure to read what the store has just said it holds.
+fn internal(error: ChainError) -> ImportError {
+    match error {
+        ChainError::Store(error) => ImportError::Store(error),
+        other => ImportError::State(other.to_string()),
     }
 }

@@ -1,16 +1,32 @@
 //! The pool of transactions that wait for a block.
 
+mod best;
+mod check;
+mod error;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use error::PoolError;
+pub(crate) use queue::TxPool;
+
 use crate::{chain::Chain, error::ChainError};
+use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{Address, B256};
-use bmm_ledger::{TxError, store::StoreError};
+use bmm_ledger::{TxError, diff::Account, store::StateView};
 use bmm_types::Transaction;
 use std::sync::Arc;
+
+/// Code of an account that delegates to another one begins so and is 23 bytes long (EIP-7702).
+const DELEGATION_PREFIX: [u8; 3] = [0xef, 0x01, 0x00];
 
 /// Limits of the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolLimits {
     /// Transactions in all.
     pub transactions: usize,
+    /// Bytes of all transactions (EIP-2718 encodings).
+    pub bytes: usize,
     /// Transactions of one sender.
     pub per_sender: usize,
     /// Length of one transaction, in bytes (EIP-2718 encoding).
@@ -21,7 +37,7 @@ pub struct PoolLimits {
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { transactions: 16_384, per_sender: 1_024, transaction_bytes: 128 * 1024, min_tip: 0 }
+        Self { transactions: 16_384, bytes: 64 << 20, per_sender: 1_024, transaction_bytes: 128 * 1024, min_tip: 0 }
     }
 }
 
@@ -56,120 +72,72 @@ pub struct PoolContent {
     pub queued: Vec<Arc<PoolTransaction>>,
 }
 
-/// Why the pool did not take a transaction. Where wallets look for words, these are the words.
-#[derive(Debug, thiserror::Error)]
-pub enum PoolError {
-    /// The bytes are not a transaction.
-    #[error("the bytes are not a signed transaction (EIP-2718): {0}")]
-    Malformed(String),
-    /// It is there already.
-    #[error("already known")]
-    AlreadyKnown,
-    /// It could never be in a block: signature, chain id, type, gas.
-    #[error(transparent)]
-    Invalid(#[from] TxError),
-    /// Longer than the pool takes.
-    #[error("oversized data: transaction size {got}, limit {limit}")]
-    Oversized {
-        /// Its length, in bytes.
-        got: usize,
-        /// The limit, in bytes.
-        limit: usize,
-    },
-    /// More gas than a block has.
-    #[error("exceeds block gas limit")]
-    GasLimit,
-    /// Less gas than any such transaction costs.
-    #[error("intrinsic gas too low: gas {limit}, minimum needed {needed}")]
-    IntrinsicGas {
-        /// Its gas limit.
-        limit: u64,
-        /// The least.
-        needed: u64,
-    },
-    /// The nonce has been used.
-    #[error("nonce too low: next nonce {state}, tx nonce {tx}")]
-    NonceTooLow {
-        /// The transaction's.
-        tx: u64,
-        /// The account's next.
-        state: u64,
-    },
-    /// The nonce is too far ahead.
-    #[error("nonce too high: next nonce {state}, tx nonce {tx}")]
-    NonceTooHigh {
-        /// The transaction's.
-        tx: u64,
-        /// The account's next.
-        state: u64,
-    },
-    /// The account cannot pay for all its waiting transactions.
-    #[error("insufficient funds for gas * price + value: balance {balance}, cost {cost}")]
-    Funds {
-        /// What the account has, in units.
-        balance: alloy_primitives::U256,
-        /// The most that its waiting transactions and this one may cost, in units.
-        cost: alloy_primitives::U256,
-    },
-    /// The fee is too low for this node.
-    #[error("transaction underpriced: fee {got}, minimum needed {needed}")]
-    Underpriced {
-        /// Units per gas that it offers.
-        got: u128,
-        /// The least.
-        needed: u128,
-    },
-    /// Not enough more than the one that it would replace.
-    #[error("replacement transaction underpriced: a transaction with this nonce waits already; raise both fees by 10 %")]
-    ReplacementUnderpriced,
-    /// The sender has as many as are allowed.
-    #[error("the account has {0} transactions waiting, which is the limit; wait for a block")]
-    AccountLimit(usize),
-    /// The pool is full of better ones.
-    #[error("txpool is full")]
-    Full,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// The pool.
-pub(crate) struct TxPool {}
-
-impl TxPool {
-    pub fn new(limits: PoolLimits) -> Self {
-        todo!("{limits:?}")
-    }
-}
-
 impl Chain {
     /// Takes a signed transaction into the pool. Returns its hash.
     pub fn submit(&self, transaction: Transaction) -> Result<B256, PoolError> {
-        todo!("{transaction:?}")
+        let limits = {
+            let pool = self.pool.lock();
+            if pool.get(*transaction.tx_hash()).is_some() {
+                return Err(PoolError::AlreadyKnown);
+            }
+            *pool.limits()
+        };
+        let sender = check::check(&self.params, &limits, self.head().header.gas_limit, &transaction)?;
+        let hash = {
+            // The state is read under the pool's lock: a block that comes in between then finds the transaction there.
+            let mut pool = self.pool.lock();
+            let state = self.store.view()?;
+            let account = state.account(sender)?.unwrap_or_default();
+            check_sender(&state, &account)?;
+            pool.insert(transaction, sender, account)?
+        };
+        self.events.new_pending(hash);
+        Ok(hash)
     }
 
     /// Takes a transaction as `eth_sendRawTransaction` brings it (EIP-2718 encoding). Returns its hash.
     pub fn submit_raw(&self, bytes: &[u8]) -> Result<B256, PoolError> {
-        todo!("{bytes:?}")
+        let limit = self.pool.lock().limits().transaction_bytes;
+        if bytes.len() > limit {
+            return Err(PoolError::Oversized { got: bytes.len(), limit });
+        }
+        let mut rest = bytes;
+        let transaction =
+            Transaction::decode_2718(&mut rest).map_err(|error| PoolError::Malformed(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(PoolError::Malformed(format!("{} bytes follow it", rest.len())));
+        }
+        self.submit(transaction)
     }
 
     /// Returns the nonce that follows the account's waiting transactions without a gap (`eth_getTransactionCount`, `pending`).
     pub fn pending_nonce(&self, address: Address) -> Result<u64, ChainError> {
-        todo!("{address}")
+        let pool = self.pool.lock();
+        if let Some(nonce) = pool.next_nonce(address) {
+            return Ok(nonce);
+        }
+        Ok(self.store.view()?.account(address)?.map_or(0, |account| account.nonce))
     }
 
     /// Returns a waiting transaction.
     pub fn pending_transaction(&self, hash: B256) -> Option<Arc<PoolTransaction>> {
-        todo!("{hash}")
+        self.pool.lock().get(hash).cloned()
     }
 
     /// Returns how many transactions wait.
     pub fn pool_status(&self) -> PoolStatus {
-        todo!()
+        self.pool.lock().status()
     }
 
     /// Returns all waiting transactions.
     pub fn pool_content(&self) -> PoolContent {
-        todo!()
+        self.pool.lock().content()
     }
+}
+
+/// Rule: the sender has no code but a delegation (EIP-3607, EIP-7702).
+fn check_sender(state: &StateView, account: &Account) -> Result<(), PoolError> {
+    let code = state.code(account.code_hash)?.unwrap_or_default();
+    let delegates = code.len() == 23 && code.starts_with(&DELEGATION_PREFIX);
+    if code.is_empty() || delegates { Ok(()) } else { Err(TxError::SenderIsContract.into()) }
 }
