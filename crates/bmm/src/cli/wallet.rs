@@ -103,7 +103,7 @@ pub fn open_store(context: &Context) -> WalletStore {
 
 /// Finds the account that a text means: an address, or the name of a wallet.
 pub fn account(store: &WalletStore, text: &str) -> Outcome<Address> {
-    if text.starts_with("0x") { wallet::parse_address(text) } else { Ok(store.find(text)?.address) }
+    if wallet::is_address(text) { wallet::parse_address(text) } else { Ok(store.find(text)?.address) }
 }
 
 fn new(context: &Context, store: &WalletStore, args: &New) -> Outcome {

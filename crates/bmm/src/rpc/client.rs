@@ -16,11 +16,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client of one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RpcClient {
     agent: Agent,
     url: String,
-    next_id: AtomicU64,
+    next_id: Arc<AtomicU64>,
 }
 
 #[derive(Serialize)]
@@ -79,9 +79,9 @@ impl RpcClient {
         let text = self.exchange(&Request { jsonrpc: "2.0", id, method, params })?;
         let response: Response = serde_json::from_str(&text).map_err(|error| self.not_rpc(&error.to_string()))?;
         if let Some(error) = response.error {
-            return Err(node_error(method, error));
+            return Err(node_error(method, &error));
         }
-        if response.id != Value::from(id) {
+        if response.id != id {
             return Err(self.not_rpc("the answer belongs to another request"));
         }
         serde_json::from_value(response.result)
@@ -119,7 +119,7 @@ fn reason(error: &ureq::Error) -> String {
 }
 
 /// Tells a revert, which carries the contract's own error, from an error of the node.
-fn node_error(method: &str, error: ErrorObject) -> RpcError {
+fn node_error(method: &str, error: &ErrorObject) -> RpcError {
     let message: String = error.message.chars().take(500).collect();
     // Nodes put the revert's data into `data` as a string; some wrap it in an object.
     let data = error.data.as_str().or_else(|| error.data.get("data").and_then(Value::as_str));
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn reverts_are_told_from_errors_of_the_node() {
-        let error = |json: &str| node_error("eth_call", serde_json::from_str(json).expect("an error object"));
+        let error = |json: &str| node_error("eth_call", &serde_json::from_str(json).expect("an error object"));
         let data = hex::encode_prefixed(Jobs::NoBudget {}.abi_encode());
         let told = error(&format!(r#"{{"code":3,"message":"execution reverted","data":"{data}"}}"#));
         assert!(matches!(&told, RpcError::Reverted { reason, .. } if reason.contains("budget")), "{told:?}");

@@ -105,7 +105,7 @@ mod tests {
         assert!(reason(&Panic { code: U256::from(0x11) }.abi_encode()).contains("0x11"));
         assert!(reason(&[0xde, 0xad, 0xbe, 0xef]).contains("0xdeadbeef"));
         assert!(reason(&[]).contains("no reason"));
-        assert!(reason(&[7; 100_000]).len() < 300);
+        assert!(reason(&vec![7; 100_000]).len() < 300);
     }
 
     proptest! {

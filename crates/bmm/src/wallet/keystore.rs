@@ -98,7 +98,7 @@ pub fn seal(signer: &PrivateKeySigner, password: &str) -> Vec<u8> {
     let derived = kdf.derive(password).expect("the parameters written here are within the bounds");
     let iv = B128::random();
     let mut sealed = Zeroizing::new(signer.to_bytes().0);
-    apply_cipher(&derived, &iv, &mut *sealed);
+    apply_cipher(&derived, &iv, &mut sealed);
     let file = File {
         address: Some(hex::encode(signer.address())),
         crypto: Crypto {
@@ -106,7 +106,7 @@ pub fn seal(signer: &PrivateKeySigner, password: &str) -> Vec<u8> {
             ciphertext: hex::encode(*sealed),
             cipherparams: CipherParams { iv: hex::encode(iv) },
             kdf,
-            mac: hex::encode(mac(&derived, &*sealed)),
+            mac: hex::encode(mac(&derived, &sealed)),
         },
         id: random_uuid(),
         version: 3,
@@ -126,10 +126,10 @@ pub fn open(bytes: &[u8], password: &str) -> Result<PrivateKeySigner, KeystoreEr
         Zeroizing::new(fixed::<B256>(&crypto.ciphertext, "crypto.ciphertext", "32 bytes of hexadecimal are")?.0);
     let expected: B256 = fixed(&crypto.mac, "crypto.mac", "32 bytes of hexadecimal are")?;
     let derived = crypto.kdf.derive(password)?;
-    if mac(&derived, &*key) != expected {
+    if mac(&derived, &key) != expected {
         return Err(KeystoreError::WrongPassword);
     }
-    apply_cipher(&derived, &iv, &mut *key);
+    apply_cipher(&derived, &iv, &mut key);
     let signer = PrivateKeySigner::from_slice(&*key).map_err(|_| KeystoreError::BadKey)?;
     match file.named_address()? {
         Some(named) if named != signer.address() => {
@@ -203,7 +203,7 @@ fn mac(derived: &[u8; 32], sealed: &[u8; 32]) -> B256 {
     let mut input = Zeroizing::new([0; 48]);
     input[..16].copy_from_slice(&derived[16..]);
     input[16..].copy_from_slice(sealed);
-    keccak256(&*input)
+    keccak256(input.as_slice())
 }
 
 fn apply_cipher(derived: &[u8; 32], iv: &B128, bytes: &mut [u8; 32]) {

@@ -10,7 +10,7 @@ mod store;
 pub use phrase::{Phrase, derivation_path};
 pub use plain::load_or_create_key;
 pub use secret::{Passwords, Secret, ask, is_interactive, read_secret_file, read_variable};
-pub use store::{DEV_WALLET, Wallet, WalletStore};
+pub use store::{DEV_WALLET, Wallet, WalletStore, is_address};
 
 use crate::failure::{Failure, Outcome};
 use alloy_primitives::Address;

@@ -16,8 +16,8 @@ const PASSWORD_VARIABLE: &str = "BMM_PASSWORD";
 /// Largest file with a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 4096;
 
-/// Where the password of a wallet comes from.
-#[derive(Clone, Debug)]
+/// Where the password of a wallet comes from. No `Debug`: it would show the password.
+#[derive(Clone)]
 pub enum Passwords {
     /// The first line of a file.
     File(PathBuf),

@@ -201,10 +201,9 @@ impl WalletStore {
 
     /// The default among the keystores: the marked one if it still exists, or the only one.
     fn marked(&self, names: &[String]) -> Outcome<Option<String>> {
-        let marker = self.marker();
-        let marked =
-            if marker.exists() { std::fs::read_to_string(&marker).doing("read", &marker)? } else { String::new() };
-        let marked = names.iter().find(|name| name.as_str() == marked.trim());
+        let path = self.marker();
+        let text = if path.exists() { std::fs::read_to_string(&path).doing("read", &path)? } else { String::new() };
+        let marked = names.iter().find(|name| name.as_str() == text.trim());
         Ok(marked.or_else(|| names.first().filter(|_| names.len() == 1)).cloned())
     }
 }
