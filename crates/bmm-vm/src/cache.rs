@@ -127,8 +127,9 @@ impl DiskCache {
     }
 
     fn path(&self, engine_key: u64, wasm_hash: &[u8; 32]) -> PathBuf {
-        let hex: String = wasm_hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.dir.join(format!("{hex}-{engine_key:016x}.{EXTENSION}"))
+        let (high, low) = wasm_hash.split_at(16);
+        let number = |half: &[u8]| half.iter().fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+        self.dir.join(format!("{:032x}{:032x}-{engine_key:016x}.{EXTENSION}", number(high), number(low)))
     }
 }
 

@@ -60,13 +60,16 @@ impl Default for VmConfig {
     }
 }
 
+/// Names a program: whether it has canonical NaNs, and the SHA-256 of its module.
+type ProgramKey = (bool, [u8; 32]);
+
 /// Compiles modules into programs; cheap to share by `Arc`, used from any number of threads.
 pub struct Vm {
     config: VmConfig,
     /// Without and with canonical NaNs; the second is made when first needed.
     engines: [std::sync::OnceLock<Compiler>; 2],
     disk: Option<DiskCache>,
-    recent: Mutex<Recent<(bool, [u8; 32]), Arc<Program>>>,
+    recent: Mutex<Recent<ProgramKey, Arc<Program>>>,
     /// Held while compiling: compiling uses all cores by itself, and two callers may want the same module.
     compiling: Mutex<()>,
     slots: Arc<Slots>,
@@ -142,13 +145,12 @@ impl Vm {
         let compiler = self.compiler(canonical_nans)?;
         let cached = self.disk.as_ref().and_then(|disk| disk.load(&compiler.engine, compiler.key, &hash));
         let fresh = cached.is_none();
-        let module = match cached {
-            Some(module) => module,
-            None => {
-                check::contents(wasm, self.config.max_memory_bytes)?;
-                let made = Module::from_binary(&compiler.engine, wasm);
-                made.map_err(|error| ModuleError::Malformed(format!("{error:#}")))?
-            }
+        let module = if let Some(module) = cached {
+            module
+        } else {
+            check::contents(wasm, self.config.max_memory_bytes)?;
+            let made = Module::from_binary(&compiler.engine, wasm);
+            made.map_err(|error| ModuleError::Malformed(format!("{error:#}")))?
         };
         check::start(&module)?;
         check::imports(&module, &compiler.linker)?;

@@ -193,7 +193,7 @@ impl Wasi {
             _ => return Err(Errno::Inval.into()),
         };
         // Positions stay below 2^63, so that a program may hold them in a signed number.
-        let target = base.checked_add_signed(by).filter(|target| *target <= i64::MAX as u64).ok_or(Errno::Inval)?;
+        let target = base.checked_add_signed(by).filter(|target| i64::try_from(*target).is_ok()).ok_or(Errno::Inval)?;
         *at = target;
         guest.put_u64(out, target)
     }

@@ -19,15 +19,10 @@ type Answer = wasmtime::Result<u32>;
 
 /// Runs the body of a system call on the program's memory, then charges for it.
 fn call(mut task: Task<'_>, body: impl FnOnce(&mut Wasi, &mut Guest<'_>) -> Call) -> Answer {
-    let memory = match task.data().memory {
-        Some(memory) => Some(memory),
-        None => {
-            let found = task.get_export("memory").and_then(Extern::into_memory);
-            task.data_mut().memory = found;
-            found
-        }
-    };
-    let answer = match memory {
+    if task.data().memory.is_none() {
+        task.data_mut().memory = task.get_export("memory").and_then(Extern::into_memory);
+    }
+    let answer = match task.data().memory {
         Some(memory) => {
             let (bytes, state) = memory.data_and_store_mut(&mut task);
             body(&mut state.wasi, &mut Guest(bytes))

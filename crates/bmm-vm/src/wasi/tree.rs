@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     fn names(keys: &[&str], dir: &str, implied: bool) -> Vec<String> {
-        let map: BTreeMap<String, ()> = keys.iter().map(|key| ((*key).to_owned(), ())).collect();
+        let map: BTreeMap<String, u8> = keys.iter().map(|key| ((*key).to_owned(), 0)).collect();
         let prefix = prefix(dir);
         let mut from = prefix.clone();
         let mut names = Vec::new();
