@@ -1,0 +1,8 @@
+//! The chain as a whole: rules, reorganisations, pool, producer, restart.
+
+mod pool;
+mod producer;
+mod reorg;
+mod restart;
+mod rules;
+mod world;

@@ -1,0 +1,66 @@
+//! The producer: real blocks with real work, and blocks on demand.
+
+use crate::world::{key, params, sign, transfer};
+use bmm_chain::{Chain, ChainError, ChainOptions, Producer, ProducerConfig, SystemClock, TemplateRequest};
+use bmm_pow::{Throttle, verify};
+use bmm_types::Engine;
+use std::{sync::Arc, time::Duration};
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+fn chain(engine: Engine) -> Arc<Chain> {
+    let mut params = params(engine);
+    // A genesis long ago, so that blocks are due at once, and the machine's clock.
+    params.genesis_time = 1_000_000_000;
+    Chain::in_memory(params, Arc::new(SystemClock), ChainOptions::default()).expect("a chain")
+}
+
+fn config() -> ProducerConfig {
+    let request = TemplateRequest { beneficiary: key(5).address(), vanity: b"bmm".into() };
+    ProducerConfig { request, throttle: Throttle::percent_of_core(50), refresh_after: Duration::from_millis(20) }
+}
+
+#[test]
+fn mines_blocks_with_real_work() {
+    let chain = chain(Engine::Pow);
+    let hash = chain.submit(transfer(&chain, 1, 0, key(9).address(), 3)).expect("valid");
+    let producer = Producer::start(chain.clone(), config(), Arc::new(|hash| sign(5, hash))).expect("started");
+    assert!(chain.wait_for_head_above(1, LONG).is_some());
+    producer.stop();
+    let head = chain.head();
+    assert!(head.number() >= 2);
+    for number in 1..=head.number() {
+        let id = chain.canonical(number).expect("a store").expect("canonical");
+        let block = chain.block(id).expect("a store").expect("stored");
+        assert_eq!(block.block.header.beneficiary, key(5).address());
+        let difficulty = bmm_pow::Difficulty::new(block.block.header.difficulty).expect("not zero");
+        let aux = block.seal.as_aux_pow().expect("mined");
+        assert_eq!(verify(aux, id, chain.params().aux_chain_id, difficulty), Ok(()));
+    }
+    assert!(chain.transaction(hash).expect("a store").is_some());
+    assert_eq!(chain.head(), head, "nobody mines any more");
+}
+
+#[test]
+fn makes_a_block_when_there_is_a_transaction() {
+    let chain = chain(Engine::Dev);
+    let producer = Producer::start(chain.clone(), config(), Arc::new(|hash| sign(5, hash))).expect("started");
+    for nonce in 0..3 {
+        let hash = chain.submit(transfer(&chain, 1, nonce, key(9).address(), 3)).expect("valid");
+        let head = chain.wait_for_head_above(nonce, LONG).expect("a block");
+        assert_eq!(head.number(), nonce + 1, "one block for one transaction");
+        assert_eq!(chain.transaction(hash).expect("a store").map(|found| found.block), Some(head.id));
+    }
+    // A gap makes no block.
+    chain.submit(transfer(&chain, 1, 9, key(9).address(), 3)).expect("held");
+    producer.stop();
+    assert_eq!(chain.head().number(), 3);
+}
+
+#[test]
+fn foreign_chains_have_no_producer() {
+    let chain = chain(Engine::NoSeal);
+    let started = Producer::start(chain.clone(), config(), Arc::new(|hash| sign(5, hash)));
+    assert!(matches!(started, Err(ChainError::NoProducer)));
+}
