@@ -1,1 +1,17 @@
-//! bmm-api
+//! JSON-RPC: the chain as wallets, libraries and tools of Ethereum know it.
+//!
+//! The layer above `bmm-chain` and `bmm-ledger`: it reads parameters, asks the chain, and writes answers in the shapes of
+//! Ethereum's execution-apis, so that viem, ethers and `cast` work unchanged. It holds no state of its own beyond its limits, no
+//! keys, and knows nothing of the sandbox (`bmm-vm`), of command lines or of environment variables.
+
+mod config;
+mod error;
+mod eth;
+mod gate;
+mod methods;
+mod net;
+mod params;
+mod server;
+
+pub use config::ApiConfig;
+pub use server::{ApiError, ApiHandle, serve};

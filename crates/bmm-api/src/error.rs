@@ -1,0 +1,197 @@
+//! Errors as JSON-RPC says them.
+//!
+//! Codes: -32602 for a parameter that cannot be read, 3 for a revert (with its data, as geth answers), -32005 where a limit of
+//! this node is passed (EIP-1474), -32603 for a fault of the node itself, -32000 for everything that Ethereum's nodes answer
+//! so, in the words that wallets and libraries search for.
+
+use alloy_primitives::Bytes;
+use bmm_chain::{ChainError, PoolError};
+use bmm_ledger::{CallError, TxError, store::StoreError};
+use jsonrpsee::types::ErrorObjectOwned;
+
+/// What a method answers, already written as JSON.
+pub(crate) type RpcResult<T> = Result<T, RpcError>;
+
+/// Why a call failed, as its caller sees it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RpcError {
+    /// The parameters are not a list, or there are too many.
+    #[error("invalid params: {0}")]
+    Params(String),
+    /// One parameter cannot be read.
+    #[error("invalid params: parameter {position} ({name}): {reason}")]
+    Param {
+        /// Counted from one.
+        position: usize,
+        /// The parameter's name in Ethereum's JSON-RPC specification.
+        name: &'static str,
+        /// What was expected, and what came.
+        reason: String,
+    },
+    /// A contract reverted.
+    #[error("{words}")]
+    Reverted {
+        /// What the code returned.
+        data: Bytes,
+        /// `execution reverted`, and the reason where it is known.
+        words: String,
+    },
+    /// The node answers no more than its limits allow.
+    #[error("{0}")]
+    Limit(String),
+    /// The call was understood and cannot be answered.
+    #[error("{0}")]
+    Refused(String),
+    /// The node itself failed; its log has the cause.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl RpcError {
+    /// Makes an error of a parameter's value that was read but cannot be used.
+    pub(crate) fn param(position: usize, name: &'static str, reason: impl Into<String>) -> Self {
+        Self::Param { position, name, reason: reason.into() }
+    }
+
+    /// Makes the error for a block that the chain does not have (geth's words).
+    pub(crate) fn no_block(block: impl std::fmt::Display) -> Self {
+        Self::Refused(format!("block not found: {block}"))
+    }
+
+    const fn code(&self) -> i32 {
+        match self {
+            Self::Params(_) | Self::Param { .. } => -32602,
+            Self::Reverted { .. } => 3,
+            Self::Limit(_) => -32005,
+            Self::Refused(_) => -32000,
+            Self::Internal(_) => -32603,
+        }
+    }
+}
+
+impl From<RpcError> for ErrorObjectOwned {
+    fn from(error: RpcError) -> Self {
+        if let RpcError::Internal(cause) = &error {
+            tracing::error!(%cause, "JSON-RPC call failed inside the node");
+        }
+        let data = match &error {
+            RpcError::Reverted { data, .. } => Some(data),
+            _ => None,
+        };
+        Self::owned(error.code(), error.to_string(), data)
+    }
+}
+
+impl From<StoreError> for RpcError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotCanonical(_) | StoreError::TooDeep { .. } => Self::Refused(format!("missing state: {error}")),
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<ChainError> for RpcError {
+    fn from(error: ChainError) -> Self {
+        match error {
+            ChainError::Store(error) => error.into(),
+            ChainError::UnknownBlock(block) => Self::no_block(block),
+            ChainError::NoFinality => Self::Refused(error.to_string()),
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<CallError> for RpcError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Revert { ref data, .. } => Self::Reverted { data: data.clone(), words: error.to_string() },
+            CallError::Invalid(error) => error.into(),
+            CallError::GasAllowance(gas) => Self::Refused(format!("gas required exceeds allowance ({gas})")),
+            CallError::Halt(_) => Self::Refused(error.to_string()),
+            CallError::State(_) => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<PoolError> for RpcError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Malformed(_) => Self::param(1, "transaction", error.to_string()),
+            PoolError::Invalid(error) => error.into(),
+            PoolError::Store(error) => error.into(),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<TxError> for RpcError {
+    /// Puts geth's words, which wallets and libraries search for, before our own.
+    fn from(error: TxError) -> Self {
+        let conventional = match &error {
+            TxError::Signature => "invalid sender",
+            TxError::Blob => "transaction type not supported",
+            TxError::ChainId { .. } => "invalid chain id for signer",
+            TxError::NonceTooLow { .. } => "nonce too low",
+            TxError::NonceTooHigh { .. } => "nonce too high",
+            TxError::Funds { .. } => "insufficient funds for gas * price + value",
+            TxError::IntrinsicGas { .. } => "intrinsic gas too low",
+            TxError::BlockGas { .. } => "exceeds block gas limit",
+            TxError::BlockBytes { .. } => "exceeds block size limit",
+            TxError::GasCap { .. } => "transaction gas limit too high",
+            TxError::FeeTooLow { .. } => "max fee per gas less than block base fee",
+            TxError::TipAboveFee => "max priority fee per gas higher than max fee per gas",
+            TxError::SenderIsContract => "sender not an eoa",
+            TxError::InitCodeTooLong => "max initcode size exceeded",
+            TxError::Other(words) => return Self::Refused(words.clone()),
+        };
+        Self::Refused(format!("{conventional}: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reverts_carry_code_three_words_and_data() {
+        let data = Bytes::from_static(&[1, 2, 3]);
+        let call = CallError::Revert { data: data.clone(), reason: Some("not yours".into()) };
+        let object = ErrorObjectOwned::from(RpcError::from(call));
+        assert_eq!((object.code(), object.message()), (3, "execution reverted: not yours"));
+        assert_eq!(object.data().expect("data").get(), format!("\"{data}\""));
+    }
+
+    #[test]
+    fn every_other_kind_has_its_code_and_no_data() {
+        let cases = [
+            (RpcError::Params("expected a list".into()), -32602),
+            (RpcError::param(2, "block", "expected a tag"), -32602),
+            (PoolError::Malformed("input too short".into()).into(), -32602),
+            (RpcError::Limit("more than 10 blocks".into()), -32005),
+            (RpcError::no_block("0x10"), -32000),
+            (PoolError::AlreadyKnown.into(), -32000),
+            (ChainError::NoFinality.into(), -32000),
+            (StoreError::NotCanonical("0x10".into()).into(), -32000),
+            (StoreError::Empty.into(), -32603),
+            (CallError::Halt("out of gas".into()).into(), -32000),
+            (CallError::State("disk".into()).into(), -32603),
+        ];
+        for (error, code) in cases {
+            let error: RpcError = error;
+            let words = error.to_string();
+            let object = ErrorObjectOwned::from(error);
+            assert_eq!((object.code(), object.message()), (code, words.as_str()));
+            assert!(object.data().is_none());
+        }
+    }
+
+    #[test]
+    fn refused_transactions_are_told_in_the_usual_words() {
+        let nonce = RpcError::from(TxError::NonceTooLow { tx: 3, state: 5 });
+        assert_eq!(nonce.to_string(), "nonce too low: nonce 3 is used already, the account's next is 5");
+        let fee = RpcError::from(CallError::Invalid(TxError::FeeTooLow { base_fee: 7 }));
+        assert!(fee.to_string().starts_with("max fee per gas less than block base fee: "));
+        assert_eq!(RpcError::from(CallError::GasAllowance(7)).to_string(), "gas required exceeds allowance (7)");
+    }
+}

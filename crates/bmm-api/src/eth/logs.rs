@@ -1,0 +1,129 @@
+//! `eth_getLogs`: events by address and topics, over a bounded range, with the headers' blooms deciding which blocks are read.
+
+use super::{
+    answer::{self, Place},
+    at,
+};
+use crate::{
+    error::{RpcError, RpcResult},
+    methods::{Context, Json, json},
+    params::Args,
+};
+use alloy_primitives::B256;
+use alloy_rpc_types_eth::{Filter, FilterBlockOption, Log};
+use bmm_types::Header;
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
+
+/// Addresses, or alternatives for one topic, in one filter.
+const MAX_ALTERNATIVES: usize = 1_000;
+
+/// Longest time that one query may read; dense blocks make a range that is short enough in blocks long in logs.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// `eth_getLogs`.
+pub(crate) fn logs(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
+    let filter: Filter = args.required()?;
+    let alternatives = filter.topics.iter().map(|topic| topic.len()).chain([filter.address.len()]).max().unwrap_or(0);
+    if alternatives > MAX_ALTERNATIVES {
+        let words = format!("{alternatives} alternatives in one place, at most {MAX_ALTERNATIVES} are allowed");
+        return Err(RpcError::param(1, "filter", words));
+    }
+    let mut query = Query { context, filter: &filter, found: Vec::new(), until: Instant::now() + MAX_TIME };
+    match filter.block_option {
+        FilterBlockOption::AtBlockHash(hash) => {
+            let block = context.chain.resolve(hash.into())?.ok_or_else(|| RpcError::no_block(hash))?;
+            query.block(hash, &block.header)?;
+        }
+        FilterBlockOption::Range { from_block, to_block } => {
+            let head = context.chain.head().number();
+            let from = at::number(context, from_block.unwrap_or_default())?;
+            let to = at::number(context, to_block.unwrap_or_default())?.unwrap_or(head);
+            // A range that begins above the head is empty for now.
+            if let Some(from) = from {
+                query.range(from..=to)?;
+            }
+        }
+    }
+    json(&query.found)
+}
+
+/// One query under way.
+struct Query<'a> {
+    context: &'a Context,
+    filter: &'a Filter,
+    found: Vec<Log>,
+    until: Instant,
+}
+
+impl Query<'_> {
+    fn range(&mut self, numbers: RangeInclusive<u64>) -> RpcResult<()> {
+        let (from, to) = (*numbers.start(), *numbers.end());
+        if from > to {
+            return Err(RpcError::param(1, "filter", format!("fromBlock {from} is above toBlock {to}")));
+        }
+        let (span, most) = ((to - from).saturating_add(1), self.context.config.max_log_blocks);
+        if span > most {
+            let last = from.saturating_add(most.saturating_sub(1));
+            return Err(RpcError::Limit(format!(
+                "the query spans {span} blocks, at most {most} are allowed; ask in parts, first {from:#x} to {last:#x}"
+            )));
+        }
+        let chain = &self.context.chain;
+        let mut parent: Option<B256> = None;
+        for number in numbers {
+            let Some(id) = chain.canonical(number)? else { break };
+            let header = chain.header(id)?.ok_or_else(reorganised)?;
+            // Logs of two branches must not stand in one answer.
+            if parent.is_some_and(|parent| parent != header.parent_hash) {
+                return Err(reorganised());
+            }
+            parent = Some(id);
+            self.block(id, &header)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the matching logs of one block.
+    fn block(&mut self, id: B256, header: &Header) -> RpcResult<()> {
+        if !self.filter.matches_bloom(header.logs_bloom) {
+            return Ok(());
+        }
+        if Instant::now() > self.until {
+            return Err(RpcError::Limit(format!(
+                "the query took longer than {} s, up to block {:#x}; ask for fewer blocks",
+                MAX_TIME.as_secs(),
+                header.number
+            )));
+        }
+        let receipts = self.context.chain.receipts(id)?.ok_or_else(reorganised)?;
+        // A bloom says "perhaps"; the transactions are read for their hashes alone.
+        if !receipts.iter().any(|receipt| receipt.logs().iter().any(|log| self.filter.matches(log))) {
+            return Ok(());
+        }
+        let body = self.context.chain.body(id)?.ok_or_else(reorganised)?;
+        let mut number = 0;
+        for (index, (receipt, tx)) in receipts.iter().zip(&body.transactions).enumerate() {
+            let place = Place { block: id, header, index };
+            for log in receipt.logs() {
+                if self.filter.matches(log) {
+                    self.found.push(answer::log(log.clone(), *tx.tx_hash(), place, number));
+                }
+                number += 1;
+            }
+            if self.found.len() > self.context.config.max_logs {
+                return Err(RpcError::Limit(format!(
+                    "query returned more than {} results, up to block {:#x}; ask for fewer blocks",
+                    self.context.config.max_logs, header.number
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reorganised() -> RpcError {
+    RpcError::Refused("the chain was reorganised while logs were read; ask again".into())
+}

@@ -1,0 +1,193 @@
+//! The table of methods and how they run: cheap ones at once, others on blocking threads behind bounded queues.
+
+use crate::{
+    config::ApiConfig,
+    error::{RpcError, RpcResult},
+    eth, net,
+    params::Args,
+};
+use alloy_primitives::B256;
+use bmm_chain::Chain;
+use jsonrpsee::{RpcModule, types::Params};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::{sync::Arc, thread};
+use tokio::{sync::Semaphore, task};
+
+/// An answer, already JSON.
+pub(crate) type Json = Box<RawValue>;
+
+/// What a method does with its parameters.
+type Run = fn(&Context, &mut Args<'_>) -> RpcResult<Json>;
+
+/// How much a call may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// A few look-ups in the newest state: runs where it was read.
+    Light,
+    /// [`Weight::Light`] for the newest state; older ones are put together from many diffs: [`Weight::Reading`].
+    ByBlock,
+    /// Reads whole blocks from the disk: runs on a blocking thread, many at once.
+    Reading,
+    /// Runs the EVM, checks signatures or reads many blocks: runs on a blocking thread, as many at once as there are cores.
+    Heavy,
+}
+
+/// Calls of [`Weight::Reading`] that run at once. They wait for the disk more than they compute.
+const MAX_READING: usize = 16;
+
+/// One method.
+pub(crate) struct Method {
+    name: &'static str,
+    params: &'static [&'static str],
+    weight: Weight,
+    run: Run,
+}
+
+const fn light(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
+    Method { name, params, weight: Weight::Light, run }
+}
+
+const fn by_block(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
+    Method { name, params, weight: Weight::ByBlock, run }
+}
+
+const fn reading(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
+    Method { name, params, weight: Weight::Reading, run }
+}
+
+const fn heavy(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
+    Method { name, params, weight: Weight::Heavy, run }
+}
+
+/// Every method, with its parameters' names as Ethereum's execution-apis give them.
+static METHODS: &[Method] = &[
+    light("eth_accounts", &[], eth::state::accounts),
+    light("eth_blockNumber", &[], eth::blocks::number),
+    heavy("eth_call", &["transaction", "block", "state overrides", "block overrides"], eth::call::call),
+    light("eth_chainId", &[], eth::state::chain_id),
+    heavy("eth_estimateGas", &["transaction", "block", "state overrides"], eth::call::estimate_gas),
+    heavy("eth_feeHistory", &["block count", "newest block", "reward percentiles"], eth::fees::history),
+    reading("eth_gasPrice", &[], eth::fees::gas_price),
+    by_block("eth_getBalance", &["address", "block"], eth::state::balance),
+    reading("eth_getBlockByHash", &["block hash", "hydrated transactions"], eth::blocks::by_hash),
+    reading("eth_getBlockByNumber", &["block", "hydrated transactions"], eth::blocks::by_number),
+    by_block("eth_getCode", &["address", "block"], eth::state::code),
+    heavy("eth_getLogs", &["filter"], eth::logs::logs),
+    by_block("eth_getStorageAt", &["address", "storage slot", "block"], eth::state::storage),
+    reading("eth_getTransactionByHash", &["transaction hash"], eth::tx::by_hash),
+    by_block("eth_getTransactionCount", &["address", "block"], eth::state::nonce),
+    reading("eth_getTransactionReceipt", &["transaction hash"], eth::tx::receipt),
+    reading("eth_maxPriorityFeePerGas", &[], eth::fees::priority_fee),
+    heavy("eth_sendRawTransaction", &["transaction"], eth::tx::send_raw),
+    light("eth_syncing", &[], eth::state::syncing),
+    light("net_version", &[], net::version),
+    light("web3_clientVersion", &[], net::client_version),
+];
+
+/// A bounded queue before the blocking threads.
+struct Queue {
+    /// Calls that run.
+    running: Arc<Semaphore>,
+    /// Calls that run or wait.
+    admitted: Arc<Semaphore>,
+}
+
+impl Queue {
+    fn new(running: usize, waiting: usize) -> Self {
+        let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self { running: permits(running), admitted: permits(running.saturating_add(waiting)) }
+    }
+
+    /// Runs `work` on a blocking thread once it is its turn; refuses it where too many wait.
+    async fn run(&self, name: &str, work: impl FnOnce() -> RpcResult<Json> + Send + 'static) -> RpcResult<Json> {
+        let busy = || RpcError::Limit("this node is busy: too many calls wait; try again later".into());
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| busy())?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| busy())?;
+        let work = move || {
+            let result = work();
+            // The permits went along: a call whose client has left still occupied its thread.
+            drop((admitted, running));
+            result
+        };
+        task::spawn_blocking(work).await.unwrap_or_else(|e| Err(RpcError::Internal(format!("{name}: {e}"))))
+    }
+}
+
+/// What every method works with.
+pub(crate) struct Context {
+    /// The chain that is served.
+    pub(crate) chain: Arc<Chain>,
+    /// The operator's limits.
+    pub(crate) config: ApiConfig,
+    /// The tip suggested for the block after this one.
+    pub(crate) suggested_tip: Mutex<Option<(B256, u128)>>,
+    reading: Queue,
+    heavy: Queue,
+}
+
+impl Context {
+    pub(crate) fn new(config: ApiConfig, chain: Arc<Chain>) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let heavy = if config.max_running == 0 { cores } else { config.max_running };
+        Self {
+            reading: Queue::new(MAX_READING, config.max_waiting),
+            heavy: Queue::new(heavy, config.max_waiting),
+            suggested_tip: Mutex::new(None),
+            chain,
+            config,
+        }
+    }
+}
+
+impl Method {
+    fn answer(&self, context: &Context, params: &Params<'_>) -> RpcResult<Json> {
+        let mut args = Args::new(self.params, params.as_str())?;
+        (self.run)(context, &mut args)
+    }
+
+    /// Answers in the way of the method's weight.
+    async fn run(&'static self, context: Arc<Context>, params: Params<'static>) -> RpcResult<Json> {
+        let weight = match self.weight {
+            Weight::ByBlock if Args::new(self.params, params.as_str())?.names_newest_block() => Weight::Light,
+            Weight::ByBlock => Weight::Reading,
+            weight => weight,
+        };
+        let queue = match weight {
+            Weight::Heavy => &context.heavy,
+            Weight::Reading => &context.reading,
+            Weight::Light | Weight::ByBlock => return self.answer(&context, &params),
+        };
+        let also = Arc::clone(&context);
+        queue.run(self.name, move || self.answer(&also, &params)).await
+    }
+}
+
+/// Writes an answer.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> RpcResult<Json> {
+    to_raw_value(value).map_err(|e| RpcError::Internal(format!("the answer cannot be written as JSON: {e}")))
+}
+
+/// Builds the server's module of the whole table.
+pub(crate) fn module(context: Context) -> RpcModule<Context> {
+    let mut module = RpcModule::new(context);
+    for method in METHODS {
+        let registered = match method.weight {
+            Weight::Light => module.register_method(method.name, |params, context, _| method.answer(context, &params)),
+            _ => module.register_async_method(method.name, |params, context, _| method.run(context, params)),
+        };
+        registered.expect("every name stands once in the table");
+    }
+    module
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_stand_once() {
+        assert!(METHODS.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+}

@@ -1,0 +1,11 @@
+//! The JSON-RPC server as its callers meet it: a real server over a chain in memory, asked over real sockets.
+
+mod errors;
+mod logs;
+mod methods;
+mod node;
+mod pending;
+mod shape;
+mod tools;
+mod transactions;
+mod transport;
