@@ -1,11 +1,12 @@
 //! Two kernels that run natively and in the sandbox and must give the same checksum in both.
 //!
-//! `trace` is float work: the path tracer of `examples/render` on a small scene. `pack` is integer work: an LZ77 and
-//! Huffman compressor, which also unpacks what it packed.
+//! `trace` is float work: the path tracer of `examples/render` on a small scene. `pack` is integer work: a block-sorting
+//! compressor, which also unpacks what it packed.
 
 pub mod bits;
 pub mod huffman;
 pub mod pack;
+pub mod sort;
 
 /// The names that [`run`] knows.
 pub const NAMES: [&str; 2] = ["trace", "pack"];
@@ -29,45 +30,69 @@ pub fn trace(samples: u32) -> u64 {
     checksum(&tile)
 }
 
-/// Packs and unpacks `mebibytes` of generated text.
+/// Packs and unpacks `mebibytes` of generated text, one at a time.
 pub fn pack_text(mebibytes: u32) -> u64 {
-    let text = text(mebibytes as usize * 1024 * 1024);
-    let packed = pack::pack(&text);
-    let unpacked = pack::unpack(&packed).expect("what was packed just now unpacks");
-    assert!(unpacked == text, "packing and unpacking must give the same text");
-    checksum(&packed)
+    let mut generator = Text::new();
+    (0..mebibytes).fold(0, |sum, _| {
+        let text = generator.take(1 << 20);
+        let packed = pack::pack(&text);
+        let unpacked = pack::unpack(&packed).expect("what was packed just now unpacks");
+        assert!(unpacked == text, "packing and unpacking must give the same text");
+        checksum(&packed) ^ sum.rotate_left(1)
+    })
 }
 
 /// Text-like bytes: words of a made-up vocabulary, the common ones short and often.
-pub fn text(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u32
-    };
-    let letters = b"etaoinshrdlucmfwypvbgkqjxz";
-    let vocabulary: Vec<Vec<u8>> = (0..4096_u32)
-        .map(|rank| {
-            let length = 2 + (32 - rank.leading_zeros()) / 2 + random() % 4;
-            (0..length).map(|_| letters[(random() % 26).min(random() % 26) as usize]).collect()
-        })
-        .collect();
-    let mut out = Vec::with_capacity(bytes + 32);
-    while out.len() < bytes {
-        // The product of two even numbers has roughly the long tail of real word counts.
-        let rank = ((random() >> 20) * (random() >> 20)) >> 12;
-        out.extend_from_slice(&vocabulary[rank as usize]);
-        let end: &[u8] = match random() % 16 {
-            0 => b", ",
-            1 => b".\n",
-            _ => b" ",
-        };
-        out.extend_from_slice(end);
+pub struct Text {
+    state: u64,
+    vocabulary: Vec<Vec<u8>>,
+}
+
+impl Text {
+    /// Makes up the vocabulary, always the same.
+    pub fn new() -> Self {
+        let mut text = Self { state: 0x9E37_79B9_7F4A_7C15, vocabulary: Vec::new() };
+        let letters = b"etaoinshrdlucmfwypvbgkqjxz";
+        for rank in 0..4096_u32 {
+            let length = 2 + (32 - rank.leading_zeros()) / 2 + text.random() % 4;
+            let word = (0..length).map(|_| letters[(text.random() % 26).min(text.random() % 26) as usize]);
+            let word = word.collect();
+            text.vocabulary.push(word);
+        }
+        text
     }
-    out.truncate(bytes);
-    out
+
+    /// Marsaglia's xorshift64.
+    fn random(&mut self) -> u32 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        (self.state >> 32) as u32
+    }
+
+    /// The next bytes.
+    pub fn take(&mut self, bytes: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes + 32);
+        while out.len() < bytes {
+            // The product of two even numbers has roughly the long tail of real word counts.
+            let rank = ((self.random() >> 20) * (self.random() >> 20)) >> 12;
+            out.extend_from_slice(&self.vocabulary[rank as usize]);
+            let end: &[u8] = match self.random() % 16 {
+                0 => b", ",
+                1 => b".\n",
+                _ => b" ",
+            };
+            out.extend_from_slice(end);
+        }
+        out.truncate(bytes);
+        out
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// FNV-1a over eight bytes at a time, then over the rest.
