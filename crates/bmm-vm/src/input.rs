@@ -10,6 +10,8 @@ pub const MAX_INPUT_FILES: usize = 65_536;
 pub(crate) const MAX_PATH_BYTES: usize = 4_096;
 /// Longest name within a path, bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 255;
+/// Most names in a path.
+pub(crate) const MAX_DEPTH: usize = 64;
 
 /// Holds immutable bytes that are cheap to clone and to share between threads.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -103,6 +105,8 @@ fn check_path(path: &str) -> Result<(), InputError> {
         "it has an empty name, `.` or `..`"
     } else if path.split('/').any(|name| name.len() > MAX_NAME_BYTES) {
         "it has a name longer than 255 bytes"
+    } else if path.split('/').count() > MAX_DEPTH {
+        "it has more than 64 names"
     } else {
         return Ok(());
     };
@@ -188,7 +192,19 @@ mod tests {
 
     #[test]
     fn paths_that_no_program_could_reach_are_refused() {
-        for path in ["", "/a", "a//b", "../a", "a/./b", "a/", "a\0b", "a\\b", &"x".repeat(256), &"x/".repeat(3000)] {
+        for path in [
+            "",
+            "/a",
+            "a//b",
+            "../a",
+            "a/./b",
+            "a/",
+            "a\0b",
+            "a\\b",
+            &"x".repeat(256),
+            &"x/".repeat(3000),
+            &format!("{}x", "x/".repeat(64)),
+        ] {
             assert!(InputSet::builder().file(path, vec![]).is_err(), "{path:?}");
         }
     }

