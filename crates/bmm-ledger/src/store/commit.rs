@@ -5,7 +5,7 @@ use super::{
     snapshot::Snapshot,
     tables::{self, META_HEAD},
 };
-use crate::diff::StateDiff;
+use crate::diff::{MAX_DIFF_BYTES, StateDiff};
 use alloy_primitives::{B256, U256};
 use bmm_types::{BlockBody, Header, SealedBlock};
 use redb::{Durability, ReadableTable, WriteTransaction};
@@ -27,7 +27,7 @@ impl Store {
         }
         let staged = self.stage(B256::ZERO, alloc)?;
         let receipts = [];
-        self.commit_on(None, staged, genesis, &receipts, genesis.block.header.difficulty)
+        self.commit_on(None, &staged, genesis, &receipts, genesis.block.header.difficulty)
     }
 
     /// Makes `block` the new head: writes block, receipts, total `work`, state, trie and diff in one durable transaction.
@@ -36,6 +36,7 @@ impl Store {
     /// [`StoreError::Empty`] before genesis; [`StoreError::NotHead`] when the head has moved since staging;
     /// [`StoreError::Unfit`] when parent, number, state root or the number of receipts disagree;
     /// [`StoreError::WrongBefore`]. Nothing is written then.
+    #[expect(clippy::needless_pass_by_value, reason = "what is staged is committed once")]
     pub fn commit(
         &self,
         staged: Staged,
@@ -44,28 +45,33 @@ impl Store {
         work: U256,
     ) -> Result<(), StoreError> {
         let head = self.head().ok_or(StoreError::Empty)?;
-        self.commit_on(Some(head), staged, block, receipts, work)
+        self.commit_on(Some(head), &staged, block, receipts, work)
     }
 
     fn commit_on(
         &self,
         parent: Option<Head>,
-        staged: Staged,
+        staged: &Staged,
         block: &SealedBlock,
         receipts: &[Receipt],
         work: U256,
     ) -> Result<(), StoreError> {
         let header = &block.block.header;
         let head = Head { number: header.number, id: block.id() };
-        check_fit(parent, &staged, block, head.id, receipts.len())?;
+        check_fit(parent, staged, block, head.id, receipts.len())?;
+        let diff = staged.diff.to_bytes();
+        if diff.len() > MAX_DIFF_BYTES {
+            let what = format!("its state diff has {} bytes, the limit is {MAX_DIFF_BYTES}", diff.len());
+            return Err(StoreError::Unfit { block: head.id, what });
+        }
         self.write(|txn| {
             move_head(txn, parent, head)?;
             put_block(txn, head, block, work)?;
-            put_state(txn, &staged)?;
+            put_state(txn, staged)?;
             let number = head.number.to_be_bytes();
             put(txn, tables::CANONICAL, &number, head.id.as_slice())?;
             put(txn, tables::RECEIPTS, &number, &tables::receipts_to_bytes(receipts))?;
-            put(txn, tables::DIFFS, &number, &staged.diff.to_bytes())?;
+            put(txn, tables::DIFFS, &number, &diff)?;
             let mut places = txn.open_table(tables::TRANSACTIONS)?;
             for (transaction, index) in block.block.body.transactions.iter().zip(0..) {
                 let place = TransactionPlace { block: head.id, index };
@@ -73,7 +79,7 @@ impl Store {
             }
             Ok(())
         })?;
-        self.advance_cache(&staged, head.id);
+        self.advance_cache(staged, head.id);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::trie::TrieError;
 use alloy_primitives::{Address, B256};
 use revm::database_interface::DBErrorMarker;
-use std::path::PathBuf;
+use std::{fmt::Display, path::PathBuf};
 
 /// Why the store refused or failed. Each message names what is wrong and, where the operator can help it, the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +133,7 @@ impl DBErrorMarker for StoreError {}
 
 impl StoreError {
     /// A corrupt entry of a table.
-    pub(super) fn corrupt(table: &'static str, key: impl AsRef<[u8]>, what: impl ToString) -> Self {
+    pub(super) fn corrupt(table: &'static str, key: impl AsRef<[u8]>, what: impl Display) -> Self {
         Self::Corrupt { table, key: alloy_primitives::hex::encode(key), what: what.to_string() }
     }
 }

@@ -160,15 +160,20 @@ impl StateView {
             let (key, value) = entry?;
             let owner = B256::from(tables::fixed::<32>("accounts", key.value(), key.value())?);
             while let Some((owner, account)) = older.next_if(|(older, _)| **older < owner) {
-                account.iter().for_each(|account| each(*owner, *account));
+                if let Some(account) = account {
+                    each(*owner, *account);
+                }
             }
             match older.next_if(|(older, _)| **older == owner) {
-                Some((_, account)) => account.iter().for_each(|account| each(owner, *account)),
+                Some((_, Some(account))) => each(owner, *account),
+                Some((_, None)) => {}
                 None => each(owner, Record::from_bytes(key.value(), value.value())?.account),
             }
         }
         for (owner, account) in older {
-            account.iter().for_each(|account| each(*owner, *account));
+            if let Some(account) = account {
+                each(*owner, *account);
+            }
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ pub use prove::{Proof, prove};
 pub use update::{TrieUpdate, Update, update};
 
 use alloy_primitives::B256;
+use std::fmt::Display;
 
 /// Nibbles of a hashed key; every leaf lies at this depth.
 pub const KEY_NIBBLES: usize = 64;
@@ -40,7 +41,7 @@ pub struct TrieError {
 }
 
 impl TrieError {
-    fn new(path: &Nibbles, what: impl ToString) -> Self {
+    fn new(path: &Nibbles, what: impl Display) -> Self {
         Self { path: *path, what: what.to_string() }
     }
 }

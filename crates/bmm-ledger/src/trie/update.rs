@@ -42,20 +42,20 @@ pub fn update<S: TrieSource>(source: &mut S, updates: Vec<Update>) -> Result<Tri
         return Err(TrieError::new(&pair[1].key, "updates do not ascend").into());
     }
     let path = Nibbles::new();
-    let mut updater = Updater { source, records: HashMap::default() };
-    let root = load_root(updater.source)?;
+    let mut batch = Updater { source, records: HashMap::default() };
+    let root = load_root(batch.source)?;
     if matches!(root, Some(Node::Branch(_) | Node::Extension(_))) {
-        updater.forget(&path);
+        batch.forget(&path);
     }
-    let root = match updater.apply(&path, root, updates)? {
+    let root = match batch.apply(&path, root, updates)? {
         None => EMPTY_ROOT_HASH,
         Some(node) => {
-            let rlp = updater.place(&path, &node);
+            let rlp = batch.place(&path, &node);
             rlp.as_hash().unwrap_or_else(|| keccak256(&rlp))
         }
     };
-    let mut records: Vec<_> = updater.records.into_iter().collect();
-    records.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut records: Vec<_> = batch.records.into_iter().collect();
+    records.sort_unstable_by_key(|(path, _)| *path);
     Ok(TrieUpdate { root, records })
 }
 
@@ -108,7 +108,7 @@ impl<S: TrieSource> Updater<'_, S> {
                 let common = updates[0].key.common_prefix_length(&updates[last - 1].key);
                 let at = updates[0].key.slice(..common);
                 let branch = self.apply_to_branch(&at, Box::default(), updates)?;
-                self.extend(path, at.slice(path.len()..), branch)
+                Ok(self.extend(path, at.slice(path.len()..), branch))
             }
         }
     }
@@ -142,7 +142,7 @@ impl<S: TrieSource> Updater<'_, S> {
             let branch = load_record(self.source, &below)?;
             self.forget(&below);
             let node = self.apply(&below, Some(branch), updates)?;
-            return self.extend(path, extension.key, node);
+            return Ok(self.extend(path, extension.key, node));
         }
         // An update leaves within the extension: a new branch there takes the extension's rest as its first child.
         let at = below.slice(..shared);
@@ -154,7 +154,7 @@ impl<S: TrieSource> Updater<'_, S> {
             Child::Open(Node::Extension(Extension { key: rest, child: extension.child }))
         };
         let node = self.apply_to_branch(&at, branch, updates)?;
-        self.extend(path, at.slice(path.len()..), node)
+        Ok(self.extend(path, at.slice(path.len()..), node))
     }
 
     fn apply_to_branch(
@@ -216,7 +216,7 @@ impl<S: TrieSource> Updater<'_, S> {
                 },
                 child => self.open(&at, child)?,
             };
-            return self.extend(path, Nibbles::from_nibbles([nibble]), node);
+            return Ok(self.extend(path, Nibbles::from_nibbles([nibble]), node));
         }
         for (nibble, child) in (0u8..).zip(&mut branch.children) {
             if let Child::Open(node) = child {
@@ -228,18 +228,18 @@ impl<S: TrieSource> Updater<'_, S> {
     }
 
     /// Returns what stands at `path` when `node` stands at `path` + `key`: the key melts into a leaf's or an extension's.
-    fn extend(&mut self, path: &Nibbles, key: Nibbles, node: Option<Node>) -> Result<Option<Node>, S::Error> {
+    fn extend(&mut self, path: &Nibbles, key: Nibbles, node: Option<Node>) -> Option<Node> {
         if key.is_empty() {
-            return Ok(node);
+            return node;
         }
-        Ok(node.map(|node| match node {
+        node.map(|node| match node {
             Node::Leaf(leaf) => Node::Leaf(LeafHere { suffix: key.join(&leaf.suffix), value: leaf.value }),
             Node::Extension(lower) => Node::Extension(Extension { key: key.join(&lower.key), child: lower.child }),
             branch @ Node::Branch(_) => {
                 let child = self.place(&path.join(&key), &branch);
                 Node::Extension(Extension { key, child })
             }
-        }))
+        })
     }
 }
 

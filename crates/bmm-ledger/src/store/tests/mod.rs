@@ -1,6 +1,7 @@
 //! The store against a model of plain maps, and against damage.
 
 mod model;
+mod scale;
 
 use super::{tables::hash_slot, *};
 use crate::diff::{Account, AccountDiff, StateDiff};
@@ -95,6 +96,39 @@ fn a_transaction_that_is_dropped_changes_nothing() {
     assert!(matches!(failed, Err(StoreError::Empty)));
     history.check();
     history.commit(&[some_touch(3)]);
+    history.check();
+}
+
+/// The file as a killed process would leave it, opened by the next one.
+fn open_copy(folder: &std::path::Path) -> (tempfile::TempDir, Store) {
+    let copy = tempfile::tempdir().expect("a temporary folder");
+    std::fs::copy(folder.join("chain.redb"), copy.path().join("chain.redb")).expect("room");
+    let store = Store::open(copy.path(), PARAMS).expect("a file that was not closed");
+    (copy, store)
+}
+
+#[test]
+fn a_killed_process_leaves_the_last_head() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut history = History::new(Store::open(folder.path(), PARAMS).expect("a new folder"));
+    for who in 0..8 {
+        history.commit(&[some_touch(who)]);
+        let (_copy, store) = open_copy(folder.path());
+        let left = History { store, blocks: history.blocks.clone(), states: history.states.clone() };
+        left.check();
+    }
+    let failed: Result<(), _> = history.store.write(|txn| {
+        let mut accounts = txn.open_table(tables::ACCOUNTS)?;
+        accounts.retain(|_, _| false)?;
+        for seed in 0..20_000u32 {
+            accounts.insert(keccak256(seed.to_be_bytes()).as_slice(), [0; 100].as_slice())?;
+        }
+        let (_copy, store) = open_copy(folder.path());
+        let left = History { store, blocks: history.blocks.clone(), states: history.states.clone() };
+        left.check();
+        Err(StoreError::Empty)
+    });
+    assert!(matches!(failed, Err(StoreError::Empty)));
     history.check();
 }
 
