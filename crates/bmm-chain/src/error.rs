@@ -135,9 +135,12 @@ pub enum ChainError {
     /// The block asked for is not stored, or not canonical where it must be.
     #[error("block {0} is not known")]
     UnknownBlock(String),
-    /// A template could not be built.
+    /// A block could not be built on the head.
     #[error("the block could not be built: {0}")]
-    Build(String),
+    Build(#[from] ExecError),
+    /// The head changed each time while a block was built on it.
+    #[error("no block could be built while the head moved again and again; try later")]
+    HeadMoves,
     /// Free bytes for a block are too many.
     #[error("the free bytes of a block's extraData are {0}; at most 32 are allowed")]
     Vanity(usize),

@@ -70,9 +70,9 @@ impl Chain {
     ///
     /// # Errors
     /// The rule that the block breaks, or [`ImportError::is_internal`]. A known block with a seal that is new has its seal kept.
-    pub fn import(&self, block: SealedBlock) -> Result<Imported, ImportError> {
+    pub fn import(&self, block: &SealedBlock) -> Result<Imported, ImportError> {
         let id = block.id();
-        self.check_candidate(id, &block)?;
+        self.check_candidate(id, block)?;
         let senders = self.senders_of(&block.block.body)?;
 
         let mut importing = self.importing.lock();
@@ -84,12 +84,12 @@ impl Chain {
         let work = engine::total_work(&self.params, Work::from_stored(parent_work), &block.block.header);
         let head = self.head();
         if head.id == parent_id {
-            let applied = self.apply(&mut importing, &block, &senders, work)?;
+            let applied = self.apply(&mut importing, block, &senders, work)?;
             self.pool.lock().on_block(&self.store.view()?, &applied.head.header, Some(&applied.touched))?;
             self.announce(applied.head, None);
             return Ok(Imported { id, became_head: true, reorg: None });
         }
-        self.store.store_side_block(&block, work.get())?;
+        self.store.store_side_block(block, work.get())?;
         if work <= head.work {
             return Ok(Imported { id, became_head: false, reorg: None });
         }

@@ -125,7 +125,7 @@ impl Worker {
             });
             extra_nonce = extra_nonce.wrapping_add(1);
             if let Some(proof) = proof {
-                self.import(SealedBlock { block: template.block, seal: Seal::AuxPow(Box::new(proof)) });
+                self.import(&SealedBlock { block: template.block, seal: Seal::AuxPow(Box::new(proof)) });
             }
         }
     }
@@ -159,7 +159,7 @@ impl Worker {
                 Some(template) if template.block.body.transactions.is_empty() => {
                     self.chain.events.wait(seen, IDLE);
                 }
-                Some(template) => self.import(SealedBlock { block: template.block, seal: Seal::None }),
+                Some(template) => self.import(&SealedBlock { block: template.block, seal: Seal::None }),
                 None => {}
             }
         }
@@ -187,7 +187,7 @@ impl Worker {
         }
     }
 
-    fn import(&self, block: SealedBlock) {
+    fn import(&self, block: &SealedBlock) {
         match self.chain.import(block) {
             Ok(imported) => tracing::debug!(id = %imported.id, head = imported.became_head, "produced a block"),
             // Another block came first and changed what this one was built on.

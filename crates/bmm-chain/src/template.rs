@@ -11,7 +11,7 @@ use crate::{
 use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, Bytes, Signature};
 use bmm_ledger::{
-    BlockBuilder, BlockPlan, Built, ExecError, TxError, TxOutcome,
+    BlockBuilder, BlockPlan, Built, TxError, TxOutcome,
     store::{Receipt, StateView, StoreError},
 };
 use bmm_pow::{Difficulty, Target};
@@ -83,7 +83,7 @@ impl Chain {
             let id = header.hash_slow();
             return Ok(Template { block: Block { header, body }, id, target });
         }
-        Err(ChainError::Build("the head moved again and again; try later".into()))
+        Err(ChainError::HeadMoves)
     }
 
     /// Returns the block that would come next: built from the pool, for nobody, unsigned. At most a quarter of a second old.
@@ -108,7 +108,7 @@ impl Chain {
             cache.last = Some((parent.id, Instant::now(), block.clone()));
             return Ok(block);
         }
-        Err(ChainError::Build("the head moved again and again; try later".into()))
+        Err(ChainError::HeadMoves)
     }
 
     /// Returns the head and its state, or `None` if the one has moved on while the other was read.
@@ -129,14 +129,14 @@ impl Chain {
             extra_data: request.vanity.clone(),
         };
         let mut best = self.pool.lock().best();
-        let mut builder = BlockBuilder::begin(&self.params, &parent.header, plan, state).map_err(failed)?;
+        let mut builder = BlockBuilder::begin(&self.params, &parent.header, plan, state)?;
         let mut useless = Vec::new();
-        while let Some((tx, taken)) = best.next() {
+        while let Some((tx, queue)) = best.next() {
             if tx.transaction.gas_limit() > builder.gas_left() {
                 continue;
             }
-            match builder.try_add(&tx.transaction, tx.sender).map_err(failed)? {
-                TxOutcome::Included { .. } => best.included(taken),
+            match builder.try_add(&tx.transaction, tx.sender)? {
+                TxOutcome::Included { .. } => best.included(queue),
                 TxOutcome::Skipped(error) if is_for_ever(&error) => {
                     tracing::debug!(hash = %tx.hash, %error, "a waiting transaction can never be in a block");
                     useless.push(tx);
@@ -145,7 +145,7 @@ impl Chain {
             }
         }
         self.discard(&useless);
-        builder.finish().map_err(failed)
+        Ok(builder.finish()?)
     }
 
     fn discard(&self, transactions: &[Arc<PoolTransaction>]) {
@@ -157,10 +157,6 @@ impl Chain {
             }
         }
     }
-}
-
-fn failed(error: ExecError) -> ChainError {
-    ChainError::Build(error.to_string())
 }
 
 /// Whether a transaction that was skipped for this reason will never fit into any block.

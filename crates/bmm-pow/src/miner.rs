@@ -13,6 +13,9 @@ use std::{
 /// Hashes between two looks at the stop flag and the clock: about a millisecond.
 const BATCH: u32 = 4;
 
+/// Longest rest at a stretch. On a busy machine a batch may have waited for its turn, and that is no work to rest from.
+const MAX_REST: Duration = Duration::from_millis(250);
+
 /// What to mine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MiningJob {
@@ -45,7 +48,7 @@ impl Throttle {
     fn rest_after(self, busy: Duration) -> Duration {
         let percent = u32::from(self.percent);
         let idle = 100u32.saturating_sub(percent);
-        busy.saturating_mul(idle).checked_div(percent).unwrap_or_default()
+        busy.saturating_mul(idle).checked_div(percent).unwrap_or_default().min(MAX_REST)
     }
 }
 
@@ -76,5 +79,20 @@ pub fn mine(job: &MiningJob, nonces: &RangeInclusive<u32>, stop: &AtomicBool, th
         if stop.load(Ordering::Relaxed) {
             return None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rests_by_its_share() {
+        let ms = Duration::from_millis;
+        assert_eq!(Throttle::NONE.rest_after(ms(7)), ms(0));
+        assert_eq!(Throttle::percent_of_core(50).rest_after(ms(7)), ms(7));
+        assert_eq!(Throttle::percent_of_core(2).rest_after(ms(1)), ms(49));
+        assert_eq!(Throttle::percent_of_core(0).rest_after(ms(1)), ms(99), "1 % is the least");
+        assert_eq!(Throttle::percent_of_core(2).rest_after(ms(900)), MAX_REST);
     }
 }

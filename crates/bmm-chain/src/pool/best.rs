@@ -25,16 +25,16 @@ impl Best {
         best
     }
 
-    /// Returns the next transaction. The sender's following ones come only after [`Self::included`].
-    pub fn next(&mut self) -> Option<(Arc<PoolTransaction>, Taken)> {
+    /// Returns the next transaction and the number of its sender's queue. The sender's following ones come only after [`Self::included`].
+    pub fn next(&mut self) -> Option<(Arc<PoolTransaction>, usize)> {
         let (_, _, index) = self.heap.pop()?;
         let tx = self.queues.get_mut(index)?.pop_front()?;
-        Some((tx, Taken(index)))
+        Some((tx, index))
     }
 
-    /// Says that the transaction is in the block, so that its sender's next may follow.
-    pub fn included(&mut self, taken: Taken) {
-        self.offer(taken.0);
+    /// Says that the transaction of that queue is in the block, so that its sender's next may follow.
+    pub fn included(&mut self, queue: usize) {
+        self.offer(queue);
     }
 
     /// Lists a sender's next transaction, if it pays the base fee.
@@ -47,6 +47,3 @@ impl Best {
         }
     }
 }
-
-/// A transaction that was handed out.
-pub(crate) struct Taken(usize);

@@ -94,9 +94,7 @@ pub fn tip_offered(tx: &Transaction) -> u128 {
 pub fn intrinsic_gas(fork: Fork, tx: &Transaction) -> u64 {
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let data = tx.input();
-    let zeros = count(data.iter().filter(|byte| **byte == 0).count());
-    let others = count(data.len()).saturating_sub(zeros);
-    let tokens = others.saturating_mul(4).saturating_add(zeros);
+    let tokens = data.iter().fold(0u64, |sum, byte| sum.saturating_add(if *byte == 0 { 1 } else { 4 }));
     let creation =
         if tx.is_create() { count(data.len().div_ceil(32)).saturating_mul(2).saturating_add(32_000) } else { 0 };
     let (addresses, slots) =

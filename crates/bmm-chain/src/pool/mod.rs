@@ -4,8 +4,6 @@ mod best;
 mod check;
 mod error;
 mod queue;
-#[cfg(test)]
-mod tests;
 
 pub use error::PoolError;
 pub(crate) use queue::TxPool;

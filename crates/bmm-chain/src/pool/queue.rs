@@ -211,7 +211,9 @@ impl TxPool {
         if base_fee != self.base_fee {
             self.base_fee = base_fee;
             let senders: Vec<Address> = self.queues.keys().copied().collect();
-            senders.into_iter().for_each(|sender| self.rank(sender));
+            for sender in senders {
+                self.rank(sender);
+            }
         }
         Ok(())
     }
@@ -233,7 +235,9 @@ impl TxPool {
             })
             .map(|(nonce, _)| *nonce)
             .collect();
-        gone.into_iter().for_each(|nonce| self.remove(sender, nonce));
+        for nonce in gone {
+            self.remove(sender, nonce);
+        }
     }
 
     /// Returns the nonce after the sender's transactions that follow without a gap; `None` if it has none waiting.

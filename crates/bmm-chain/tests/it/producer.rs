@@ -7,7 +7,7 @@ use bmm_types::Engine;
 use std::{sync::Arc, time::Duration};
 
 /// Far longer than anything here takes.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn chain(engine: Engine) -> Arc<Chain> {
     let mut params = params(engine);

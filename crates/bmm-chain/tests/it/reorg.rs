@@ -16,7 +16,7 @@ fn tree(steps: &[(usize, u64)]) -> Vec<SealedBlock> {
         let branch = branches[choice % branches.len()].clone();
         let world = World::new(Engine::Dev);
         for block in &branch {
-            world.chain.import(block.clone()).expect("valid");
+            world.chain.import(block).expect("valid");
         }
         let sender = 1 + value % 3;
         let nonce = world.chain.pending_nonce(key(sender).address()).expect("a store");
@@ -53,7 +53,7 @@ proptest! {
                 .collect();
             let block = waiting.remove(ready[picks.next().expect("a cycle") % ready.len()]);
             first_at.entry(block.block.header.number).or_insert_with(|| block.id());
-            world.chain.import(block).expect("valid");
+            world.chain.import(&block).expect("valid");
         }
         let head = world.chain.head();
         prop_assert_eq!(head.number(), height);
@@ -67,7 +67,7 @@ proptest! {
             let id = world.chain.canonical(number).expect("a store").expect("canonical");
             let block = world.chain.block(id).expect("a store").expect("stored");
             prop_assert_eq!(world.chain.receipts(id).expect("a store").expect("canonical").len(), block.block.body.transactions.len());
-            straight.chain.import(block).expect("valid");
+            straight.chain.import(&block).expect("valid");
         }
         prop_assert_eq!(straight.chain.head().id, head.id);
         for account in (0..8).chain(100..104) {
@@ -100,9 +100,9 @@ fn a_longer_branch_takes_over_and_transactions_go_back() {
     let (ours, blocks) = rivals();
     let old = ours.chain.head();
     let events = ours.chain.subscribe_heads(8);
-    let first = ours.chain.import(blocks[0].clone()).expect("valid");
+    let first = ours.chain.import(&blocks[0]).expect("valid");
     assert!(!first.became_head, "as heavy as ours, and later");
-    let second = ours.chain.import(blocks[1].clone()).expect("valid");
+    let second = ours.chain.import(&blocks[1]).expect("valid");
     let reorg = second.reorg.expect("a change of branch");
     assert_eq!(reorg.ancestor, 0);
     assert_eq!(reorg.abandoned, [old.id]);
@@ -116,7 +116,7 @@ fn a_longer_branch_takes_over_and_transactions_go_back() {
     assert_eq!(waiting[0].sender, key(1).address());
     ours.clock.advance(10);
     assert_eq!(ours.template(3).block.body.transactions.len(), 1);
-    assert!(ours.chain.import(blocks[2].clone()).expect("valid").became_head);
+    assert!(ours.chain.import(&blocks[2]).expect("valid").became_head);
 }
 
 #[test]
@@ -128,17 +128,17 @@ fn a_branch_that_fails_is_remembered_and_the_head_restored() {
     let mut bad = blocks[1].block.clone();
     bad.header.state_root = B256::repeat_byte(7);
     let bad = SealedBlock { block: resign(bad, 4), seal: Seal::None };
-    assert!(!ours.chain.import(blocks[0].clone()).expect("valid").became_head);
-    let error = ours.chain.import(bad.clone()).expect_err("a false state root");
+    assert!(!ours.chain.import(&blocks[0]).expect("valid").became_head);
+    let error = ours.chain.import(&bad).expect_err("a false state root");
     assert!(matches!(error, ImportError::StateRoot { .. }), "{error:?}");
     assert_eq!(ours.chain.head(), old);
     assert_eq!(state(&ours).id, old.id);
     let mut child = blocks[2].block.clone();
     child.header.parent_hash = bad.id();
     let child = SealedBlock { block: resign(child, 4), seal: Seal::None };
-    assert!(matches!(ours.chain.import(child), Err(ImportError::InvalidParent(_))));
+    assert!(matches!(ours.chain.import(&child), Err(ImportError::InvalidParent(_))));
     // The honest branch is still free to win.
-    assert!(ours.chain.import(blocks[1].clone()).expect("valid").became_head);
+    assert!(ours.chain.import(&blocks[1]).expect("valid").became_head);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn with_proof_of_work_work_counts_and_not_length() {
     for number in 1..=2 {
         let id = fast.chain.canonical(number).expect("a store").expect("canonical");
         let block = fast.chain.block(id).expect("a store").expect("stored");
-        slow.chain.import(block).expect("valid");
+        slow.chain.import(&block).expect("valid");
     }
     assert_eq!(slow.chain.head().id, fast.chain.head().id, "the shorter branch has more work");
     assert_eq!(slow.chain.header(head.id).expect("a store").map(|h| h.number), Some(3), "the other stays stored");

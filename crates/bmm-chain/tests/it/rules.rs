@@ -28,7 +28,7 @@ fn refuse(engine: Engine, change: impl Fn(&mut Block)) -> ImportError {
     let head = world.chain.head();
     change(&mut block);
     let block = seal(&world.chain, resign(block, 5));
-    let error = world.chain.import(block).expect_err("the block is not valid");
+    let error = world.chain.import(&block).expect_err("the block is not valid");
     assert_eq!(world.chain.head(), head, "the head stays");
     error
 }
@@ -47,10 +47,10 @@ fn a_valid_block_is_taken() {
         let (world, block) = world(engine);
         let id = block.header.hash_slow();
         let block = seal(&world.chain, block);
-        let imported = world.chain.import(block.clone()).expect("valid");
+        let imported = world.chain.import(&block).expect("valid");
         assert_eq!((imported.id, imported.became_head, imported.reorg), (id, true, None));
         assert_eq!(world.chain.head().id, id);
-        assert!(matches!(world.chain.import(block), Err(ImportError::Known(known)) if known == id));
+        assert!(matches!(world.chain.import(&block), Err(ImportError::Known(known)) if known == id));
     }
 }
 
@@ -114,7 +114,7 @@ fn extra_data_holds_a_signature() {
     let import = |change: &dyn Fn(&mut Block)| {
         let mut block = block.clone();
         change(&mut block);
-        world.chain.import(SealedBlock { block, seal: Seal::None }).expect_err("not valid")
+        world.chain.import(&SealedBlock { block, seal: Seal::None }).expect_err("not valid")
     };
     let short = |block: &mut Block| block.header.extra_data = block.header.extra_data.slice(5..);
     assert!(matches!(import(&short), ImportError::ExtraData(64)));
@@ -147,17 +147,17 @@ fn extra_data_holds_a_signature() {
 #[test]
 fn seals_belong_to_their_engine() {
     let (pow, block) = world(Engine::Pow);
-    let import = |seal| pow.chain.import(SealedBlock { block: block.clone(), seal }).expect_err("no valid seal");
+    let import = |seal| pow.chain.import(&SealedBlock { block: block.clone(), seal }).expect_err("no valid seal");
     assert!(matches!(import(Seal::None), ImportError::SealMissing));
     let Seal::AuxPow(mut aux) = proof(&block, 0) else { panic!("work gives an AuxPoW") };
     aux.chain_index = 1;
     assert!(matches!(import(Seal::AuxPow(aux)), ImportError::AuxPow(_)));
     // A bad proof says nothing about the block: with a good one it is taken.
-    pow.chain.import(seal(&pow.chain, block)).expect("valid");
+    pow.chain.import(&seal(&pow.chain, block)).expect("valid");
 
     let (dev, block) = world(Engine::Dev);
     let seal = proof(&block, 0);
-    assert!(matches!(dev.chain.import(SealedBlock { block, seal }), Err(ImportError::SealUnexpected)));
+    assert!(matches!(dev.chain.import(&SealedBlock { block, seal }), Err(ImportError::SealUnexpected)));
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn transactions_in_a_block_are_checked() {
         change(&world, &mut block);
         block.header.transactions_root = alloy_consensus::proofs::calculate_transaction_root(&block.body.transactions);
         let block = resign(block, 5);
-        let error = world.chain.import(SealedBlock { block: block.clone(), seal: Seal::None }).expect_err("not valid");
-        let again = world.chain.import(SealedBlock { block, seal: Seal::None }).expect_err("not valid");
+        let error = world.chain.import(&SealedBlock { block: block.clone(), seal: Seal::None }).expect_err("not valid");
+        let again = world.chain.import(&SealedBlock { block, seal: Seal::None }).expect_err("not valid");
         assert!(matches!(again, ImportError::KnownInvalid(_)), "{again:?}");
         match error {
             ImportError::Block(BlockError::Transaction { error, .. }) => error,
@@ -194,9 +194,9 @@ fn a_block_that_failed_is_no_parent() {
     let mut child = bad.clone();
     child.header.parent_hash = bad_id;
     child.header.number += 1;
-    assert!(world.chain.import(SealedBlock { block: bad, seal: Seal::None }).is_err());
+    assert!(world.chain.import(&SealedBlock { block: bad, seal: Seal::None }).is_err());
     let child = SealedBlock { block: resign(child, 5), seal: Seal::None };
-    assert!(matches!(world.chain.import(child), Err(ImportError::InvalidParent(id)) if id == bad_id));
+    assert!(matches!(world.chain.import(&child), Err(ImportError::InvalidParent(id)) if id == bad_id));
 }
 
 #[test]
@@ -207,18 +207,18 @@ fn a_child_may_build_on_any_valid_seal() {
     let id = block.header.hash_slow();
     let (first, second) = (proof(&block, 0), proof(&block, 1_000));
     assert_ne!(first.randomness(id), second.randomness(id));
-    world.chain.import(SealedBlock { block, seal: first.clone() }).expect("valid");
+    world.chain.import(&SealedBlock { block, seal: first.clone() }).expect("valid");
 
     world.clock.advance(1);
     let mut child = world.template(3).block;
     assert_eq!(child.header.mix_hash, first.randomness(id));
     child.header.mix_hash = second.randomness(id);
     let child = seal(&world.chain, resign(child, 3));
-    assert!(matches!(world.chain.import(child.clone()), Err(ImportError::MixHash { .. })));
+    assert!(matches!(world.chain.import(&child), Err(ImportError::MixHash { .. })));
 
     assert!(world.chain.add_seal(id, second.clone()).expect("valid"));
     assert!(!world.chain.add_seal(id, second).expect("known"));
-    world.chain.import(child).expect("valid now");
+    world.chain.import(&child).expect("valid now");
 
     let block = world.chain.block(id).expect("a store").expect("stored").block;
     let more: Vec<_> = (2..8).map(|n| world.chain.add_seal(id, proof(&block, n * 1_000))).collect();

@@ -59,7 +59,7 @@ impl World {
     /// Builds and imports the next block.
     pub fn grow(&self, producer: u64) -> Imported {
         self.clock.advance(1);
-        self.chain.import(self.next(producer)).expect("a valid block")
+        self.chain.import(&self.next(producer)).expect("a valid block")
     }
 
     pub fn pay(&self, from: u64, nonce: u64, value: u64) -> B256 {
