@@ -8,9 +8,13 @@ use crate::{
     template::PendingCache,
 };
 use alloy_primitives::B256;
-use bmm_ledger::{genesis, store::Store};
+use bmm_ledger::{
+    diff::StateDiff,
+    genesis,
+    store::{Store, StoreError},
+};
 use bmm_pow::{Asert, Difficulty, Work};
-use bmm_types::{ChainParams, Header, Seal, SealedBlock};
+use bmm_types::{Block, ChainParams, Header, Seal, SealedBlock};
 use parking_lot::{Mutex, RwLock};
 use std::{
     path::Path,
@@ -71,6 +75,7 @@ impl Chain {
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
         let store = Store::open(folder, params.digest())?;
+        begin(&params, &store)?;
         Self::with_store(params, store, clock, options)
     }
 
@@ -81,6 +86,23 @@ impl Chain {
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
         let store = Store::in_memory(params.digest())?;
+        begin(&params, &store)?;
+        Self::with_store(params, store, clock, options)
+    }
+
+    /// Begins a chain in memory with a genesis of one's own and the state at it, for foreign test vectors.
+    ///
+    /// # Errors
+    /// [`ChainError::Store`] when the genesis header's state root is not that of `state`.
+    pub fn in_memory_from(
+        params: ChainParams,
+        genesis: Block,
+        state: StateDiff,
+        clock: Arc<dyn Clock>,
+        options: ChainOptions,
+    ) -> Result<Arc<Self>, ChainError> {
+        let store = Store::in_memory(params.digest())?;
+        store.init(&SealedBlock { block: genesis, seal: Seal::None }, state)?;
         Self::with_store(params, store, clock, options)
     }
 
@@ -91,7 +113,7 @@ impl Chain {
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
         let asert = schedule(&params)?;
-        let genesis = begin(&params, &store)?;
+        let genesis = store.canonical(0)?.ok_or(StoreError::Empty)?;
         let head = read_head(&store)?;
         let chain = Self {
             asert,
@@ -155,22 +177,21 @@ fn schedule(params: &ChainParams) -> Result<Asert, ChainError> {
     Ok(Asert::new(params.genesis_time, params.block_secs, params.asert_half_life_secs, min_difficulty))
 }
 
-/// Stores genesis if there is none yet, and returns its id.
-fn begin(params: &ChainParams, store: &Store) -> Result<B256, ChainError> {
-    if let Some(id) = store.canonical(0)? {
-        return Ok(id);
+/// Stores genesis if there is none yet. The store's parameters are checked when it is opened, and they fix genesis.
+fn begin(params: &ChainParams, store: &Store) -> Result<(), ChainError> {
+    if store.head().is_some() {
+        return Ok(());
     }
     let diff = genesis::genesis_diff(params);
     let root = store.stage(B256::ZERO, diff.clone())?.root();
     let genesis = SealedBlock { block: genesis::genesis_block(params, root), seal: Seal::None };
-    store.init(&genesis, diff)?;
-    Ok(genesis.id())
+    Ok(store.init(&genesis, diff)?)
 }
 
 /// Reads the head that the store ended with.
 pub(crate) fn read_head(store: &Store) -> Result<HeadBlock, ChainError> {
     let unknown = |id: B256| ChainError::UnknownBlock(id.to_string());
-    let head = store.head().ok_or(bmm_ledger::store::StoreError::Empty)?;
+    let head = store.head().ok_or(StoreError::Empty)?;
     let header = store.header(head.id)?.ok_or_else(|| unknown(head.id))?;
     let work = store.work(head.id)?.ok_or_else(|| unknown(head.id))?;
     Ok(HeadBlock { id: head.id, header, work: Work::from_stored(work) })

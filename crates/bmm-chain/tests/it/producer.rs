@@ -1,10 +1,11 @@
 //! The producer: real blocks with real work, and blocks on demand.
 
 use crate::world::{key, params, sign, transfer};
-use bmm_chain::{Chain, ChainError, ChainOptions, Producer, ProducerConfig, SystemClock, TemplateRequest};
+use alloy_primitives::B256;
+use bmm_chain::{Chain, ChainError, ChainOptions, PoolStatus, Producer, ProducerConfig, SystemClock, TemplateRequest};
 use bmm_pow::{Throttle, verify};
 use bmm_types::Engine;
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_mins(1);
@@ -56,6 +57,45 @@ fn makes_a_block_when_there_is_a_transaction() {
     chain.submit(transfer(&chain, 1, 9, key(9).address(), 3)).expect("held");
     producer.stop();
     assert_eq!(chain.head().number(), 3);
+}
+
+#[test]
+fn whatever_is_acknowledged_is_mined() {
+    const EACH: u64 = 40;
+    let chain = chain(Engine::Dev);
+    let producer = Producer::start(chain.clone(), config(), Arc::new(|hash| sign(5, hash))).expect("started");
+    // Wallets submit, and others read, while blocks come in.
+    let hashes: Vec<B256> = thread::scope(|scope| {
+        let wallets: Vec<_> = (1..5)
+            .map(|from| {
+                let chain = &chain;
+                scope.spawn(move || {
+                    let next = || chain.pending_nonce(key(from).address()).expect("a store");
+                    (0..EACH)
+                        .map(|nonce| {
+                            assert_eq!(next(), nonce, "what was acknowledged counts");
+                            chain.submit(transfer(chain, from, nonce, key(9).address(), 1)).expect("valid")
+                        })
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        for _ in 0..20 {
+            let pending = chain.pending_block().expect("a block");
+            assert!(pending.header.number <= chain.head().number() + 1);
+        }
+        wallets.into_iter().flat_map(|wallet| wallet.join().expect("no panic")).collect()
+    });
+    let mined = |hash: &B256| chain.transaction(*hash).expect("a store").is_some();
+    let mut head = chain.head().number();
+    while !hashes.iter().all(mined) {
+        head = match chain.wait_for_head_above(head, LONG) {
+            Some(block) => block.number(),
+            None => panic!("transactions wait and no block comes"),
+        };
+    }
+    producer.stop();
+    assert_eq!(chain.pool_status(), PoolStatus::default());
 }
 
 #[test]
