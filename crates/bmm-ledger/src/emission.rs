@@ -60,7 +60,7 @@ pub fn reward(emission: &Emission, height: u64) -> Reward {
 
 /// Halves `total` `times` times, rounding down once at the end.
 fn halved(total: U256, times: u64) -> U256 {
-    usize::try_from(times).map_or(U256::ZERO, |shift| total.checked_shr(shift).unwrap_or(U256::ZERO))
+    usize::try_from(times).map_or(U256::ZERO, |shift| total.wrapping_shr(shift))
 }
 
 /// Returns `value · factor / divisor`, rounded down, and never more than `value` for a `factor` within `divisor`.

@@ -41,10 +41,10 @@ pub fn genesis_diff(params: &ChainParams) -> StateDiff {
 }
 
 fn account_mut(diff: &mut StateDiff, address: alloy_primitives::Address) -> &mut Account {
-    let entry = diff.accounts.entry(address).or_insert_with(|| AccountDiff {
-        after: Some(Account::default()),
-        ..AccountDiff::default()
-    });
+    let entry = diff
+        .accounts
+        .entry(address)
+        .or_insert_with(|| AccountDiff { after: Some(Account::default()), ..AccountDiff::default() });
     entry.after.get_or_insert_default()
 }
 

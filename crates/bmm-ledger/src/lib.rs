@@ -4,6 +4,7 @@
 //! entropy: time and randomness come in with the header, state comes in by [`revm::DatabaseRef`], and what changed goes
 //! out as a [`diff::StateDiff`].
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod diff;
 pub mod emission;
@@ -11,6 +12,10 @@ pub mod exec;
 pub mod genesis;
 pub mod store;
 pub mod system;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testkit;
 pub mod trie;
 
 pub use exec::{

@@ -140,7 +140,7 @@ pub mod job_state {
     pub const CLOSED: u8 = 3;
 }
 
-/// Most providers that one `Jobs.settle` pays. A transaction's gas limit (EIP-7825) ends it at some 450 of them.
+/// Most providers that one `Jobs.settle` pays. A transaction's gas limit (EIP-7825) ends it at some 270 that have no account yet, or 450 that have.
 pub const MAX_SETTLED_PROVIDERS: usize = 1_024;
 
 /// Returns the EIP-712 domain of the Token (`permit`).

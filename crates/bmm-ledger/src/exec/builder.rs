@@ -136,11 +136,8 @@ impl<'a, DB: StateRead> BlockBuilder<'a, DB> {
             state_root: B256::ZERO,
             ..header
         };
-        let body = BlockBody {
-            transactions: self.transactions,
-            ommers: Vec::new(),
-            withdrawals: Some(Vec::new().into()),
-        };
+        let body =
+            BlockBody { transactions: self.transactions, ommers: Vec::new(), withdrawals: Some(Vec::new().into()) };
         Ok(Built { header, body, executed })
     }
 }

@@ -7,7 +7,7 @@ use super::{
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_evm::Evm as _;
 use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
-use alloy_sol_types::{SolInterface, decode_revert_reason};
+use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
 use bmm_types::{
     ChainParams, Header,
     system::{Jobs::JobsErrors, Token::TokenErrors},
@@ -102,10 +102,14 @@ pub fn estimate_gas(
         Err(CallError::Invalid(TxError::IntrinsicGas { .. })) => return Err(CallError::GasAllowance(enough)),
         Err(error) => return Err(error),
     };
-    let mut too_little = used.tx_gas_used().saturating_sub(1);
-    // Most calls do with what they used before refunds, a stipend, and the 1/64 that each call keeps back (EIP-150).
-    let likely = used.total_gas_spent().saturating_add(CALL_STIPEND).saturating_mul(64) / 63;
-    let mut next = likely;
+    // Most calls do with what they used before refunds; nothing does with less.
+    let spent = used.total_gas_spent().max(used.tx_gas_used());
+    if simulation.succeeds(spent)? {
+        return Ok(spent);
+    }
+    let mut too_little = spent;
+    // Most others need a stipend more, and the 1/64 that each call keeps back (EIP-150).
+    let mut next = spent.saturating_add(CALL_STIPEND).saturating_mul(64) / 63;
     while enough.saturating_sub(too_little) > (enough / ESTIMATE_PRECISION).max(1) {
         let try_with = next.clamp(too_little.saturating_add(1), enough.saturating_sub(1));
         if simulation.succeeds(try_with)? {
@@ -216,5 +220,7 @@ pub fn decode_revert(data: &[u8]) -> Option<String> {
     let token = || TokenErrors::abi_decode(data).ok().map(|error| format!("{error:?}"));
     // `TooEarly(TooEarly { release: 7 })` says its name twice.
     let known = jobs().or_else(token).and_then(|text| Some(text.split_once('(')?.1.strip_suffix(')')?.to_owned()));
-    known.or_else(|| decode_revert_reason(data))
+    let text = || Revert::abi_decode(data).ok().map(|error| error.reason);
+    let panic = || Panic::abi_decode(data).ok().map(|error| error.to_string());
+    known.or_else(text).or_else(panic)
 }

@@ -1,6 +1,6 @@
 //! The environment that a header makes for the EVM.
 
-use super::{header, overlay::Overlay, StateRead};
+use super::{StateRead, header, overlay::Overlay};
 use crate::system;
 use alloy_evm::{EthEvm, EvmEnv, eth::EthEvmBuilder, precompiles::PrecompilesMap};
 use alloy_primitives::U256;
@@ -27,7 +27,8 @@ pub(super) fn env(params: &ChainParams, header: &Header) -> EvmEnv {
     let spec = spec(params.fork);
     let blobs = header::blob_params(params.fork);
     let fraction = u64::try_from(blobs.update_fraction).unwrap_or(u64::MAX);
-    let mut cfg = CfgEnv::new_with_spec(spec).with_chain_id(params.chain_id).with_max_blobs_per_tx(blobs.max_blobs_per_tx);
+    let mut cfg =
+        CfgEnv::new_with_spec(spec).with_chain_id(params.chain_id).with_max_blobs_per_tx(blobs.max_blobs_per_tx);
     cfg.blob_base_fee_update_fraction = Some(fraction);
     let mut block = BlockEnv {
         number: U256::from(header.number),
@@ -45,7 +46,8 @@ pub(super) fn env(params: &ChainParams, header: &Header) -> EvmEnv {
 
 /// Builds the machine: the fork's precompiles, and the system contracts where the chain has them.
 pub(super) fn machine<DB: StateRead>(params: &ChainParams, env: EvmEnv, db: DB) -> Machine<DB> {
-    let mut precompiles = PrecompilesMap::from_static(Precompiles::new(PrecompileSpecId::from_spec_id(env.cfg_env.spec)));
+    let mut precompiles =
+        PrecompilesMap::from_static(Precompiles::new(PrecompileSpecId::from_spec_id(env.cfg_env.spec)));
     system::install(params, &mut precompiles);
     EthEvmBuilder::new(Overlay::new(db), env).precompiles(precompiles).build()
 }

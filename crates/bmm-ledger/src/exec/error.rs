@@ -241,14 +241,22 @@ pub enum TxError {
 
 impl TxError {
     /// Names the rule that the EVM found broken.
-    pub(crate) fn from_evm(error: InvalidTransaction, chain_id: u64, base_fee: u64, block_gas_left: u64, limit: u64) -> Self {
+    pub(crate) fn from_evm(
+        error: InvalidTransaction,
+        chain_id: u64,
+        base_fee: u64,
+        block_gas_left: u64,
+        limit: u64,
+    ) -> Self {
         use InvalidTransaction as E;
         match error {
             E::PriorityFeeGreaterThanMaxFee => Self::TipAboveFee,
             E::GasPriceLessThanBasefee => Self::FeeTooLow { base_fee },
             E::CallerGasLimitMoreThanBlock => Self::BlockGas { limit, left: block_gas_left },
             E::CallGasCostMoreThanGasLimit { initial_gas: needed, gas_limit: limit }
-            | E::GasFloorMoreThanGasLimit { gas_floor: needed, gas_limit: limit } => Self::IntrinsicGas { limit, needed },
+            | E::GasFloorMoreThanGasLimit { gas_floor: needed, gas_limit: limit } => {
+                Self::IntrinsicGas { limit, needed }
+            }
             E::RejectCallerWithCode => Self::SenderIsContract,
             E::LackOfFundForMaxFee { fee, balance } => Self::Funds { needed: *fee, balance: *balance },
             E::NonceTooHigh { tx, state } => Self::NonceTooHigh { tx, state },

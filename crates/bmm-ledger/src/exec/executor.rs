@@ -139,6 +139,9 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
 
     /// Ends the block: withdrawals and requests (foreign vectors), the base fee's way, the emission, the roots.
     pub(super) fn finish(mut self, withdrawals: &[Withdrawal]) -> Result<Executed, ExecError> {
+        if header::has_fixed_fields(self.params) && !withdrawals.is_empty() {
+            return Err(BlockError::Field { field: "withdrawals", must: "empty" }.into());
+        }
         for withdrawal in withdrawals {
             self.credit(withdrawal.address, withdrawal.amount_wei())?;
         }

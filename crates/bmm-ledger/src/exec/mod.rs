@@ -8,6 +8,8 @@ mod executor;
 pub mod header;
 mod overlay;
 mod senders;
+#[cfg(test)]
+mod tests;
 
 pub use builder::{BlockBuilder, BlockPlan, Built, TxOutcome};
 pub use call::{CallOutcome, CallRequest, call, decode_revert, estimate_gas};

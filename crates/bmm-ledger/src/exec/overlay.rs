@@ -44,7 +44,11 @@ fn balance(info: Option<&AccountInfo>) -> U256 {
 }
 
 /// Loads an account once; the state knows no empty ones (EIP-161), so that such count as absent.
-fn load<'a, DB: DatabaseRef>(db: &DB, accounts: &'a mut AddressMap<Entry>, address: Address) -> Result<&'a mut Entry, DB::Error> {
+fn load<'a, DB: DatabaseRef>(
+    db: &DB,
+    accounts: &'a mut AddressMap<Entry>,
+    address: Address,
+) -> Result<&'a mut Entry, DB::Error> {
     use alloy_primitives::map::Entry as Place;
     Ok(match accounts.entry(address) {
         Place::Occupied(place) => place.into_mut(),
@@ -109,16 +113,19 @@ impl<DB: DatabaseRef> Overlay<DB> {
         let mut diff = StateDiff::default();
         for (address, entry) in self.accounts {
             let after = entry.now.as_ref().map(plain);
-            let storage: BTreeMap<_, _> = entry.storage.into_iter().filter(|(_, (before, now))| before != now).collect();
+            let storage: BTreeMap<_, _> =
+                entry.storage.into_iter().filter(|(_, (before, now))| before != now).collect();
             if entry.before == after && storage.is_empty() {
                 continue;
             }
-            if let Some(hash) = after.map(|a| a.code_hash).filter(|hash| entry.before.is_none_or(|b| b.code_hash != *hash))
+            if let Some(hash) =
+                after.map(|a| a.code_hash).filter(|hash| entry.before.is_none_or(|b| b.code_hash != *hash))
                 && let Some(code) = self.code.get(&hash)
             {
                 diff.code.insert(hash, code.original_bytes());
             }
-            diff.accounts.insert(address, AccountDiff { before: entry.before, after, storage, ..AccountDiff::default() });
+            diff.accounts
+                .insert(address, AccountDiff { before: entry.before, after, storage, ..AccountDiff::default() });
         }
         diff
     }

@@ -32,10 +32,8 @@ pub fn recover_senders(transactions: &[Transaction]) -> Result<Vec<Address>, Blo
 
 fn recover(transactions: &[Transaction], offset: usize) -> Result<Vec<Address>, BlockError> {
     let sender = |(index, tx): (usize, &Transaction)| {
-        tx.recover_signer().map_err(|_| BlockError::Transaction {
-            index: offset.saturating_add(index),
-            error: TxError::Signature,
-        })
+        tx.recover_signer()
+            .map_err(|_| BlockError::Transaction { index: offset.saturating_add(index), error: TxError::Signature })
     };
     transactions.iter().enumerate().map(sender).collect()
 }

@@ -41,6 +41,7 @@ impl From<EvmInternalsError> for Stop {
 }
 
 /// Ends the call with `error` unless `holds`.
+#[expect(clippy::needless_pass_by_value, reason = "an error is built where the rule stands")]
 pub(super) fn ensure(holds: bool, error: impl SolError) -> Result<(), Stop> {
     if holds { Ok(()) } else { Err(Stop::error(&error)) }
 }
@@ -216,7 +217,14 @@ impl<'a> Frame<'a> {
     }
 
     /// Returns who signed the EIP-712 structure, if the signature is one: `v` 27 or 28, `s` in the lower half (EIP-2).
-    pub(super) fn signer(&mut self, separator: B256, hash: B256, v: u8, r: B256, s: B256) -> Result<Option<Address>, Stop> {
+    pub(super) fn signer(
+        &mut self,
+        separator: B256,
+        hash: B256,
+        v: u8,
+        r: B256,
+        s: B256,
+    ) -> Result<Option<Address>, Stop> {
         let mut message = [0u8; 66];
         message[..2].copy_from_slice(b"\x19\x01");
         message[2..34].copy_from_slice(separator.as_slice());

@@ -195,6 +195,7 @@ fn split_signature(signature: &Bytes) -> Option<(B256, B256, u8)> {
 }
 
 /// A payment out of a job's budget.
+#[derive(Clone, Copy)]
 struct Payment {
     provider: Address,
     /// Where what the provider was paid is kept.

@@ -16,8 +16,8 @@ use bmm_types::system::{
     Token::{
         Approval, DOMAIN_SEPARATORCall, ERC20InsufficientAllowance, ERC20InsufficientBalance, ERC20InvalidReceiver,
         ERC20InvalidSpender, ERC2612ExpiredSignature, ERC2612InvalidSigner, TokenCalls, Transfer, allowanceCall,
-        approveCall, balanceOfCall, capCall, decimalsCall, nameCall, noncesCall, permitCall, symbolCall, totalSupplyCall,
-        transferCall, transferFromCall,
+        approveCall, balanceOfCall, capCall, decimalsCall, nameCall, noncesCall, permitCall, symbolCall,
+        totalSupplyCall, transferCall, transferFromCall,
     },
 };
 

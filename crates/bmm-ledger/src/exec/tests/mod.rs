@@ -1,0 +1,6 @@
+//! Blocks, templates, header rules and simulated calls.
+
+mod blocks;
+mod calls;
+mod headers;
+mod transactions;

@@ -1,0 +1,4 @@
+//! Properties over random histories.
+
+mod escrow;
+mod supply;
