@@ -97,7 +97,10 @@ fn front_to_bytes(mut ranks: Vec<u8>) -> Vec<u8> {
     for rank in &mut ranks {
         let at = *rank as usize;
         let byte = recent[at];
-        recent.copy_within(..at, 1);
+        // A loop of its own: most ranks are small, and a call would cost more than the move.
+        for i in (0..at).rev() {
+            recent[i + 1] = recent[i];
+        }
         recent[0] = byte;
         *rank = byte;
     }

@@ -59,10 +59,9 @@ pub fn restore(column: &[u8], mark: usize) -> Option<Vec<u8>> {
 }
 
 /// What induced sorting needs to know about a text.
-struct Types<'a> {
-    text: &'a [u32],
-    /// Whether each suffix is smaller than the next.
-    smaller: Vec<bool>,
+struct Types {
+    /// Twice the symbol at each place, and one more if the suffix there is smaller than the next.
+    keys: Vec<u32>,
     /// Where the larger suffixes of each symbol begin, and where the smaller ones do.
     larger_start: Vec<u32>,
     smaller_start: Vec<u32>,
@@ -76,7 +75,7 @@ fn suffix_array(text: &[u32], top: u32) -> Vec<u32> {
     }
     let types = Types::new(text, top);
     // Suffixes that are smaller than both neighbours decide the order of all.
-    let starts: Vec<u32> = (1..n).filter(|&i| types.smaller[i] && !types.smaller[i - 1]).map(|i| i as u32).collect();
+    let starts: Vec<u32> = (0..n).filter(|&i| types.is_start(i)).map(|i| i as u32).collect();
     let mut order = vec![NONE; n];
     types.induce(&starts, &mut order);
     if starts.is_empty() {
@@ -104,67 +103,83 @@ fn name(text: &[u32], starts: &[u32], sorted: &[u32], rank: &[u32]) -> (Vec<u32>
     for pair in sorted.windows(2) {
         // The last piece ends with the text and equals no other.
         let ends = [pair[0], pair[1]].contains(&starts[starts.len() - 1]);
-        current += u32::from(ends || piece(pair[0]) != piece(pair[1]));
+        // Pieces are so short that a loop is faster than a call that compares memory.
+        let (a, b) = (piece(pair[0]), piece(pair[1]));
+        let same = !ends && a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b);
+        current += u32::from(!same);
         names[rank[pair[1] as usize] as usize] = current;
     }
     (names, current)
 }
 
-impl<'a> Types<'a> {
-    fn new(text: &'a [u32], top: u32) -> Self {
+impl Types {
+    fn new(text: &[u32], top: u32) -> Self {
         let n = text.len();
-        let mut smaller = vec![false; n];
+        let mut keys = vec![2 * text[n - 1]; n];
         for i in (0..n - 1).rev() {
-            smaller[i] = text[i] < text[i + 1] || (text[i] == text[i + 1] && smaller[i + 1]);
+            let (this, next) = (2 * text[i], keys[i + 1]);
+            // A smaller symbol, or the same before a suffix that is itself smaller than its next.
+            keys[i] = this | u32::from(this | 1 < next || this | 1 == next);
         }
         let symbols = top as usize + 1;
         let (mut larger_start, mut smaller_start) = (vec![0; symbols + 1], vec![0; symbols]);
-        for (&c, &s) in text.iter().zip(&smaller) {
-            if s {
-                larger_start[c as usize + 1] += 1;
+        for &key in &keys {
+            let symbol = (key >> 1) as usize;
+            if key & 1 == 1 {
+                larger_start[symbol + 1] += 1;
             } else {
-                smaller_start[c as usize] += 1;
+                smaller_start[symbol] += 1;
             }
         }
         for c in 0..symbols {
             smaller_start[c] += larger_start[c];
             larger_start[c + 1] += smaller_start[c];
         }
-        Self { text, smaller, larger_start, smaller_start }
+        Self { keys, larger_start, smaller_start }
+    }
+
+    /// Whether a suffix is smaller than both its neighbours.
+    fn is_start(&self, i: usize) -> bool {
+        i > 0 && self.keys[i] & 1 == 1 && self.keys[i - 1] & 1 == 0
     }
 
     /// Sorts all suffixes, given the order of the `starts`.
     fn induce(&self, starts: &[u32], order: &mut [u32]) {
-        let n = order.len();
+        let keys = self.keys.as_slice();
         order.fill(NONE);
         let mut next = self.smaller_start.clone();
         for &s in starts {
-            let slot = &mut next[self.text[s as usize] as usize];
-            order[*slot as usize] = s;
-            *slot += 1;
+            append(&mut next, order, keys[s as usize] >> 1, s);
         }
         let mut next = self.larger_start.clone();
-        let slot = &mut next[self.text[n - 1] as usize];
-        order[*slot as usize] = n as u32 - 1;
-        *slot += 1;
-        for i in 0..n {
-            let before = order[i].wrapping_sub(1) as usize;
-            if before < n && !self.smaller[before] {
-                let slot = &mut next[self.text[before] as usize];
-                order[*slot as usize] = before as u32;
-                *slot += 1;
+        append(&mut next, order, keys[keys.len() - 1] >> 1, keys.len() as u32 - 1);
+        for i in 0..order.len() {
+            let before = order[i].wrapping_sub(1);
+            if let Some(&key) = keys.get(before as usize)
+                && key & 1 == 0
+            {
+                append(&mut next, order, key >> 1, before);
             }
         }
         let mut next = self.larger_start.clone();
-        for i in (0..n).rev() {
-            let before = order[i].wrapping_sub(1) as usize;
-            if before < n && self.smaller[before] {
-                let slot = &mut next[self.text[before] as usize + 1];
+        for i in (0..order.len()).rev() {
+            let before = order[i].wrapping_sub(1);
+            if let Some(&key) = keys.get(before as usize)
+                && key & 1 == 1
+            {
+                let slot = &mut next[(key >> 1) as usize + 1];
                 *slot -= 1;
-                order[*slot as usize] = before as u32;
+                order[*slot as usize] = before;
             }
         }
     }
+}
+
+/// Puts `suffix` at the next free place of its symbol.
+fn append(next: &mut [u32], order: &mut [u32], symbol: u32, suffix: u32) {
+    let slot = &mut next[symbol as usize];
+    order[*slot as usize] = suffix;
+    *slot += 1;
 }
 
 #[cfg(test)]
