@@ -21,7 +21,7 @@ pub struct ProviderConfig {
     pub batch_micros: Micros,
     /// Inline bytes of results that are sent at once at the latest.
     pub batch_bytes: usize,
-    /// Unpaid work that a requester may always have, whatever the size of its batches; above it at most two batches.
+    /// Unpaid work that a requester may always have, whatever the size of its batches; above it at most four batches a copy.
     pub credit: Amount,
     /// Share of its delivered work, percent, that a requester may leave unpaid as superseded or refused.
     pub max_unpaid_percent: u8,
@@ -86,6 +86,11 @@ pub enum Event {
         /// How long the slot worked.
         busy_micros: Micros,
     },
+    /// The job's settlement paid this provider on chain at least what its voucher says: nothing is left to claim.
+    Paid {
+        /// The job.
+        job: B256,
+    },
     /// The provider shuts down: no new work, the finished results are sent, the rest goes back.
     Leave {
         /// Why, for people.
@@ -141,7 +146,7 @@ pub enum Effect {
     },
     /// Keeps a checked voucher on disk in place of the job's earlier one.
     KeepVoucher(SignedVoucher),
-    /// Sends `Jobs.claim` with the last voucher: the requester is gone or owes too much.
+    /// Sends `Jobs.claim` with the last voucher: the deadline has come without a settlement ([`Event::Paid`]).
     Claim(SignedVoucher),
     /// Nothing more will come for this job: its program and inputs may be dropped.
     Forget {

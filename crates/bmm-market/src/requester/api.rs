@@ -7,6 +7,8 @@ use bmm_types::market::{Content, Standing, TaskFailure, ToProvider, ToRequester}
 use bmm_types::system::Voucher;
 use bmm_types::{Amount, ContentHash};
 
+use serde::{Deserialize, Serialize};
+
 use super::settle::Settlement;
 use crate::{MILLISECOND, Micros, SECOND};
 
@@ -51,7 +53,7 @@ pub enum Event {
         job: B256,
         /// What the escrow holds.
         escrow: Amount,
-        /// End of the escrow's lock, Unix seconds.
+        /// End of work, Unix seconds; before the end of the escrow's lock, so that there is time to settle.
         deadline: u64,
     },
     /// A provider said something; `from` is who the transport says it is.
@@ -76,7 +78,10 @@ pub enum Event {
         ok: bool,
     },
     /// Answers [`Effect::Merge`]: the outputs are written, or why they cannot be.
-    Merged(Result<(), String>),
+    Merged(
+        /// The reason is a sentence for people.
+        Result<(), String>,
+    ),
     /// Answers [`Effect::Settle`]: the transaction is on chain.
     Settled {
         /// Hash of the transaction.
@@ -144,7 +149,7 @@ pub enum Phase {
 }
 
 /// How a job ended, or is about to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// Every task has its verified result.
     Complete,
@@ -155,7 +160,7 @@ pub enum Ending {
 }
 
 /// Why a job could not be finished.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum JobFailure {
     /// The program itself fails.
     #[error("{}", program_failure(*.task, .failure, *.providers))]
@@ -176,6 +181,19 @@ pub enum JobFailure {
         attempts: u8,
         /// What the last host said.
         message: String,
+    },
+    /// Operators do not agree on one task.
+    #[error(
+        "task {task} gave different results on {operators} operators, and no {quorum} agree: the program is not deterministic; \
+         set canonical_nans = true if it computes with floats, or verify.mode = \"none\""
+    )]
+    Disagreement {
+        /// The task.
+        task: u64,
+        /// Operators that ran it.
+        operators: usize,
+        /// How many would have to agree.
+        quorum: u8,
     },
     /// The escrow does not reach for the rest.
     #[error("budget exhausted: {done} of {tasks} tasks done for {spent}; raise budget.max above {escrow}")]

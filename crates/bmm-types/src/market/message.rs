@@ -2,7 +2,9 @@
 
 use super::signing::{Receipt, SignatureBytes, receipt_hash, recover, voucher_hash};
 use super::wire::{Bytes, List, Wire, WireError, ensure, text};
-use super::{MAX_INLINE_BYTES, MAX_LEASE_RANGES, MAX_LEASE_TASKS, MAX_SPEC_BYTES, MAX_STDERR_BYTES, SignedOffer};
+use super::{
+    Content, MAX_INLINE_BYTES, MAX_LEASE_RANGES, MAX_LEASE_TASKS, MAX_SPEC_BYTES, MAX_STDERR_BYTES, SignedOffer,
+};
 use crate::system::Voucher;
 use crate::{Amount, ContentHash};
 use alloy_primitives::{Address, B256};
@@ -187,10 +189,10 @@ pub enum TaskOutput {
 
 impl TaskOutput {
     /// Returns hash and length of the bytes.
-    pub fn content(&self) -> super::Content {
+    pub fn content(&self) -> Content {
         match self {
-            Self::Inline(bytes) => super::Content::of(bytes),
-            Self::Stored { hash, size } => super::Content { hash: *hash, size: *size },
+            Self::Inline(bytes) => Content::of(bytes),
+            Self::Stored { hash, size } => Content { hash: *hash, size: *size },
         }
     }
 }
@@ -261,20 +263,33 @@ pub struct ResultBatch {
 }
 
 impl ResultBatch {
+    /// Returns hash and length of each result's bytes, zero for failures, in the order of the results.
+    pub fn contents(&self) -> Vec<Content> {
+        let content = |result: &TaskResult| match &result.end {
+            TaskEnd::Done(output) => output.content(),
+            TaskEnd::Failed(_) => Content::default(),
+        };
+        self.results.iter().map(content).collect()
+    }
+
     /// Returns the statement that `provider` signs about this batch.
+    pub fn receipt(&self, provider: Address) -> Receipt {
+        self.receipt_over(provider, &self.contents())
+    }
+
+    /// Returns the statement that `provider` signs, from [`Self::contents`] that are known already.
     ///
     /// `results` is the SHA-256 over (index, fuel, output hash or zero) of each result in order, little-endian.
-    pub fn receipt(&self, provider: Address) -> Receipt {
+    pub fn receipt_over(&self, provider: Address, contents: &[Content]) -> Receipt {
         use sha2::{Digest, Sha256};
         let mut digest = Sha256::new();
         let mut fuel = 0u64;
-        for result in &self.results {
-            digest.update(result.index.to_le_bytes());
-            digest.update(result.fuel.to_le_bytes());
-            match &result.end {
-                TaskEnd::Done(output) => digest.update(output.content().hash.0),
-                TaskEnd::Failed(_) => digest.update([0; 32]),
-            }
+        for (result, content) in self.results.iter().zip(contents) {
+            let mut row = [0u8; 48];
+            row[..8].copy_from_slice(&result.index.to_le_bytes());
+            row[8..16].copy_from_slice(&result.fuel.to_le_bytes());
+            row[16..].copy_from_slice(content.hash.0.as_slice());
+            digest.update(row);
             fuel = fuel.saturating_add(result.fuel);
         }
         Receipt {
@@ -301,7 +316,13 @@ pub struct SignedResults {
 impl SignedResults {
     /// Tells whether `provider` signed the batch for the chain `chain_id`.
     pub fn is_signed(&self, chain_id: u64, provider: Address) -> bool {
-        recover(&self.signature, receipt_hash(chain_id, &self.batch.receipt(provider))) == Some(provider)
+        self.is_signed_over(chain_id, provider, &self.batch.contents())
+    }
+
+    /// As [`Self::is_signed`], from [`ResultBatch::contents`] that are known already.
+    pub fn is_signed_over(&self, chain_id: u64, provider: Address, contents: &[Content]) -> bool {
+        let receipt = self.batch.receipt_over(provider, contents);
+        recover(&self.signature, receipt_hash(chain_id, &receipt)) == Some(provider)
     }
 }
 

@@ -1,0 +1,201 @@
+//! Taking results in: which of them count, and what they are paid.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256};
+use bmm_types::Amount;
+use bmm_types::market::{Content, SignedResults, TaskEnd, TaskFailure, TaskOutput, TaskResult, ToProvider};
+use bmm_types::system::Voucher;
+use sha2::{Digest, Sha256};
+
+use super::Requester;
+use super::api::{Effect, Phase};
+use super::contest::{Attempt, AttemptState, Contest};
+use super::log::{Entry, PaidTask};
+use super::settle::Accepted;
+
+/// Returns the digest of an acceptance: SHA-256 over (index, fuel, output hash), numbers little-endian.
+fn digest(tasks: &[PaidTask]) -> B256 {
+    let mut digest = Sha256::new();
+    for paid in tasks {
+        let mut row = [0u8; 48];
+        row[..8].copy_from_slice(&paid.task.to_le_bytes());
+        row[8..16].copy_from_slice(&paid.fuel.to_le_bytes());
+        row[16..].copy_from_slice(paid.content.hash.0.as_slice());
+        digest.update(row);
+    }
+    B256::from_slice(&digest.finalize())
+}
+
+impl Requester {
+    /// Takes a batch of results. One that its provider did not sign, or for a lease that it does not hold, counts for nothing.
+    pub(super) fn collect(&mut self, from: Address, signed: SignedResults) {
+        let Some(peer) = self.peers.number(from) else { return };
+        let contents = signed.batch.contents();
+        if self.config.check_signatures && !signed.is_signed_over(self.config.chain_id, from, &contents) {
+            return;
+        }
+        let batch = signed.batch;
+        let count = u64::try_from(batch.results.len()).unwrap_or(u64::MAX);
+        self.peers.list[peer].news = true;
+        let held = self.leases.remove(&batch.lease).filter(|lease| self.phase == Phase::Running && lease.peer == peer);
+        let Some(mut lease) = held else {
+            self.peers.list[peer].standing.superseded += count;
+            return;
+        };
+        self.peers.list[peer].measure(batch.busy_micros.saturating_mul(1_000), count);
+        for (result, content) in batch.results.into_iter().zip(contents) {
+            if lease.take(result.index) {
+                self.peers.list[peer].out = self.peers.list[peer].out.saturating_sub(1);
+                self.result_came(peer, result, content);
+            } else {
+                self.peers.list[peer].standing.superseded += 1;
+            }
+        }
+        self.leases.insert(batch.lease, lease);
+        self.drop_if_empty(batch.lease);
+    }
+
+    fn result_came(&mut self, peer: usize, result: TaskResult, content: Content) {
+        let (task, fuel) = (result.index, result.fuel);
+        if self.results.is_done(task) {
+            return self.came_late(peer, task, fuel, matches!(result.end, TaskEnd::Done(_)).then_some(content));
+        }
+        let output = match result.end {
+            TaskEnd::Failed(failure) => return self.failed(peer, task, fuel, failure),
+            TaskEnd::Done(output) => output,
+        };
+        self.peers.list[peer].failures_in_a_row = 0;
+        let plausible = content.size <= self.spec.limits.output_bytes
+            && (content.size > 0 || content == Content::of(&[]))
+            && self.spec.limits.fuel.is_none_or(|limit| fuel <= limit);
+        if !plausible {
+            return self.host_failed(peer, task, "it reported a result beyond the job's limits");
+        }
+        let plain = self.spec.verify.copies() == 1 && (self.contests.is_empty() || !self.contests.contains_key(&task));
+        let here = match output {
+            TaskOutput::Inline(bytes) => {
+                if !bytes.is_empty() {
+                    self.stored.push((content, bytes));
+                }
+                true
+            }
+            TaskOutput::Stored { .. } => content.size == 0,
+        };
+        if plain && here {
+            self.credit(peer, task, content, fuel);
+        } else {
+            self.contest(peer, task).end(peer, AttemptState::Returned { content, fuel, here });
+            self.peers.list[peer].standing.pending += 1;
+            self.evaluate(task);
+        }
+    }
+
+    /// Returns the contest of a task that `peer` has out, beginning it if there is none yet.
+    pub(super) fn contest(&mut self, peer: usize, task: u64) -> &mut Contest {
+        let contest = self.contests.entry(task).or_default();
+        let out = |attempt: &Attempt| attempt.peer == peer && attempt.state == AttemptState::Leased;
+        if !contest.attempts.iter().any(out) {
+            contest.attempts.push(Attempt { peer, state: AttemptState::Leased });
+        }
+        contest
+    }
+
+    /// A program failure is the host's until it is shown to be the program's: see [`Self::program_failed`].
+    fn failed(&mut self, peer: usize, task: u64, fuel: u64, failure: Box<TaskFailure>) {
+        use bmm_types::market::FailureKind::{Host, Program, Stopped, Time};
+        self.failures += 1;
+        self.peers.list[peer].standing.refused += 1;
+        match failure.kind {
+            Program | Time => self.program_failed(peer, task, fuel, failure),
+            Host | Stopped => self.host_failed(peer, task, &failure.message),
+        }
+    }
+
+    /// Pays a provider for a task, once a result is verified. False if the escrow does not reach: then nothing changes
+    /// but that the job ends for want of budget.
+    pub(super) fn credit(&mut self, peer: usize, task: u64, content: Content, fuel: u64) -> bool {
+        let state = &mut self.peers.list[peer];
+        let amount = state.prices.cost(fuel, content.size);
+        if !self.spend(peer, fuel, amount) {
+            return false;
+        }
+        self.results.pay(task, content, fuel);
+        self.peers.list[peer].standing.accepted += 1;
+        self.note_size(fuel, content.size);
+        self.earned.entry(peer).or_default().0.push(PaidTask { task, content, fuel });
+        true
+    }
+
+    /// The rule of the budget: the sum of all totals never passes the escrow.
+    pub(super) fn spend(&mut self, peer: usize, fuel: u64, amount: Amount) -> bool {
+        let limit = self.escrow.map_or(Amount::ZERO, |escrow| escrow.amount);
+        let Some(spent) = self.spent.checked_add(amount).filter(|spent| *spent <= limit) else {
+            self.out_of_budget = true;
+            return false;
+        };
+        self.spent = spent;
+        self.fuel = self.fuel.saturating_add(fuel);
+        let state = &mut self.peers.list[peer];
+        // Below the sum over all providers, which was checked.
+        state.total = Amount(state.total.0.saturating_add(amount.0));
+        state.fuel = state.fuel.saturating_add(fuel);
+        state.owed |= !amount.is_zero();
+        state.news = true;
+        let earned = self.earned.entry(peer).or_default();
+        earned.1 = earned.1.saturating_add(fuel);
+        earned.2 = Amount(earned.2.0.saturating_add(amount.0));
+        true
+    }
+
+    pub(super) fn note_size(&mut self, fuel: u64, bytes: u64) {
+        self.max_fuel = self.max_fuel.max(fuel);
+        self.max_bytes = self.max_bytes.max(bytes);
+    }
+
+    /// Writes what this event earned into the log, one entry a provider, before any voucher is signed for it.
+    pub(super) fn record_earned(&mut self) {
+        for (peer, (tasks, fuel, amount)) in std::mem::take(&mut self.earned) {
+            self.accept(peer, &tasks, fuel, amount);
+            let provider = self.peers.list[peer].address;
+            self.record(&Entry::Accepted { provider, tasks, fuel, amount });
+        }
+    }
+
+    fn accept(&mut self, peer: usize, tasks: &[PaidTask], fuel: u64, amount: Amount) {
+        self.accepted.push(Accepted {
+            provider: self.peers.list[peer].address,
+            number: u64::try_from(self.accepted.len()).unwrap_or(u64::MAX),
+            tasks: u64::try_from(tasks.len()).unwrap_or(u64::MAX),
+            fuel,
+            amount,
+            results: digest(tasks),
+        });
+    }
+
+    /// Takes an acceptance over from the log.
+    pub(super) fn book(&mut self, peer: usize, tasks: &[PaidTask], fuel: u64, amount: Amount) {
+        self.spend(peer, fuel, amount);
+        self.earned = BTreeMap::new();
+        self.peers.list[peer].standing.accepted += u64::try_from(tasks.len()).unwrap_or(u64::MAX);
+        self.accept(peer, tasks, fuel, amount);
+    }
+
+    /// Tells providers how they stand: with a voucher where they have earned something new.
+    pub(super) fn tell_standings(&mut self) {
+        let Some(escrow) = self.escrow else { return };
+        for peer in &mut self.peers.list {
+            let standing = peer.standing;
+            if !peer.connected || !(peer.owed || peer.news) {
+                continue;
+            }
+            self.effects.push(if peer.owed {
+                let voucher = Voucher { job: escrow.job, provider: peer.address, total: peer.total.units() };
+                Effect::SignVoucher { voucher, standing }
+            } else {
+                Effect::Send { to: peer.address, message: ToProvider::Standing { job: escrow.job, standing } }
+            });
+            (peer.owed, peer.news) = (false, false);
+        }
+    }
+}

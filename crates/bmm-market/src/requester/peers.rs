@@ -1,0 +1,124 @@
+//! The book of providers: what each sells, holds, has delivered and is owed.
+
+use std::collections::HashMap;
+
+use alloy_primitives::Address;
+use bmm_types::Amount;
+use bmm_types::market::{Offer, Standing};
+
+use crate::money::Prices;
+
+/// Failures of a host in a row, without a result between them, after which it gets no more work in this job.
+const MAX_FAILURES_IN_A_ROW: u32 = 8;
+
+/// One provider in one job.
+pub(super) struct Peer {
+    pub address: Address,
+    /// The offer with which it joined; its prices hold for the whole job. `None` for one that is only known from the log.
+    pub offer: Option<Offer>,
+    pub prices: Prices,
+    pub connected: bool,
+    /// Why it gets no work, if it does not.
+    pub refused: Option<String>,
+    /// Slots of a lease request that is not answered yet.
+    pub waiting: Option<u16>,
+    /// Whether it was asked for tasks back and has not answered.
+    pub recalled: bool,
+    pub leases: Vec<u64>,
+    /// Tasks leased and not reported.
+    pub out: u64,
+    /// Measured time of a task, nanoseconds; 0 until measured.
+    pub task_nanos: u64,
+    /// Tasks of its largest lease so far; leases grow step by step.
+    pub largest: u32,
+    pub standing: Standing,
+    pub fuel: u64,
+    /// Earned in the whole job.
+    pub total: Amount,
+    pub failures_in_a_row: u32,
+    /// Something about its standing changed since it was last told.
+    pub news: bool,
+    /// Its total grew since its last voucher.
+    pub owed: bool,
+}
+
+impl Peer {
+    fn new(address: Address) -> Self {
+        Self {
+            address,
+            offer: None,
+            prices: Prices::default(),
+            connected: false,
+            refused: None,
+            waiting: None,
+            recalled: false,
+            leases: Vec::new(),
+            out: 0,
+            task_nanos: 0,
+            largest: 0,
+            standing: Standing::default(),
+            fuel: 0,
+            total: Amount::ZERO,
+            failures_in_a_row: 0,
+            news: false,
+            owed: false,
+        }
+    }
+
+    /// Tells whether it may get work.
+    pub fn is_usable(&self) -> bool {
+        self.connected && self.refused.is_none() && self.offer.is_some()
+    }
+
+    /// Notes a run's measured time; the average follows slowly.
+    pub fn measure(&mut self, busy_nanos: u64, tasks: u64) {
+        if tasks == 0 {
+            return;
+        }
+        let measured = (busy_nanos / tasks).clamp(1, u64::MAX / 8);
+        self.task_nanos = if self.task_nanos == 0 { measured } else { (self.task_nanos * 3 + measured) / 4 };
+    }
+
+    /// Notes a failure by the host's fault. Returns whether it is one too many.
+    pub fn host_failed(&mut self) -> bool {
+        self.failures_in_a_row += 1;
+        self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW
+    }
+}
+
+/// All providers of a job, by a small stable number.
+#[derive(Default)]
+pub(super) struct Peers {
+    pub list: Vec<Peer>,
+    numbers: HashMap<Address, usize>,
+}
+
+impl Peers {
+    pub fn number(&self, address: Address) -> Option<usize> {
+        self.numbers.get(&address).copied()
+    }
+
+    /// Returns the number of a provider, entering it if it is new.
+    pub fn enter(&mut self, address: Address) -> usize {
+        *self.numbers.entry(address).or_insert_with(|| {
+            self.list.push(Peer::new(address));
+            self.list.len() - 1
+        })
+    }
+
+    pub fn usable(&self) -> impl Iterator<Item = (usize, &Peer)> {
+        self.list.iter().enumerate().filter(|(_, peer)| peer.is_usable())
+    }
+
+    /// Returns the slots of all providers that may get work.
+    pub fn slots(&self) -> u64 {
+        self.usable().filter_map(|(_, peer)| peer.offer.as_ref()).map(|offer| u64::from(offer.slots)).sum()
+    }
+
+    /// Returns the mean measured time of a task over the providers, nanoseconds.
+    pub fn task_nanos(&self) -> Option<u64> {
+        let measured = self.list.iter().map(|peer| peer.task_nanos).filter(|nanos| *nanos > 0);
+        let (count, sum) = measured.fold((0u64, 0u64), |(count, sum), nanos| (count + 1, sum.saturating_add(nanos)));
+        sum.checked_div(count)
+    }
+}

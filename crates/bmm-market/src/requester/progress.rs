@@ -1,0 +1,213 @@
+//! What a person wants to know: how far the job is, what it costs, and who could work for it.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::Address;
+use bmm_types::Amount;
+use bmm_types::market::{JobSpec, Offer, Runtime, Standing, Verify};
+
+use super::Requester;
+use super::api::Phase;
+use crate::{Micros, SECOND};
+
+/// How far a job is.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// How far a job is, in one word.
+    pub phase: Phase,
+    /// Tasks of the job.
+    pub tasks: u64,
+    /// Tasks with a verified result.
+    pub done: u64,
+    /// Runs that failed, whoever's fault it was.
+    pub failures: u64,
+    /// Runs that are out.
+    pub running: u64,
+    /// Results that wait for verification or for their bytes.
+    pub pending: u64,
+    /// Verified results per second since the work began.
+    pub tasks_per_second: u64,
+    /// Accepted pay.
+    pub spent: Amount,
+    /// What the escrow holds.
+    pub escrow: Amount,
+    /// What the whole job will cost if the rest is like what is done; `None` until something is done.
+    pub projected: Option<Amount>,
+    /// Paid fuel.
+    pub fuel: u64,
+    /// Time left if the rest is like what is done; `None` until something is done.
+    pub left_micros: Option<Micros>,
+    /// The providers.
+    pub providers: Vec<ProviderProgress>,
+}
+
+/// What one provider does for a job.
+#[derive(Clone, Debug)]
+pub struct ProviderProgress {
+    /// Who.
+    pub provider: Address,
+    /// Whether it is connected and gets work.
+    pub usable: bool,
+    /// Why it gets no work, if it does not.
+    pub refused: Option<String>,
+    /// Tasks that it has out.
+    pub running: u64,
+    /// How its results stand.
+    pub standing: Standing,
+    /// Measured time of a task, nanoseconds; 0 until measured.
+    pub task_nanos: u64,
+    /// Earned so far.
+    pub total: Amount,
+}
+
+/// One condition that a job makes on providers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Name: the key of the job file where there is one.
+    pub name: &'static str,
+    /// What is asked for.
+    pub wanted: String,
+    /// How many providers meet it.
+    pub matching: usize,
+    /// The others, each with what it has instead.
+    pub others: Vec<(Address, String)>,
+}
+
+/// Why the job has the providers that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Providers that made an offer.
+    pub providers: usize,
+    /// Providers that meet every condition.
+    pub matching: usize,
+    /// Each condition.
+    pub conditions: Vec<Condition>,
+    /// Operators that the verification needs.
+    pub needed: usize,
+}
+
+/// A condition and, if an offer does not meet it, what the offer has.
+type Checked = (&'static str, String, Option<String>);
+
+/// Holds an offer to every condition of a job.
+fn conditions(spec: &JobSpec, offer: &Offer, now: Micros) -> Vec<Checked> {
+    let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+    let seconds = |millis: u64| format!("{}.{:03} s", millis / 1_000, millis % 1_000);
+    let at_least = |name, wanted: u64, has: u64, show: &dyn Fn(u64) -> String| {
+        (name, format!("at least {}", show(wanted)), (has < wanted).then(|| format!("it allows {}", show(has))))
+    };
+    let has_wasm = offer.runtimes.contains(&Runtime::Wasm);
+    let price = spec.budget.price;
+    let dear = price.is_some_and(|most| offer.price_per_gfuel > most);
+    vec![
+        ("app", "the wasm runtime".to_owned(), (!has_wasm).then(|| format!("it has {:?}", offer.runtimes))),
+        at_least("limits.memory", spec.limits.memory_bytes, offer.memory_bytes, &mib),
+        at_least("limits.time", spec.limits.time_millis, offer.time_millis, &seconds),
+        at_least("limits.output", spec.limits.output_bytes, offer.output_bytes, &mib),
+        (
+            "budget.price",
+            price.map_or("any price".to_owned(), |most| format!("at most {most} per Gfuel")),
+            dear.then(|| format!("it asks {} per Gfuel", offer.price_per_gfuel)),
+        ),
+        (
+            "offer",
+            "an offer that is still valid".to_owned(),
+            (offer.expires_at <= now / SECOND).then(|| "it has expired".to_owned()),
+        ),
+    ]
+}
+
+/// Returns the conditions that an offer does not meet.
+pub(super) fn unmet(spec: &JobSpec, offer: &Offer, now: Micros) -> Vec<(&'static str, String)> {
+    conditions(spec, offer, now).into_iter().filter_map(|(name, _, why)| Some((name, why?))).collect()
+}
+
+/// Says for each condition of a job how many offers meet it and why the others do not.
+pub fn explain_offers<'a>(spec: &JobSpec, offers: impl IntoIterator<Item = &'a Offer>, now: Micros) -> Explanation {
+    let mut by_name: BTreeMap<usize, Condition> = BTreeMap::new();
+    let (mut providers, mut matching) = (0, 0);
+    for offer in offers {
+        providers += 1;
+        let checked = conditions(spec, offer, now);
+        matching += usize::from(checked.iter().all(|(_, _, why)| why.is_none()));
+        for (number, (name, wanted, why)) in checked.into_iter().enumerate() {
+            let new = Condition { name, wanted, matching: 0, others: Vec::new() };
+            let condition = by_name.entry(number).or_insert(new);
+            match why {
+                None => condition.matching += 1,
+                Some(why) => condition.others.push((offer.provider, why)),
+            }
+        }
+    }
+    let conditions = by_name.into_values().collect();
+    Explanation { providers, matching, conditions, needed: spec.verify.copies().into() }
+}
+
+impl Requester {
+    /// Says how far the job is.
+    pub fn progress(&self, now: Micros) -> Progress {
+        let done = self.results.done();
+        let worked = self.started_at.map_or(0, |start| now.saturating_sub(start));
+        let here = u128::from(done - self.done_at_start);
+        let left = u128::from(self.tasks - done);
+        let rate = (here * u128::from(SECOND)).checked_div(worked.into()).unwrap_or(0);
+        let left_micros = (left * u128::from(worked)).checked_div(here);
+        let provider = |peer: &super::peers::Peer| ProviderProgress {
+            provider: peer.address,
+            usable: peer.is_usable(),
+            refused: peer.refused.clone(),
+            running: peer.out,
+            standing: peer.standing,
+            task_nanos: peer.task_nanos,
+            total: peer.total,
+        };
+        Progress {
+            phase: self.phase,
+            tasks: self.tasks,
+            done,
+            failures: self.failures,
+            running: self.peers.list.iter().map(|peer| peer.out).sum(),
+            pending: self.peers.list.iter().map(|peer| peer.standing.pending).sum(),
+            tasks_per_second: u64::try_from(rate).unwrap_or(u64::MAX),
+            spent: self.spent,
+            escrow: self.escrow.map(|escrow| escrow.amount).unwrap_or_default(),
+            projected: self.spent.mul_div(self.tasks.into(), done.into()),
+            fuel: self.fuel,
+            left_micros: left_micros.map(|left| u64::try_from(left).unwrap_or(u64::MAX)),
+            providers: self.peers.list.iter().map(provider).collect(),
+        }
+    }
+
+    /// Says per condition how many of the known providers match and why the others do not.
+    pub fn explain(&self) -> Explanation {
+        let connected = self.peers.list.iter().filter(|peer| peer.connected);
+        explain_offers(&self.spec, connected.filter_map(|peer| peer.offer.as_ref()), self.now)
+    }
+
+    /// Says why nothing goes on.
+    pub(super) fn stall_reason(&self) -> String {
+        let usable = self.peers.usable().count();
+        let copies = usize::from(self.spec.verify.copies());
+        if usable == 0 && self.peers.list.is_empty() {
+            return "no provider has made an offer; start one with `bmm provide`".to_owned();
+        }
+        if usable == 0 {
+            let refused = self.peers.list.iter().find_map(|peer| peer.refused.clone());
+            let reason = refused.map(|reason| format!(" (one: {reason})")).unwrap_or_default();
+            return format!(
+                "none of {} providers can work for it{reason}; see `bmm job explain`",
+                self.peers.list.len()
+            );
+        }
+        if let (Verify::Replicate(n), true) = (self.spec.verify, usable < copies) {
+            return format!(
+                "verify.mode replicate with n = {n} needs {n} operators, and {usable} can work; lower n or add providers"
+            );
+        }
+        if let Some(task) = self.contests.iter().filter(|(_, contest)| contest.wanted > 0).map(|(task, _)| *task).min()
+        {
+            return format!("task {task} needs another operator, and every one of {usable} has had it; add providers");
+        }
+        format!("{usable} providers can work for it, but none asks for tasks")
+    }
+}

@@ -1,0 +1,83 @@
+//! What is known of each task, in pages that are made when the first of their tasks has a result.
+
+use bmm_types::ContentHash;
+use bmm_types::market::Content;
+
+/// Tasks of one page.
+const PAGE: usize = 4_096;
+
+/// The verified result of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifiedResult {
+    /// Hash and length of its bytes.
+    pub content: Content,
+    /// Fuel that was paid for.
+    pub fuel: u64,
+    /// Providers that were paid for it.
+    pub paid: u8,
+}
+
+/// A page keeps columns, so that nothing is padded: 49 bytes a task.
+struct Page {
+    paid: Vec<u8>,
+    hash: Vec<ContentHash>,
+    size: Vec<u64>,
+    fuel: Vec<u64>,
+}
+
+impl Page {
+    fn new() -> Self {
+        let hash = vec![ContentHash::default(); PAGE];
+        Self { paid: vec![0; PAGE], hash, size: vec![0; PAGE], fuel: vec![0; PAGE] }
+    }
+}
+
+/// The verified results of a job.
+pub(super) struct Results {
+    pages: Vec<Option<Box<Page>>>,
+    done: u64,
+}
+
+/// Splits a task's number into page and place.
+fn place(task: u64) -> (usize, usize) {
+    let task = usize::try_from(task).unwrap_or(usize::MAX);
+    (task / PAGE, task % PAGE)
+}
+
+impl Results {
+    pub fn new(tasks: u64) -> Self {
+        let pages = usize::try_from(tasks).unwrap_or(usize::MAX).div_ceil(PAGE);
+        Self { pages: std::iter::repeat_with(|| None).take(pages).collect(), done: 0 }
+    }
+
+    /// Returns how many tasks have a verified result.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    pub fn is_done(&self, task: u64) -> bool {
+        let (page, at) = place(task);
+        matches!(self.pages.get(page), Some(Some(page)) if page.paid[at] > 0)
+    }
+
+    pub fn get(&self, task: u64) -> Option<VerifiedResult> {
+        let (page, at) = place(task);
+        let page = self.pages.get(page)?.as_ref()?;
+        let content = Content { hash: page.hash[at], size: page.size[at] };
+        (page.paid[at] > 0).then_some(VerifiedResult { content, fuel: page.fuel[at], paid: page.paid[at] })
+    }
+
+    /// Notes that a provider is paid for a task: the first time with its result.
+    pub fn pay(&mut self, task: u64, content: Content, fuel: u64) {
+        let (page, at) = place(task);
+        let Some(page) = self.pages.get_mut(page) else { return };
+        let page = page.get_or_insert_with(|| Box::new(Page::new()));
+        if page.paid[at] == 0 {
+            page.hash[at] = content.hash;
+            page.size[at] = content.size;
+            page.fuel[at] = fuel;
+            self.done += 1;
+        }
+        page.paid[at] = page.paid[at].saturating_add(1);
+    }
+}
