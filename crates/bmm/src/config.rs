@@ -51,7 +51,12 @@ pub struct ProvideConfig {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { chain: "dev".into(), rpc: RpcConfig::default(), mine: MineConfig::default(), provide: ProvideConfig::default() }
+        Self {
+            chain: "dev".into(),
+            rpc: RpcConfig::default(),
+            mine: MineConfig::default(),
+            provide: ProvideConfig::default(),
+        }
     }
 }
 
@@ -87,7 +92,9 @@ impl Config {
             Failure::config(format!("{}: {error}", path.display()))
                 .hint("`bmm config show` prints every key with the value in force; take it as a pattern")
         })?;
-        config.check().map_err(|failure| Failure { message: format!("{}: {}", path.display(), failure.message), ..failure })
+        config
+            .check()
+            .map_err(|failure| Failure { message: format!("{}: {}", path.display(), failure.message), ..failure })
     }
 
     fn check(self) -> Outcome<Self> {
@@ -95,7 +102,9 @@ impl Config {
             return Err(Failure::config("mine.share_percent must be from 1 to 100").hint("2 is the default"));
         }
         if !["dev", "main"].contains(&self.chain.as_str()) {
-            return Err(Failure::config(format!("chain = {:?} is not known", self.chain)).hint("use \"dev\" or \"main\""));
+            return Err(
+                Failure::config(format!("chain = {:?} is not known", self.chain)).hint("use \"dev\" or \"main\"")
+            );
         }
         Ok(self)
     }

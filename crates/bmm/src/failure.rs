@@ -80,8 +80,12 @@ impl<T> IoContext<T> for std::io::Result<T> {
         self.map_err(|error| {
             let failure = Failure::internal(format!("cannot {deed} {}: {error}", path.display()));
             match error.kind() {
-                std::io::ErrorKind::PermissionDenied => failure.hint("check the permissions, or choose another folder with --data"),
-                std::io::ErrorKind::StorageFull => failure.hint("free some disk space and run the command again; nothing is lost"),
+                std::io::ErrorKind::PermissionDenied => {
+                    failure.hint("check the permissions, or choose another folder with --data")
+                }
+                std::io::ErrorKind::StorageFull => {
+                    failure.hint("free some disk space and run the command again; nothing is lost")
+                }
                 _ => failure,
             }
         })

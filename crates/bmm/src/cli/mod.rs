@@ -1,7 +1,13 @@
 //! The command line: what can be typed, and which function answers.
 
+mod bench;
+mod job;
+mod node;
 mod plain;
+mod run;
 mod wallet;
+
+pub use node::interrupts;
 
 use crate::{config::Config, failure::Outcome, paths::DataDir};
 use clap::{Args, Parser, Subcommand};
@@ -16,8 +22,10 @@ use std::path::PathBuf;
   bmm up                               a node, a miner and a JSON-RPC server at 127.0.0.1:8545
   bmm wallet new savings               a new wallet with a phrase to write down")]
 pub struct Cli {
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -45,6 +53,17 @@ pub struct Global {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a job: split it, run its tasks in the sandbox, merge, and pay
+    Run(Box<run::Run>),
+    /// See what became of jobs, and go on with them
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Run everything on this machine: node, miner, JSON-RPC
+    Up(node::Up),
+    /// Run a node
+    Node(node::NodeArgs),
+    /// Find this machine's hardware and rate it
+    Bench(bench::Bench),
     /// Make, import, list and use wallets
     #[command(subcommand)]
     Wallet(wallet::WalletCommand),
@@ -86,6 +105,11 @@ pub fn dispatch(cli: &Cli) -> Outcome {
         command => {
             let context = Context::new(&cli.global)?;
             match command {
+                Command::Run(args) => run::run(&context, args),
+                Command::Job(command) => job::run(&context, command),
+                Command::Up(args) => node::up(&context, args),
+                Command::Node(args) => node::node(&context, args),
+                Command::Bench(args) => bench::run(&context, args),
                 Command::Wallet(command) => wallet::run(&context, command),
                 Command::Config(command) => plain::config(&context, command),
                 Command::Completions(_) | Command::Man(_) => unreachable!("answered above"),

@@ -5,7 +5,10 @@ use alloy_primitives::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use ureq::Agent;
@@ -65,7 +68,7 @@ impl RpcClient {
             .max_redirects(0)
             .proxy(None)
             .build();
-        Ok(Self { agent: config.into(), url: url.to_owned(), next_id: AtomicU64::new(1) })
+        Ok(Self { agent: config.into(), url: url.to_owned(), next_id: Arc::new(AtomicU64::new(1)) })
     }
 
     /// Returns the node's address.

@@ -1,0 +1,130 @@
+//! `bmm up` and `bmm node`: run until Ctrl-C.
+
+use super::Context;
+use crate::{
+    failure::{Failure, Outcome},
+    node::{Mine, Node, NodeOptions, dev_key},
+    output,
+    wallet::{Passwords, WalletStore},
+};
+use clap::Args;
+use serde::Serialize;
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    time::Duration,
+};
+
+/// `bmm up`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bmm up
+  bmm up --listen 127.0.0.1:9000 --mine-percent 10
+  cast balance --rpc-url http://127.0.0.1:8545 0x000000000000000000000000000000000000b001")]
+pub struct Up {
+    #[command(flatten)]
+    serve: Serve,
+}
+
+/// `bmm node`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bmm node                           follow the chain of the configuration, mine nothing
+  bmm node --mine savings            mine for the wallet called savings
+  bmm node --chain main              the public chain")]
+pub struct NodeArgs {
+    #[command(flatten)]
+    serve: Serve,
+    /// The chain: dev or main [default: that of the configuration]
+    #[arg(long, value_parser = ["dev", "main"])]
+    chain: Option<String>,
+    /// Mine for this wallet
+    #[arg(long, value_name = "WALLET")]
+    mine: Option<String>,
+    /// File that holds the wallet's password
+    #[arg(long, value_name = "FILE", requires = "mine")]
+    password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Where JSON-RPC listens [default: rpc.listen of the configuration]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Percent of one core that mining may use [default: mine.share_percent of the configuration]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    mine_percent: Option<u8>,
+}
+
+/// What is printed when the node listens.
+#[derive(Serialize)]
+struct Listening<'a> {
+    rpc: &'a str,
+    chain: &'a str,
+    chain_id: u64,
+    block: u64,
+}
+
+/// Answers `bmm up`.
+pub fn up(context: &Context, args: &Up) -> Outcome {
+    let percent = args.serve.mine_percent.unwrap_or(context.config.mine.share_percent);
+    let mine = (context.config.chain == "dev").then(|| dev_key(&context.data).map(|key| Mine { key, percent })).transpose()?;
+    serve(context, &args.serve, context.config.chain.clone(), mine)
+}
+
+/// Answers `bmm node`.
+pub fn node(context: &Context, args: &NodeArgs) -> Outcome {
+    let percent = args.serve.mine_percent.unwrap_or(context.config.mine.share_percent);
+    let mine = match &args.mine {
+        None => None,
+        Some(wallet) => {
+            let store = WalletStore::new(context.data.wallets()).with_dev_key(context.data.chain("dev").join("wallet.key"));
+            let key = store.unlock(wallet, &Passwords::choose(args.password_file.as_deref()))?;
+            Some(Mine { key, percent })
+        }
+    };
+    let chain = args.chain.clone().unwrap_or_else(|| context.config.chain.clone());
+    serve(context, &args.serve, chain, mine)
+}
+
+fn serve(context: &Context, serve: &Serve, chain: String, mine: Option<Mine>) -> Outcome {
+    let json = context.global.json;
+    let listen = serve.listen.unwrap_or(context.config.rpc.listen);
+    let mines = mine.is_some();
+    let stop = interrupts()?;
+    let node = Node::start(&context.data, &NodeOptions { chain: chain.clone(), listen, mine })?;
+    let head = node.chain().head();
+    let chain_id = node.chain().params().chain_id;
+    let listening = Listening { rpc: node.url(), chain: &chain, chain_id, block: head.number() };
+    let mining = if mines { "mining" } else { "not mining" };
+    let text = format!("{chain} (chain id {chain_id}) at block {}, {mining}, JSON-RPC at {}", head.number(), node.url());
+    output::print(json, &listening, text);
+    output::note(json, "Ctrl-C stops it.");
+    let mut seen = head.number();
+    loop {
+        match stop.recv_timeout(Duration::from_secs(10)) {
+            Err(RecvTimeoutError::Timeout) => {
+                let head = node.chain().head();
+                if head.number() > seen {
+                    output::note(json, format!("block {} {}", head.number(), head.id));
+                    seen = head.number();
+                }
+            }
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    output::note(json, "stopping");
+    Ok(())
+}
+
+/// Returns a queue that gets an element for each Ctrl-C (and SIGTERM, where there is one).
+pub fn interrupts() -> Outcome<Receiver<()>> {
+    let (sender, receiver) = sync_channel(8);
+    let failure = |error: ctrlc::Error| Failure::internal(format!("cannot listen for Ctrl-C: {error}"));
+    ctrlc::set_handler(move || {
+        let _ = sender.try_send(());
+    })
+    .map_err(failure)?;
+    Ok(receiver)
+}

@@ -1,0 +1,133 @@
+//! `bmm run`: from a job file, or from options, to a paid result.
+
+use super::Context;
+use crate::{
+    failure::{Failure, IoContext, Outcome},
+    jobs::{NewJob, RunOptions},
+};
+use bmm_market::job::{AxisSource, Job, JobFile};
+use bmm_types::{Amount, market::Verify};
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// `bmm run`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bmm run examples/render/job.toml
+  bmm run examples/render/job.toml --dry-run          check it and quote a price, open nothing
+  bmm run job.toml --replicate 2 --budget '5 BMM'     run each task on two providers that must agree
+  bmm run --app count.wasm --lines book.txt --chunk 500 -- --top 10
+
+Ctrl-C leaves the job resumable: `bmm job resume ID` goes on where it stood, and nothing is paid twice.")]
+pub struct Run {
+    /// The job file
+    #[arg(value_name = "JOB", required_unless_present = "app", conflicts_with = "app")]
+    job: Option<PathBuf>,
+    /// Program of a job without a file
+    #[arg(long, value_name = "WASM")]
+    app: Option<String>,
+    /// Split by lines of this file; each task reads its lines from the standard input
+    #[arg(long, value_name = "FILE", requires = "app")]
+    lines: Option<String>,
+    /// Lines per task
+    #[arg(long, value_name = "N", default_value_t = 1_000, requires = "lines")]
+    chunk: u64,
+    /// A file under /in of every task, as NAME=FILE (repeat for more)
+    #[arg(long, value_name = "NAME=FILE", requires = "app")]
+    input: Vec<String>,
+    /// Arguments of the program, with placeholders such as {lines.start}
+    #[arg(last = true, value_name = "ARGS", requires = "app")]
+    args: Vec<String>,
+    /// Check the job and quote its price; open nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Where the outputs go [default: bmm-out/NAME in this folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Providers of this process, one core each [default: provide.providers of the configuration]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    providers: Option<u16>,
+    /// Most that is spent, in place of the job file's
+    #[arg(long, value_name = "AMOUNT")]
+    budget: Option<Amount>,
+    /// Run each task on this many providers that must agree; 1 verifies nothing
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=15))]
+    replicate: Option<u8>,
+    /// Wallet that pays [default: the dev chain's own, or the default wallet]
+    #[arg(long, value_name = "WALLET")]
+    wallet: Option<String>,
+    /// File that holds the wallet's password
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// Answers `bmm run`.
+pub fn run(context: &Context, args: &Run) -> Outcome {
+    let job = args.job()?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("bmm-out").join(safe_name(&job.spec.name)));
+    let options = RunOptions {
+        out: std::path::absolute(&out).doing("resolve", &out)?,
+        providers: args.providers.unwrap_or_else(|| context.config.providers()),
+        wallet: args.wallet.clone(),
+        password_file: args.password_file.clone(),
+    };
+    NewJob { job, options }.run(context, args.dry_run)
+}
+
+impl Run {
+    fn job(&self) -> Outcome<Job> {
+        let (mut file, base, shown) = match &self.job {
+            Some(path) => {
+                let source = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+                let file = JobFile::parse(&source).map_err(|error| job_failure(path, &error))?;
+                (file, path.parent().unwrap_or(Path::new("")).to_owned(), path.clone())
+            }
+            None => (self.without_file()?, PathBuf::new(), PathBuf::from("command line")),
+        };
+        if let Some(budget) = self.budget {
+            file.budget.max = budget;
+        }
+        match self.replicate {
+            Some(1) => file.verify = Verify::None,
+            Some(n) => file.verify = Verify::Replicate(n),
+            None => {}
+        }
+        file.build(&base).map_err(|error| job_failure(&shown, &error))
+    }
+
+    fn without_file(&self) -> Outcome<JobFile> {
+        let mut file = JobFile::new(self.app.clone().unwrap_or_default());
+        file.args.clone_from(&self.args);
+        if let Some(lines) = &self.lines {
+            file.split.push(("lines".into(), AxisSource::Lines { path: lines.clone(), chunk: self.chunk }));
+        }
+        for input in &self.input {
+            let (name, path) = input.split_once('=').ok_or_else(|| {
+                Failure::user(format!("--input {input:?} is not NAME=FILE")).hint("for example --input scene.txt=scenes/a.txt")
+            })?;
+            file.inputs.push((name.to_owned(), path.to_owned()));
+        }
+        Ok(file)
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let failure = Failure::user(format!("cannot read the job file {}: {error}", path.display()));
+    match error.kind() {
+        std::io::ErrorKind::NotFound => failure.hint("check the path; examples/ has job files to start from"),
+        std::io::ErrorKind::InvalidData => failure.hint("a job file is TOML in UTF-8; to run a program without one use --app"),
+        _ => failure,
+    }
+}
+
+fn job_failure(path: &Path, error: &bmm_market::job::JobError) -> Failure {
+    Failure::user(format!("{}: {error}", path.display()))
+}
+
+/// Makes a folder's name of a job's name.
+fn safe_name(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+    let name: String = name.chars().take(64).map(plain).collect();
+    let name = name.trim_matches(['.', '-']);
+    if name.is_empty() { "job".to_owned() } else { name.to_owned() }
+}

@@ -1,0 +1,241 @@
+//! The requester's thread: carries out what the market's state machine wants.
+
+use super::{
+    link::{ToDriver, now_micros},
+    outputs::Outputs,
+    provider::ProviderHandle,
+};
+use crate::failure::{IoContext, Outcome};
+use alloy_primitives::{Address, B256};
+use alloy_signer::SignerSync;
+use alloy_signer_local::PrivateKeySigner;
+use bmm_market::requester::{Effect, Ending, Event, Requester, Settlement};
+use bmm_types::{
+    Amount,
+    market::{Content, SignatureBytes, SignedVoucher, Standing, ToProvider, ToRequester, Wire, voucher_hash},
+    system::Voucher,
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+/// How often the requester looks at its clock, and people at its progress.
+const TICK: Duration = Duration::from_millis(50);
+/// Messages handled between two looks at the clock.
+const BURST: usize = 256;
+
+/// What the driver leaves to its caller.
+pub trait Desk {
+    /// Puts the results together.
+    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Result<(), String>;
+    /// Pays, and returns the transaction.
+    fn settle(&mut self, settlement: &Settlement) -> Outcome<B256>;
+    /// Shows how far the job is; called a few times a second.
+    fn progress(&mut self, requester: &Requester);
+    /// Whether the user wants the process to stop; the job stays resumable.
+    fn interrupted(&mut self) -> bool;
+}
+
+/// The files of a running job.
+pub struct Journal {
+    log: File,
+    path: PathBuf,
+    /// Results of tasks.
+    pub outputs: Outputs,
+}
+
+impl Journal {
+    /// Opens log and outputs, and returns the log's bytes so far.
+    pub fn open(log: &Path, outputs: &Path) -> Outcome<(Self, Vec<u8>)> {
+        let read = if log.exists() { std::fs::read(log).doing("read", log)? } else { Vec::new() };
+        let file = File::options().create(true).append(true).open(log).doing("open", log)?;
+        Ok((Self { log: file, path: log.to_owned(), outputs: Outputs::open(outputs)? }, read))
+    }
+
+    /// Cuts the log to the records that could be read, so that new ones follow whole ones.
+    pub fn cut(&self, len: u64) -> Outcome {
+        self.log.set_len(len).doing("cut", &self.path)
+    }
+
+    /// Appends to the log.
+    pub fn record(&mut self, bytes: &[u8]) -> Outcome {
+        self.log.write_all(bytes).doing("write", &self.path)
+    }
+
+    /// Waits until everything is on disk: results first, then the log that speaks of them.
+    pub fn sync(&self) -> Outcome {
+        self.outputs.sync()?;
+        self.log.sync_data().doing("sync", &self.path)
+    }
+}
+
+/// A job at work.
+pub struct Driver<'a, D> {
+    requester: Requester,
+    key: &'a PrivateKeySigner,
+    chain_id: u64,
+    journal: Journal,
+    // Dropped before the providers, which may wait for room in it.
+    inbox: Receiver<ToDriver>,
+    providers: BTreeMap<Address, ProviderHandle>,
+    desk: D,
+    todo: VecDeque<Event>,
+    ending: Option<Ending>,
+}
+
+/// What a job needs to run.
+pub struct DriverParts<'a, D> {
+    /// The market's state machine.
+    pub requester: Requester,
+    /// Signs vouchers.
+    pub key: &'a PrivateKeySigner,
+    /// Chain of the escrow.
+    pub chain_id: u64,
+    /// Log and outputs.
+    pub journal: Journal,
+    /// Messages of the providers.
+    pub inbox: Receiver<ToDriver>,
+    /// The providers.
+    pub providers: Vec<ProviderHandle>,
+    /// The caller.
+    pub desk: D,
+}
+
+impl<'a, D: Desk> Driver<'a, D> {
+    /// Takes the parts.
+    pub fn new(parts: DriverParts<'a, D>) -> Self {
+        let providers = parts.providers.into_iter().map(|provider| (provider.address(), provider)).collect();
+        Self {
+            requester: parts.requester,
+            key: parts.key,
+            chain_id: parts.chain_id,
+            journal: parts.journal,
+            inbox: parts.inbox,
+            providers,
+            desk: parts.desk,
+            todo: VecDeque::new(),
+            ending: None,
+        }
+    }
+
+    /// Works until the job is over (then its ending) or the user interrupts (then `None`), beginning with `first`.
+    pub fn run(&mut self, first: impl IntoIterator<Item = Event>) -> Outcome<Option<Ending>> {
+        self.todo.extend(first);
+        let mut ticked = Instant::now();
+        loop {
+            self.work()?;
+            if let Some(ending) = self.ending.take() {
+                self.journal.sync()?;
+                return Ok(Some(ending));
+            }
+            self.listen();
+            if ticked.elapsed() >= TICK {
+                ticked = Instant::now();
+                self.todo.push_back(Event::Tick);
+                self.desk.progress(&self.requester);
+                if self.desk.interrupted() {
+                    self.journal.sync()?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Returns the state machine.
+    pub fn requester(&self) -> &Requester {
+        &self.requester
+    }
+
+    /// Waits for a message, and takes what came with it.
+    fn listen(&mut self) {
+        match self.inbox.recv_timeout(TICK) {
+            Ok(message) => self.take(message),
+            Err(RecvTimeoutError::Timeout) => return,
+            // Providers end only with the driver; should all have died, the state machine sees that nothing moves.
+            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+        }
+        for _ in 1..BURST {
+            let Ok(message) = self.inbox.try_recv() else { break };
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, ToDriver::Message { from, bytes }: ToDriver) {
+        match ToRequester::decode(&bytes) {
+            Ok(message) => self.todo.push_back(Event::Message { from, message }),
+            Err(error) => {
+                tracing::warn!(%from, %error, "a message cannot be read; its sender is left out");
+                self.todo.push_back(Event::Lost { provider: from });
+            }
+        }
+    }
+
+    /// Feeds the state machine until it wants nothing more.
+    fn work(&mut self) -> Outcome {
+        while let Some(event) = self.todo.pop_front() {
+            for effect in self.requester.handle(now_micros(), event) {
+                self.carry_out(effect)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Outcome {
+        match effect {
+            Effect::Send { to, message } => self.send(to, &message),
+            Effect::Record(bytes) => self.journal.record(&bytes)?,
+            Effect::Store(results) => {
+                self.journal.outputs.put(results.iter().map(|(content, bytes)| (content.hash, bytes.as_slice())))?;
+            }
+            Effect::Fetch { from, content } => self.fetch(from, content)?,
+            Effect::SignVoucher { voucher, standing } => self.sign(&voucher, standing),
+            Effect::Merge => {
+                self.journal.sync()?;
+                let merged = self.desk.merge(&self.requester, &mut self.journal.outputs);
+                self.todo.push_back(Event::Merged(merged));
+            }
+            Effect::Settle(settlement) => {
+                self.journal.sync()?;
+                let transaction = self.desk.settle(&settlement)?;
+                self.todo.push_back(Event::Settled { transaction });
+            }
+            Effect::Over(ending) => self.ending = Some(ending),
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, to: Address, message: &ToProvider) {
+        let delivered = self.providers.get(&to).is_some_and(|provider| provider.deliver(self.key.address(), message));
+        if !delivered {
+            self.todo.push_back(Event::Lost { provider: to });
+        }
+    }
+
+    fn fetch(&mut self, from: Address, content: Content) -> Outcome {
+        let bytes = self.providers.get(&from).and_then(|provider| provider.blobs().take(content.hash));
+        let bytes = bytes.filter(|bytes| Content::of(bytes) == content);
+        if let Some(bytes) = &bytes {
+            self.journal.outputs.put([(content.hash, bytes.as_slice())])?;
+        }
+        let ok = bytes.is_some() || self.journal.outputs.contains(content.hash);
+        self.todo.push_back(Event::Fetched { from, hash: content.hash, ok });
+        Ok(())
+    }
+
+    fn sign(&mut self, voucher: &Voucher, standing: Standing) {
+        let hash = voucher_hash(self.chain_id, voucher);
+        let signature = self.key.sign_hash_sync(&hash).expect("a local key signs every hash");
+        let voucher = SignedVoucher {
+            job: voucher.job,
+            provider: voucher.provider,
+            total: Amount(voucher.total),
+            signature: SignatureBytes::from(signature.as_bytes()),
+        };
+        self.send(voucher.provider, &ToProvider::Voucher { voucher, standing });
+    }
+}

@@ -1,0 +1,150 @@
+//! The job's money on chain: open, settle, take back the rest. Every step looks at the chain first, so that it can be repeated after
+//! a crash at any moment without paying twice.
+
+use crate::{
+    failure::{Failure, Outcome},
+    rpc::RpcClient,
+};
+use alloy_primitives::{Address, B256};
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::{SolCall, SolEvent};
+use bmm_market::requester::Settlement;
+use bmm_types::{
+    Amount,
+    system::{self, Jobs, job_state},
+};
+use std::time::Duration;
+
+/// How long a transaction may take to get into a block.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// What the escrow says of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EscrowState {
+    /// See [`job_state`].
+    pub state: u8,
+    /// What was locked.
+    pub budget: Amount,
+    /// What was paid out to providers, fees included.
+    pub spent: Amount,
+    /// When the rest can be taken back, Unix seconds.
+    pub release_at: u64,
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mined {
+    /// Its hash.
+    pub transaction: B256,
+    /// Its block's number.
+    pub block: u64,
+}
+
+/// The escrow as the requester of one job uses it.
+pub struct Escrow {
+    rpc: RpcClient,
+    key: PrivateKeySigner,
+    job: B256,
+}
+
+impl Escrow {
+    /// Takes the requester's key and the job's id.
+    pub fn new(rpc: RpcClient, key: PrivateKeySigner, job: B256) -> Self {
+        Self { rpc, key, job }
+    }
+
+    /// Returns what the escrow says of the job.
+    pub fn state(&self) -> Outcome<EscrowState> {
+        let found = self.rpc.contract(system::JOBS, &Jobs::jobOfCall { job: self.job })?;
+        Ok(EscrowState {
+            state: found.state,
+            budget: Amount(found.budget),
+            spent: Amount(found.spent),
+            release_at: found.releaseAt,
+        })
+    }
+
+    /// Locks the budget, unless that was done before. `salt` must be the one of the job's id.
+    pub fn open(&self, salt: B256, spec: B256, deadline: u64, budget: Amount) -> Outcome<Option<Mined>> {
+        if self.state()?.state != job_state::UNKNOWN {
+            return Ok(None);
+        }
+        self.transact(budget, &Jobs::openCall { salt, spec, deadline }).map(Some)
+    }
+
+    /// Pays the providers, unless that was done before.
+    pub fn settle(&self, settlement: &Settlement) -> Outcome<Mined> {
+        if self.state()?.state == job_state::OPEN {
+            let call = Jobs::settleCall {
+                job: self.job,
+                root: settlement.root,
+                providers: settlement.providers.iter().map(|total| total.provider).collect(),
+                totals: settlement.providers.iter().map(|total| total.total.units()).collect(),
+            };
+            return self.transact(Amount::ZERO, &call);
+        }
+        self.find(Jobs::Settled::SIGNATURE_HASH)?
+            .ok_or_else(|| Failure::job("the escrow was closed without a settlement: the deadline passed and the budget went back"))
+    }
+
+    /// Takes back what is left, if there is something and it is time; waits up to `patience` for that time.
+    pub fn refund(&self, patience: Duration) -> Outcome<Option<Mined>> {
+        let state = self.state()?;
+        if state.state == job_state::CLOSED {
+            return self.find(Jobs::Refunded::SIGNATURE_HASH);
+        }
+        if state.state != job_state::SETTLED && state.state != job_state::OPEN {
+            return Ok(None);
+        }
+        let start = std::time::Instant::now();
+        loop {
+            // The block that the refund would be in is what counts, and a node estimates gas as of its next block.
+            match self.transact(Amount::ZERO, &Jobs::refundCall { job: self.job }) {
+                Ok(mined) => return Ok(Some(mined)),
+                Err(failure) if start.elapsed() >= patience => {
+                    return if state.release_at > now_secs() { Ok(None) } else { Err(failure) };
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(300)),
+            }
+        }
+    }
+
+    fn transact<C: SolCall>(&self, value: Amount, call: &C) -> Outcome<Mined> {
+        let receipt = self.rpc.transact(&self.key, system::JOBS, value, call, PATIENCE)?;
+        Ok(Mined { transaction: receipt.transaction, block: receipt.block })
+    }
+
+    /// Finds the transaction that left the event called `topic` for this job.
+    fn find(&self, topic: B256) -> Outcome<Option<Mined>> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Found {
+            transaction_hash: B256,
+            block_number: alloy_primitives::U64,
+        }
+        let last = self.rpc.block_number()?;
+        // Nodes bound the blocks of one query; jobs are days long at most, so look back in steps.
+        for step in 0..64u64 {
+            let to = last.saturating_sub(step.saturating_mul(9_000));
+            let filter = serde_json::json!({
+                "address": system::JOBS,
+                "topics": [topic, self.job],
+                "fromBlock": format!("{:#x}", to.saturating_sub(8_999)),
+                "toBlock": format!("{to:#x}"),
+            });
+            let found: Vec<Found> = self.rpc.call("eth_getLogs", (filter,))?;
+            if let Some(log) = found.first() {
+                return Ok(Some(Mined { transaction: log.transaction_hash, block: log.block_number.to() }));
+            }
+            if to < 9_000 {
+                break;
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Returns the time, Unix seconds.
+pub fn now_secs() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_secs())
+}

@@ -1,0 +1,178 @@
+//! The providers of this process: their keys, offers and threads.
+
+use super::{
+    executor::Contents,
+    folder::JobFolder,
+    link::{DRIVER_INBOX, ToDriver},
+    provider::{Blobs, ProviderHandle, ProviderHost},
+};
+use crate::{
+    config::ProvideConfig,
+    failure::{Failure, Outcome},
+    paths::{DataDir, write_atomically},
+    rpc::RpcClient,
+    wallet::load_or_create_key,
+};
+use alloy_primitives::Address;
+use alloy_signer::SignerSync;
+use alloy_signer_local::PrivateKeySigner;
+use bmm_market::provider::ProviderConfig;
+use bmm_types::{
+    Amount,
+    market::{JobAnnouncement, Offer, Runtime, SignatureBytes, SignedOffer, SignedVoucher, offer_hash},
+    system::{self, Jobs, job_state},
+};
+use bmm_vm::{Vm, hardware};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
+    time::Duration,
+};
+
+/// How long an offer of this process holds.
+const OFFER_SECS: u64 = 7 * 86_400;
+
+/// What the providers of one job share.
+pub struct Hosts<'a> {
+    /// Where their keys and vouchers are.
+    pub data: &'a DataDir,
+    /// Prices.
+    pub config: &'a ProvideConfig,
+    /// The sandbox.
+    pub vm: &'a Arc<Vm>,
+    /// The job's folder, where large results wait.
+    pub folder: &'a JobFolder,
+    /// Program and inputs.
+    pub contents: &'a Contents,
+    /// The chain.
+    pub rpc: &'a RpcClient,
+    /// Id of the chain.
+    pub chain_id: u64,
+}
+
+impl Hosts<'_> {
+    /// Starts `count` providers of one slot each that talk to `requester`.
+    pub fn start(&self, count: u16, requester: Address) -> Outcome<(Vec<ProviderHandle>, Receiver<ToDriver>)> {
+        let (sender, receiver) = sync_channel(DRIVER_INBOX);
+        let rating = rating(self.data, self.vm)?;
+        let mut providers = Vec::new();
+        for number in 0..count {
+            let host = self.host(number, rating)?;
+            providers.push(ProviderHandle::start(host, requester, sender.clone())?);
+        }
+        Ok((providers, receiver))
+    }
+
+    fn host(&self, number: u16, rating: u64) -> Outcome<ProviderHost> {
+        let key = provider_key(self.data, number)?;
+        let offer = sign_offer(&key, self.chain_id, offer(&key, self.config, self.vm, rating));
+        let (rpc, claim_rpc, claim_key) = (self.rpc.clone(), self.rpc.clone(), key.clone());
+        let vouchers = self.data.providers().join(format!("{number}.vouchers"));
+        self.data.create(&vouchers)?;
+        Ok(ProviderHost {
+            config: ProviderConfig::new(self.chain_id, offer),
+            vm: self.vm.clone(),
+            contents: self.contents.clone(),
+            blobs: Blobs::new(&self.folder.path().join(format!("provider-{number}")))?,
+            check_escrow: Arc::new(move |announcement| check_escrow(&rpc, announcement)),
+            keep_voucher: Arc::new(move |voucher| {
+                let text = serde_json::to_vec(voucher).expect("a voucher is plain values");
+                if let Err(failure) = write_atomically(&vouchers.join(format!("{:x}.json", voucher.job)), &text) {
+                    tracing::error!(message = failure.message, "a voucher could not be kept");
+                }
+            }),
+            claim: Arc::new(move |voucher| claim(&claim_rpc, &claim_key, voucher)),
+            key,
+        })
+    }
+}
+
+/// Returns the fuel per second of one core: measured once per processor and version, then kept.
+fn rating(data: &DataDir, vm: &Vm) -> Outcome<u64> {
+    let key = format!("{} bmm {}", hardware::detect().cpu_model, env!("CARGO_PKG_VERSION"));
+    let path = data.root().join("rating.json");
+    let kept = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<(String, u64)>(&text).ok());
+    if let Some((_, fuel_per_second)) = kept.filter(|(of, _)| *of == key) {
+        return Ok(fuel_per_second);
+    }
+    let rating = hardware::rate(vm).map_err(Failure::internal)?.fuel_per_s;
+    write_atomically(&path, &serde_json::to_vec(&(key, rating)).expect("plain values"))?;
+    Ok(rating)
+}
+
+/// Returns what this process's providers would offer.
+pub fn offers(data: &DataDir, config: &ProvideConfig, vm: &Vm, count: u16) -> Outcome<Vec<Offer>> {
+    let rating = rating(data, vm)?;
+    (0..count).map(|number| Ok(offer(&provider_key(data, number)?, config, vm, rating))).collect()
+}
+
+fn provider_key(data: &DataDir, number: u16) -> Outcome<PrivateKeySigner> {
+    data.create(&data.providers())?;
+    load_or_create_key(&data.providers().join(format!("{number}.key")))
+}
+
+/// Describes what a provider of this process sells.
+fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rating: u64) -> Offer {
+    let limits = vm.config();
+    let now = super::escrow::now_secs();
+    Offer {
+        provider: key.address(),
+        price_per_gfuel: config.price_per_gfuel,
+        price_per_gib: Amount::ZERO,
+        slots: 1,
+        memory_bytes: limits.max_memory_bytes,
+        time_millis: 24 * 3_600_000,
+        output_bytes: limits.max_output_bytes,
+        runtimes: vec![Runtime::Wasm],
+        isa: std::env::consts::ARCH.to_owned(),
+        rating_fuel_per_second: rating,
+        expires_at: now.saturating_add(OFFER_SECS),
+        sequence: now,
+    }
+}
+
+fn sign_offer(key: &PrivateKeySigner, chain_id: u64, offer: Offer) -> SignedOffer {
+    let signature = key.sign_hash_sync(&offer_hash(chain_id, &offer)).expect("a local key signs every hash");
+    SignedOffer { offer, signature: SignatureBytes::from(signature.as_bytes()) }
+}
+
+/// Looks at the chain whether the escrow is as the requester says.
+fn check_escrow(rpc: &RpcClient, announcement: &JobAnnouncement) -> Result<(), String> {
+    let found = rpc
+        .contract(system::JOBS, &Jobs::jobOfCall { job: announcement.job })
+        .map_err(|error| format!("the escrow cannot be looked at: {error}"))?;
+    let left = found.budget.saturating_sub(found.spent);
+    let same = found.state == job_state::OPEN
+        && found.requester == announcement.requester
+        && found.spec == announcement.spec_hash().0
+        && found.deadline >= announcement.deadline
+        && left >= announcement.budget.units().saturating_sub(found.spent);
+    if same { Ok(()) } else { Err("the escrow on chain is not as announced".to_owned()) }
+}
+
+/// Presents a voucher to the escrow; the voucher stays on disk if that fails.
+fn claim(rpc: &RpcClient, key: &PrivateKeySigner, voucher: &SignedVoucher) {
+    let call = Jobs::claimCall {
+        job: voucher.job,
+        provider: voucher.provider,
+        total: voucher.total.units(),
+        signature: voucher.signature.to_vec().into(),
+    };
+    match rpc.transact(key, system::JOBS, Amount::ZERO, &call, Duration::from_mins(2)) {
+        Ok(receipt) => tracing::info!(job = %voucher.job, transaction = %receipt.transaction, "a voucher was claimed"),
+        Err(error) => tracing::warn!(job = %voucher.job, %error, "a voucher could not be claimed; it is kept"),
+    }
+}
+
+/// Makes the sandbox for `instances` tasks at once.
+pub fn open_vm(data: &DataDir, instances: u16) -> Outcome<Arc<Vm>> {
+    let config = bmm_vm::VmConfig {
+        cache_dir: Some(data.module_cache()),
+        // One more for the requester's own runs: the quote and the merging program.
+        max_instances: u32::from(instances).saturating_add(1),
+        ..bmm_vm::VmConfig::default()
+    };
+    Vm::new(config).map(Arc::new).map_err(|error| Failure::internal(error).hint("check the limit of address space (ulimit -v)"))
+}

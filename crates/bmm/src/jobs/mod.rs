@@ -1,0 +1,28 @@
+//! Jobs: the requester's side of the market wired to files, the chain and this process's providers.
+
+mod drive;
+mod escrow;
+mod executor;
+mod explain;
+mod folder;
+mod hosts;
+mod link;
+mod merge;
+mod network;
+mod outputs;
+mod progress;
+mod provider;
+mod quote;
+mod receipt;
+mod run;
+
+pub use drive::{Desk, Driver, DriverParts, Journal};
+pub use executor::{Contents, PreparedJob};
+pub use folder::{JobFolder, JobRecord, JobStatus};
+pub use hosts::open_vm;
+pub use link::{DRIVER_INBOX, ToDriver};
+pub use outputs::Outputs;
+pub use progress::read_progress;
+pub use provider::{Blobs, ProviderHandle, ProviderHost};
+pub use receipt::{ProviderPay, Receipt};
+pub use run::{NewJob, RunOptions, explain, resume};

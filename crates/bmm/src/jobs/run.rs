@@ -1,0 +1,378 @@
+//! A job from its description to its receipt, and from wherever it was interrupted.
+
+use super::{
+    drive::{Desk, Driver, DriverParts, Journal},
+    escrow::{Escrow, Mined, now_secs},
+    executor::{Contents, PreparedJob},
+    folder::{JobFolder, JobRecord, JobStatus},
+    hosts::{Hosts, open_vm},
+    merge::Merger,
+    network::Network,
+    outputs::Outputs,
+    progress::ProgressView,
+    quote,
+    receipt::{ProviderPay, Receipt},
+};
+use crate::{
+    cli::{Context, interrupts},
+    failure::{Failure, Outcome},
+    output,
+    rpc::RpcClient,
+    wallet::{DEV_WALLET, Passwords, WalletStore},
+};
+use alloy_primitives::B256;
+use alloy_signer_local::PrivateKeySigner;
+use bmm_market::{
+    job::Job,
+    requester::{Ending, Event, Requester, RequesterConfig, Settlement, explain_offers},
+};
+use bmm_types::{ContentHash, market::JobSpec, system};
+use bmm_vm::{StopFlag, Vm};
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+
+/// How long `bmm run` waits for the challenge time to pass, so that the receipt can tell what came back.
+const REFUND_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the user chose for a job.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// Where the outputs go.
+    pub out: PathBuf,
+    /// Providers of this process.
+    pub providers: u16,
+    /// Who pays; by default the development chain's wallet, or the default one.
+    pub wallet: Option<String>,
+    /// Where its password is.
+    pub password_file: Option<PathBuf>,
+}
+
+/// A job to be run.
+pub struct NewJob {
+    /// The job.
+    pub job: Job,
+    /// The choices.
+    pub options: RunOptions,
+}
+
+impl NewJob {
+    /// Checks, quotes, opens the escrow, runs, merges, settles, and prints the receipt; stops after the quote if `dry_run`.
+    pub fn run(self, context: &Context, dry_run: bool) -> Outcome {
+        let interrupts = interrupts()?;
+        let vm = open_vm(&context.data, self.options.providers)?;
+        let contents = self.job.contents.clone();
+        let contents: Contents = Arc::new(move |hash| contents.get(&hash).cloned());
+        let spec = &self.job.spec;
+        let prepared = PreparedJob::new(&vm, spec, contents.clone()).map_err(Failure::user)?;
+        self.check_merger(&vm)?;
+        let price = context.config.provide.price_per_gfuel;
+        let quote = quote::probe(spec, &prepared, price, self.options.providers)?;
+        quote.check(spec)?;
+        if dry_run {
+            output::print(context.global.json, &quote, &quote);
+            return Ok(());
+        }
+        output::note(context.global.json, &quote);
+        let network = Network::join(context)?;
+        let key = unlock(context, self.options.wallet.as_deref(), self.options.password_file.as_deref())?;
+        let (folder, record) = self.create(context, &network.rpc, &key, prepared.tasks().count())?;
+        let work = Work { context, network: &network, key, folder, vm, contents, interrupts };
+        work.run(record, None)
+    }
+
+    /// Compiles the merging program now, while a fault in it costs nothing.
+    fn check_merger(&self, vm: &Vm) -> Outcome {
+        if let bmm_types::market::Merge::App { app, .. } = &self.job.spec.output.merge {
+            let module = self.job.contents.get(&app.hash).ok_or_else(|| Failure::internal("the merging program was not read"))?;
+            vm.prepare(module, self.job.spec.canonical_nans).map_err(|error| Failure::user(format!("output.merge: {error}")))?;
+        }
+        Ok(())
+    }
+
+    fn create(&self, context: &Context, rpc: &RpcClient, key: &PrivateKeySigner, tasks: u64) -> Outcome<(JobFolder, JobRecord)> {
+        let chain_id = rpc.chain_id()?;
+        let spec = &self.job.spec;
+        let balance = rpc.balance(key.address())?;
+        if balance < spec.budget.max {
+            return Err(Failure::user(format!(
+                "budget.max is {}, but the wallet {} holds {balance}",
+                spec.budget.max,
+                key.address()
+            ))
+            .hint("lower budget.max in the job file (or --budget), or choose another wallet with --wallet"));
+        }
+        let salt = B256::random();
+        let now = now_secs();
+        let record = JobRecord {
+            id: system::job_id(chain_id, key.address(), salt),
+            name: spec.name.clone(),
+            status: JobStatus::Opening,
+            tasks,
+            requester: key.address(),
+            chain_id,
+            salt,
+            budget: spec.budget.max,
+            deadline: now.saturating_add(spec.budget.deadline_seconds),
+            created: now,
+            out: self.options.out.clone(),
+            providers: self.options.providers,
+            open_transaction: None,
+            settle_transaction: None,
+            refund_transaction: None,
+            outputs: Vec::new(),
+            worked_ms: 0,
+            ending: String::new(),
+        };
+        let folder = JobFolder::create(&context.data, &record, spec)?;
+        for (hash, bytes) in &self.job.contents {
+            folder.put_content(*hash, bytes)?;
+        }
+        Ok((folder, record))
+    }
+}
+
+/// Goes on with an interrupted job, or ends it now if `cancel` says why.
+pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<PathBuf>, cancel: Option<String>) -> Outcome {
+    let record = folder.record()?;
+    let json = context.global.json;
+    if let Some(receipt) = folder.receipt()? {
+        if receipt.refunded_bmm.is_some() {
+            output::note(json, "the job is over already");
+            output::print(json, &receipt, &receipt);
+            return Ok(());
+        }
+    }
+    let interrupts = interrupts()?;
+    let network = Network::join(context)?;
+    let found = network.rpc.chain_id()?;
+    if found != record.chain_id {
+        return Err(Failure::user(format!("the job lives on chain {}, the node follows {found}", record.chain_id))
+            .hint("choose the node with --rpc URL"));
+    }
+    let key = unlock(context, Some(&record.requester.to_string()), password_file.as_deref())?;
+    let vm = open_vm(&context.data, record.providers)?;
+    let from = folder.clone();
+    let contents: Contents = Arc::new(move |hash: ContentHash| from.content(hash).ok().map(Into::into));
+    Work { context, network: &network, key, folder: folder.clone(), vm, contents, interrupts }.run(record, cancel)
+}
+
+/// Opens the wallet that pays.
+fn unlock(context: &Context, wallet: Option<&str>, password_file: Option<&std::path::Path>) -> Outcome<PrivateKeySigner> {
+    let dev = context.data.chain("dev").join("wallet.key");
+    let store = WalletStore::new(context.data.wallets()).with_dev_key(dev.clone());
+    let passwords = Passwords::choose(password_file);
+    match wallet {
+        Some(wallet) => store.unlock(wallet, &passwords),
+        None if context.config.chain == "dev" && context.config.rpc.url.is_none() && dev.exists() => {
+            store.unlock(DEV_WALLET, &passwords)
+        }
+        None => store.unlock_wallet(&store.default_wallet()?, &passwords),
+    }
+}
+
+/// Everything that a job at work needs.
+struct Work<'a> {
+    context: &'a Context,
+    network: &'a Network,
+    key: PrivateKeySigner,
+    folder: JobFolder,
+    vm: Arc<Vm>,
+    contents: Contents,
+    interrupts: Receiver<()>,
+}
+
+impl Work<'_> {
+    fn run(self, mut record: JobRecord, cancel: Option<String>) -> Outcome {
+        let _lock = self.folder.lock()?;
+        let json = self.context.global.json;
+        let spec = self.folder.spec()?;
+        let escrow = Escrow::new(self.network.rpc.clone(), self.key.clone(), record.id);
+        output::note(json, format!("job {:x}: {} tasks, escrow {}", record.id, record.tasks, record.budget));
+        self.open(&escrow, &spec, &mut record)?;
+        let started = Instant::now();
+        let end = self.drive(&spec, &escrow, &mut record, cancel);
+        let worked = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        record.worked_ms = record.worked_ms.saturating_add(worked);
+        let Some(end) = end? else {
+            self.folder.save(&record)?;
+            let id = format!("{:x}", record.id);
+            return Err(Failure::job("interrupted; nothing is lost").hint(format!("go on with it: bmm job resume {}", &id[..8])));
+        };
+        self.finish(&escrow, record, end)
+    }
+
+    /// Locks the budget on chain, once.
+    fn open(&self, escrow: &Escrow, spec: &JobSpec, record: &mut JobRecord) -> Outcome {
+        if record.status != JobStatus::Opening {
+            return Ok(());
+        }
+        if let Some(mined) = escrow.open(record.salt, spec.hash().0, record.deadline, record.budget)? {
+            record.open_transaction = Some(mined.transaction);
+        }
+        record.status = JobStatus::Running;
+        self.folder.save(record)
+    }
+
+    /// Lets the state machines work until the job is over; `None` if the user interrupted.
+    fn drive(&self, spec: &JobSpec, escrow: &Escrow, record: &mut JobRecord, cancel: Option<String>) -> Outcome<Option<End>> {
+        let (mut journal, log) = Journal::open(&self.folder.log(), &self.folder.outputs())?;
+        let config = RequesterConfig::new(record.chain_id, record.requester);
+        let requester = begin(config, spec, &log, &mut journal)?;
+        let hosts = Hosts {
+            data: &self.context.data,
+            config: &self.context.config.provide,
+            vm: &self.vm,
+            folder: &self.folder,
+            contents: &self.contents,
+            rpc: &self.network.rpc,
+            chain_id: record.chain_id,
+        };
+        let (providers, inbox) = hosts.start(record.providers, record.requester)?;
+        let opened = Event::Opened { job: record.id, escrow: record.budget, deadline: record.deadline };
+        let cancelled = cancel.map(|reason| Event::Cancel { reason });
+        let chain_id = record.chain_id;
+        let desk = JobDesk { work: self, spec, escrow, record, view: ProgressView::new(self.context, spec)? };
+        let parts = DriverParts { requester, key: &self.key, chain_id, journal, inbox, providers, desk };
+        let mut driver = Driver::new(parts);
+        let ending = driver.run([opened].into_iter().chain(cancelled))?;
+        let requester = driver.requester();
+        let settlement = requester.settlement().ok_or_else(|| Failure::internal("the job has no settlement"))?;
+        let done = requester.progress(super::link::now_micros()).done;
+        Ok(ending.map(|ending| End { ending, settlement, done }))
+    }
+
+    /// Writes and prints the receipt, and takes back the rest of the escrow.
+    fn finish(&self, escrow: &Escrow, mut record: JobRecord, end: End) -> Outcome {
+        record.status = match end.ending {
+            Ending::Complete => JobStatus::Settled,
+            Ending::Cancelled(_) => JobStatus::Cancelled,
+            Ending::Failed(_) => JobStatus::Failed,
+        };
+        record.ending = end.ending.to_string();
+        self.folder.save(&record)?;
+        let mined = escrow.settle(&end.settlement)?;
+        let mut receipt = end.receipt(&record, mined);
+        self.folder.save_receipt(&receipt)?;
+        if let Some(mined) = escrow.refund(REFUND_PATIENCE)? {
+            record.refund_transaction = Some(mined.transaction);
+            receipt.refunded_bmm = Some(record.budget.saturating_sub(receipt.price_bmm));
+            self.folder.save(&record)?;
+            self.folder.save_receipt(&receipt)?;
+        }
+        let failed = matches!(end.ending, Ending::Failed(_));
+        output::print(self.context.global.json, &receipt, receipt.to_string().trim_end());
+        if failed {
+            return Err(Failure::job(record.ending).hint("what was verified is paid; the receipt says to whom"));
+        }
+        Ok(())
+    }
+}
+
+/// Makes the state machine of a new job, or of one with a log.
+fn begin(config: RequesterConfig, spec: &JobSpec, log: &[u8], journal: &mut Journal) -> Outcome<Requester> {
+    if log.is_empty() {
+        let requester = Requester::new(config, spec.clone()).map_err(Failure::user)?;
+        journal.record(&requester.start_log())?;
+        return Ok(requester);
+    }
+    let (requester, sound) = Requester::restore(config, spec.clone(), log).map_err(Failure::config)?;
+    journal.cut(u64::try_from(sound).unwrap_or(u64::MAX))?;
+    Ok(requester)
+}
+
+/// What is known when a job is over.
+#[derive(Debug)]
+struct End {
+    ending: Ending,
+    settlement: Settlement,
+    done: u64,
+}
+
+impl End {
+    fn receipt(&self, record: &JobRecord, mined: Mined) -> Receipt {
+        let pay = |total: &bmm_market::requester::ProviderTotal| ProviderPay {
+            address: total.provider,
+            tasks: total.tasks,
+            fuel: total.fuel,
+            pay_bmm: total.total,
+        };
+        Receipt {
+            status: record.status,
+            job: record.id,
+            name: record.name.clone(),
+            tasks: record.tasks,
+            done: self.done,
+            failed: record.tasks.saturating_sub(self.done),
+            fuel: self.settlement.providers.iter().map(|total| total.fuel).sum(),
+            price_bmm: self.settlement.total(),
+            escrow_bmm: record.budget,
+            refunded_bmm: None,
+            providers: self.settlement.providers.iter().map(pay).collect(),
+            transaction: mined.transaction,
+            block: mined.block,
+            root: self.settlement.root,
+            outputs: record.outputs.clone(),
+            wall_ms: record.worked_ms,
+            ending: record.ending.clone(),
+        }
+    }
+}
+
+/// The driver's caller: files, chain and terminal of one job.
+struct JobDesk<'a> {
+    work: &'a Work<'a>,
+    spec: &'a JobSpec,
+    escrow: &'a Escrow,
+    record: &'a mut JobRecord,
+    view: ProgressView,
+}
+
+impl Desk for JobDesk<'_> {
+    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Result<(), String> {
+        self.view.merging();
+        let prepared = PreparedJob::new(&self.work.vm, self.spec, self.work.contents.clone())?;
+        let merger = Merger {
+            spec: self.spec,
+            tasks: prepared.tasks(),
+            folder: &self.work.folder,
+            out: &self.record.out,
+            vm: &self.work.vm,
+        };
+        let result = |index| requester.result(index).map(|result| result.content);
+        let written = merger.merge(&result, outputs, &StopFlag::new()).map_err(|failure| failure.message)?;
+        self.record.outputs = written;
+        self.work.folder.save(self.record).map_err(|failure| failure.message)
+    }
+
+    fn settle(&mut self, settlement: &Settlement) -> Outcome<B256> {
+        self.view.settling();
+        let mined = self.escrow.settle(settlement)?;
+        self.record.settle_transaction = Some(mined.transaction);
+        self.work.folder.save(self.record)?;
+        Ok(mined.transaction)
+    }
+
+    fn progress(&mut self, requester: &Requester) {
+        self.view.show(&requester.progress(super::link::now_micros()), &self.work.folder);
+    }
+
+    fn interrupted(&mut self) -> bool {
+        self.work.interrupts.try_recv().is_ok()
+    }
+}
+
+
+/// Says, condition by condition, how many of this machine's providers match a job, and why the others do not.
+pub fn explain(context: &Context, folder: &JobFolder) -> Outcome {
+    let record = folder.record()?;
+    let spec = folder.spec()?;
+    let vm = open_vm(&context.data, record.providers)?;
+    let offers = super::hosts::offers(&context.data, &context.config.provide, &vm, record.providers)?;
+    let explanation = explain_offers(&spec, &offers, super::link::now_micros());
+    let shown = super::explain::Shown::of(&explanation);
+    output::print(context.global.json, &shown, &shown);
+    Ok(())
+}

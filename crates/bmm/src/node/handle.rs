@@ -1,0 +1,114 @@
+//! A running node.
+
+use super::dev::chain_params;
+use crate::{
+    failure::{Failure, Outcome},
+    paths::DataDir,
+    rpc::{NodeFile, RpcClient},
+};
+use alloy_signer::SignerSync;
+use alloy_signer_local::PrivateKeySigner;
+use bmm_api::{ApiConfig, ApiHandle};
+use bmm_chain::{BlockSigner, Chain, ChainError, ChainOptions, Producer, ProducerConfig, SystemClock, TemplateRequest};
+use bmm_pow::Throttle;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// How long a template may lack a waiting transaction before it is built anew.
+const REFRESH_AFTER: Duration = Duration::from_millis(200);
+
+/// What a node does.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The chain: "dev" or "main".
+    pub chain: String,
+    /// Where JSON-RPC listens; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The built-in miner; `None` mines nothing.
+    pub mine: Option<Mine>,
+}
+
+/// How a node mines.
+#[derive(Clone, Debug)]
+pub struct Mine {
+    /// Whose blocks they are; signs them.
+    pub key: PrivateKeySigner,
+    /// Percent of a core.
+    pub percent: u8,
+}
+
+/// A running node. Dropping it stops it.
+pub struct Node {
+    chain: Arc<Chain>,
+    producer: Option<Producer>,
+    api: Option<ApiHandle>,
+    runtime: tokio::runtime::Runtime,
+    url: String,
+    file: PathBuf,
+}
+
+impl Node {
+    /// Opens the chain of `data` and serves it.
+    pub fn start(data: &DataDir, options: &NodeOptions) -> Outcome<Self> {
+        let params = chain_params(data, &options.chain)?;
+        let dir = data.chain(&options.chain).join("db");
+        data.create(&dir)?;
+        let chain = Chain::open(params, &dir, Arc::new(SystemClock), ChainOptions::default()).map_err(open_failure)?;
+        let producer = options.mine.clone().map(|mine| produce(&chain, mine)).transpose()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("bmm-rpc")
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::internal(format!("cannot start threads for JSON-RPC: {error}")))?;
+        let config = ApiConfig { address: options.listen, ..ApiConfig::default() };
+        let api = runtime.block_on(bmm_api::serve(config, chain.clone())).map_err(|error| {
+            Failure::config(error).hint("choose another port with --listen, for example --listen 127.0.0.1:8546")
+        })?;
+        let url = format!("http://{}", api.address());
+        let file = data.node_file();
+        NodeFile { pid: std::process::id(), rpc: url.clone(), chain: options.chain.clone() }.write(&file)?;
+        Ok(Self { chain, producer, api: Some(api), runtime, url, file })
+    }
+
+    /// Returns the chain.
+    pub fn chain(&self) -> &Arc<Chain> {
+        &self.chain
+    }
+
+    /// Returns the JSON-RPC address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns a client of this node.
+    pub fn client(&self) -> Outcome<RpcClient> {
+        Ok(RpcClient::new(&self.url)?)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+        if let Some(producer) = self.producer.take() {
+            producer.stop();
+        }
+        if let Some(api) = self.api.take() {
+            self.runtime.block_on(api.stop());
+        }
+    }
+}
+
+fn produce(chain: &Arc<Chain>, mine: Mine) -> Outcome<Producer> {
+    let config = ProducerConfig {
+        request: TemplateRequest { beneficiary: mine.key.address(), ..TemplateRequest::default() },
+        throttle: Throttle::percent_of_core(mine.percent),
+        refresh_after: REFRESH_AFTER,
+    };
+    let signer: BlockSigner =
+        Arc::new(move |hash| mine.key.sign_hash_sync(&hash).expect("a local key signs every hash"));
+    Producer::start(chain.clone(), config, signer).map_err(Failure::internal)
+}
+
+fn open_failure(error: ChainError) -> Failure {
+    Failure::config(error)
+}
