@@ -85,7 +85,9 @@ impl From<RpcError> for ErrorObjectOwned {
 impl From<StoreError> for RpcError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NotCanonical(_) | StoreError::TooDeep { .. } => Self::Refused(format!("missing state: {error}")),
+            StoreError::NotCanonical(_) | StoreError::TooDeep { .. } => {
+                Self::Refused(format!("missing state: {error}"))
+            }
             _ => Self::Internal(error.to_string()),
         }
     }
@@ -105,7 +107,10 @@ impl From<ChainError> for RpcError {
 impl From<CallError> for RpcError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Revert { ref data, .. } => Self::Reverted { data: data.clone(), words: error.to_string() },
+            CallError::Revert { data, reason } => {
+                let reason = reason.filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
+                Self::Reverted { data, words: format!("execution reverted{}", reason.unwrap_or_default()) }
+            }
             CallError::Invalid(error) => error.into(),
             CallError::GasAllowance(gas) => Self::Refused(format!("gas required exceeds allowance ({gas})")),
             CallError::Halt(_) => Self::Refused(error.to_string()),
@@ -160,6 +165,10 @@ mod tests {
         let object = ErrorObjectOwned::from(RpcError::from(call));
         assert_eq!((object.code(), object.message()), (3, "execution reverted: not yours"));
         assert_eq!(object.data().expect("data").get(), format!("\"{data}\""));
+        for reason in [None, Some(String::new())] {
+            let silent = RpcError::from(CallError::Revert { data: Bytes::new(), reason });
+            assert_eq!(silent.to_string(), "execution reverted");
+        }
     }
 
     #[test]

@@ -34,8 +34,8 @@ impl Gate {
     /// Decides by the request's head alone.
     pub(crate) fn check<B>(&self, request: &HttpRequest<B>) -> Verdict {
         let header = |name: &str| request.headers().get(name).map(|v| v.to_str().unwrap_or("?"));
-        let authority = request.uri().authority().map(|a| a.as_str());
-        if let Some(host) = header("host").into_iter().chain(authority).find(|host| !self.host_allowed(host)) {
+        let target = request.uri().host();
+        if let Some(host) = header("host").into_iter().chain(target).find(|host| !self.host_allowed(host)) {
             let words = format!(
                 "The host name {host:?} is not served here. Use localhost or an IP address, or add the name to `allowed_hosts`.\n"
             );
@@ -124,12 +124,26 @@ mod tests {
     fn serves_localhost_addresses_and_configured_names() {
         let gate = gate(&["Node.Example.org"], &[]);
         for host in [
-            "localhost", "LOCALHOST:8545", "localhost.:1", "127.0.0.1:8545", "10.0.0.7", "[::1]:8545", "[::1]", "node.example.org:80",
+            "localhost",
+            "LOCALHOST:8545",
+            "localhost.:1",
+            "127.0.0.1:8545",
+            "10.0.0.7",
+            "[::1]:8545",
+            "[::1]",
+            "node.example.org:80",
         ] {
             assert!(gate.host_allowed(host), "{host}");
         }
         for host in [
-            "evil.example", "localhost.evil.example", "evil.example:8545", "127.0.0.1.evil.example", "", "?", "[::1].evil:80", "a:b:c",
+            "evil.example",
+            "localhost.evil.example",
+            "evil.example:8545",
+            "127.0.0.1.evil.example",
+            "",
+            "?",
+            "[::1].evil:80",
+            "a:b:c",
         ] {
             assert!(!gate.host_allowed(host), "{host}");
         }
@@ -138,10 +152,19 @@ mod tests {
     #[test]
     fn serves_pages_of_this_machine_and_configured_origins() {
         let gate = gate(&[], &["https://explorer.example.org/"]);
-        for origin in ["http://localhost:3000", "http://127.0.0.1:5173", "https://[::1]:1", "https://explorer.example.org"] {
+        for origin in
+            ["http://localhost:3000", "http://127.0.0.1:5173", "https://[::1]:1", "https://explorer.example.org"]
+        {
             assert!(gate.origin_allowed(origin), "{origin}");
         }
-        for origin in ["null", "https://evil.example", "http://10.0.0.7", "http://localhost.evil.example", "file://", "ftp://localhost"] {
+        for origin in [
+            "null",
+            "https://evil.example",
+            "http://10.0.0.7",
+            "http://localhost.evil.example",
+            "file://",
+            "ftp://localhost",
+        ] {
             assert!(!gate.origin_allowed(origin), "{origin}");
         }
     }

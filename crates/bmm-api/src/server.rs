@@ -9,8 +9,8 @@ use bmm_chain::Chain;
 use jsonrpsee::{
     Methods,
     server::{
-        BatchRequestConfig, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder, serve_with_graceful_shutdown,
-        stop_channel,
+        BatchRequestConfig, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder,
+        serve_with_graceful_shutdown, stop_channel,
     },
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -44,7 +44,9 @@ pub enum ApiError {
         address: SocketAddr,
     },
     /// The address cannot be listened on for another reason.
-    #[error("cannot listen on {address} for JSON-RPC: {source}; set `address` to one of this machine's own, such as 127.0.0.1:8545")]
+    #[error(
+        "cannot listen on {address} for JSON-RPC: {source}; set `address` to one of this machine's own, such as 127.0.0.1:8545"
+    )]
     Listen {
         /// The address of the configuration.
         address: SocketAddr,

@@ -27,7 +27,6 @@ pub(crate) fn transaction(tx: Transaction, sender: Address, place: Option<Place<
         block_number: Some(place.header.number),
         base_fee: place.header.base_fee_per_gas,
         block_timestamp: Some(place.header.timestamp),
-        ..TransactionInfo::default()
     });
     RpcTransaction::from_transaction(Recovered::new_unchecked(tx, sender), info)
 }

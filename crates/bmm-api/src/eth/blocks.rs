@@ -54,7 +54,11 @@ fn hashes(body: &BlockBody) -> Transactions {
     BlockTransactions::Hashes(body.transactions.iter().map(|tx| *tx.tx_hash()).collect())
 }
 
-fn full<'a>(context: &Context, body: &BlockBody, place: impl Fn(usize) -> Option<Place<'a>>) -> RpcResult<Transactions> {
+fn full<'a>(
+    context: &Context,
+    body: &BlockBody,
+    place: impl Fn(usize) -> Option<Place<'a>>,
+) -> RpcResult<Transactions> {
     let senders = context.chain.senders(body)?;
     let signed = body.transactions.iter().cloned().zip(senders).enumerate();
     let written = signed.map(|(index, (tx, sender))| answer::transaction(tx, sender, place(index)));
@@ -74,8 +78,7 @@ fn shape(block: Block, id: B256, transactions: Transactions) -> RpcBlock<RpcTran
 /// Writes the block that would follow the head now. What is not settled until it is sealed is `null`, as in Ethereum's nodes.
 fn pending(context: &Context, hydrated: bool) -> RpcResult<Json> {
     let pending = context.chain.pending_block()?;
-    let transactions =
-        if hydrated { full(context, &pending.body, |_| None)? } else { hashes(&pending.body) };
+    let transactions = if hydrated { full(context, &pending.body, |_| None)? } else { hashes(&pending.body) };
     let block = Block { header: pending.header.clone(), body: pending.body.clone() };
     let block = shape(block, B256::ZERO, transactions);
     let mut value = serde_json::to_value(&block).map_err(|e| RpcError::Internal(format!("pending block: {e}")))?;

@@ -7,7 +7,7 @@ use crate::{
     params::{Args, Overrides},
 };
 use alloy_eips::BlockId;
-use alloy_primitives::U64;
+use alloy_primitives::{KECCAK256_EMPTY, U64};
 use alloy_rpc_types_eth::TransactionRequest;
 use bmm_ledger::{CallRequest, exec, store::StateView};
 use bmm_types::Header;
@@ -20,10 +20,20 @@ pub(crate) fn call(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     json(&outcome.output)
 }
 
-/// `eth_estimateGas`: the gas limit with which the call succeeds.
+/// Gas of a transfer that runs no code.
+const TRANSFER_GAS: u64 = 21_000;
+
+/// `eth_estimateGas`: a gas limit with which the call succeeds.
 pub(crate) fn estimate_gas(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     let call = Simulated::read(context, args, &["state overrides"])?;
     let params = context.chain.params();
+    if call.runs_no_code()? {
+        // The search ends a little above the least; wallets know that a plain transfer takes exactly this much.
+        let exact = CallRequest { gas: Some(TRANSFER_GAS), ..call.request.clone() };
+        if exec::call(params, &call.header, call.state.clone(), &exact, TRANSFER_GAS).is_ok() {
+            return json(&U64::from(TRANSFER_GAS));
+        }
+    }
     let gas = exec::estimate_gas(params, &call.header, call.state, &call.request, context.config.call_gas_limit)?;
     json(&U64::from(gas))
 }
@@ -52,6 +62,14 @@ impl Simulated {
         }
         let request = request_of(request, context.chain.params().chain_id, header.base_fee_per_gas.unwrap_or(0))?;
         Ok(Self { request, header, state })
+    }
+
+    /// Whether this is a transfer to an account without code, with nothing beside.
+    fn runs_no_code(&self) -> RpcResult<bool> {
+        let request = &self.request;
+        let plain = request.input.is_empty() && request.access_list.is_empty() && request.authorizations.is_empty();
+        let Some(to) = request.to.filter(|_| plain) else { return Ok(false) };
+        Ok(self.state.account(to)?.is_none_or(|account| account.code_hash == KECCAK256_EMPTY))
     }
 }
 

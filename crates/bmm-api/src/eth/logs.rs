@@ -10,7 +10,7 @@ use crate::{
     params::Args,
 };
 use alloy_primitives::B256;
-use alloy_rpc_types_eth::{Filter, FilterBlockOption, Log};
+use alloy_rpc_types_eth::{Filter, FilterBlockOption, FilterSet, Log};
 use bmm_types::Header;
 use std::{
     ops::RangeInclusive,
@@ -26,7 +26,7 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 /// `eth_getLogs`.
 pub(crate) fn logs(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     let filter: Filter = args.required()?;
-    let alternatives = filter.topics.iter().map(|topic| topic.len()).chain([filter.address.len()]).max().unwrap_or(0);
+    let alternatives = filter.topics.iter().map(FilterSet::len).chain([filter.address.len()]).max().unwrap_or(0);
     if alternatives > MAX_ALTERNATIVES {
         let words = format!("{alternatives} alternatives in one place, at most {MAX_ALTERNATIVES} are allowed");
         return Err(RpcError::param(1, "filter", words));

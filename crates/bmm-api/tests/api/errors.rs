@@ -12,7 +12,11 @@ fn wrong_parameters_are_named() {
     let huge = format!("0x{}", "f".repeat(65));
     let cases = [
         ("eth_getBalance", json!([]), "parameter 1 (address): missing; expected an address"),
-        ("eth_getBalance", json!(["0x12"]), "parameter 1 (address): expected an address, 0x and 40 hex digits, got \"0x12\""),
+        (
+            "eth_getBalance",
+            json!(["0x12"]),
+            "parameter 1 (address): expected an address, 0x and 40 hex digits, got \"0x12\"",
+        ),
         ("eth_getBalance", json!([7]), "parameter 1 (address): expected an address"),
         ("eth_getBalance", json!([ADDRESS, "newest"]), "parameter 2 (block): expected a block: latest, pending"),
         ("eth_getBalance", json!([ADDRESS, 16]), "parameter 2 (block)"),
@@ -22,7 +26,11 @@ fn wrong_parameters_are_named() {
         ("eth_chainId", json!([1]), "got 1 parameters, expected none"),
         ("eth_getStorageAt", json!([ADDRESS, huge]), "parameter 2 (storage slot): expected a storage slot"),
         ("eth_getStorageAt", json!([ADDRESS]), "parameter 2 (storage slot): missing"),
-        ("eth_getBlockByNumber", json!(["latest", "yes"]), "parameter 2 (hydrated transactions): expected true or false, got \"yes\""),
+        (
+            "eth_getBlockByNumber",
+            json!(["latest", "yes"]),
+            "parameter 2 (hydrated transactions): expected true or false, got \"yes\"",
+        ),
         ("eth_getBlockByNumber", json!(["0xzz", true]), "parameter 1 (block)"),
         ("eth_getBlockByHash", json!(["0x12", true]), "parameter 1 (block hash): expected a hash"),
         ("eth_getTransactionByHash", json!([null]), "parameter 1 (transaction hash): missing"),
@@ -52,7 +60,9 @@ fn wrong_parameters_are_named() {
 #[test]
 fn unknown_methods_are_refused() {
     let node = Node::start();
-    for method in ["eth_coinbaseX", "debug_everything", "", "eth_sendTransaction", "personal_unlockAccount", "rpc.discover"] {
+    for method in
+        ["eth_coinbaseX", "debug_everything", "", "eth_sendTransaction", "personal_unlockAccount", "rpc.discover"]
+    {
         let (code, message, _) = node.error(method, json!([]));
         assert_eq!((code, message.as_str()), (-32601, "Method not found"), "{method}");
     }
@@ -67,6 +77,7 @@ fn executions_that_end_badly_are_told() {
     // An endless loop ends with the gas that a call may use.
     let (code, words, _) = node.error("eth_call", json!([{ "input": "0x5b5f56" }, "latest"]));
     assert!(code == -32000 && words.contains("gas required exceeds allowance"), "{code} {words}");
-    let (code, words, _) = node.error("eth_call", json!([{ "from": ADDRESS, "to": ADDRESS, "value": "0x1" }, "latest"]));
+    let (code, words, _) =
+        node.error("eth_call", json!([{ "from": ADDRESS, "to": ADDRESS, "value": "0x1" }, "latest"]));
     assert!(code == -32000 && words.starts_with("insufficient funds for gas * price + value"), "{code} {words}");
 }

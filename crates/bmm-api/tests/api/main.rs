@@ -1,5 +1,6 @@
 //! The JSON-RPC server as its callers meet it: a real server over a chain in memory, asked over real sockets.
 
+mod anvil;
 mod errors;
 mod logs;
 mod methods;

@@ -18,7 +18,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A contract that stores the word it is called with in slot 0, logs it as topic and data, returns it, and reverts without data
 /// when it is called with nothing.
@@ -62,7 +62,8 @@ impl Node {
         change(&mut config);
         let runtime = Runtime::new().expect("a runtime");
         let handle = runtime.block_on(serve(config, Arc::clone(&chain))).expect("a server");
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
+        let agent =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
         Self { chain, key, address: handle.address(), agent, producer: None, handle: Some(handle), runtime }
     }
 
@@ -114,6 +115,7 @@ impl Node {
     }
 
     /// Sends one call and returns its result.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the parameters on the spot")]
     pub fn call(&self, method: &str, params: Value) -> Value {
         let mut answer = self.ask(method, &params);
         assert!(answer.get("error").is_none(), "{method} {params}: {answer}");
@@ -121,6 +123,7 @@ impl Node {
     }
 
     /// Sends one call and returns its error: code, message, data.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the parameters on the spot")]
     pub fn error(&self, method: &str, params: Value) -> (i64, String, Value) {
         let mut answer = self.ask(method, &params);
         assert!(answer.get("result").is_none(), "{method} {params}: {answer}");

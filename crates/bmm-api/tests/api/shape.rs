@@ -5,26 +5,84 @@ use std::collections::BTreeSet;
 
 /// Fields of a block's header, Osaka's rules.
 const HEADER: &[&str] = &[
-    "baseFeePerGas", "blobGasUsed", "difficulty", "excessBlobGas", "extraData", "gasLimit", "gasUsed", "hash", "logsBloom",
-    "miner", "mixHash", "nonce", "number", "parentBeaconBlockRoot", "parentHash", "receiptsRoot", "requestsHash", "sha3Uncles",
-    "size", "stateRoot", "timestamp", "transactions", "transactionsRoot", "uncles", "withdrawals", "withdrawalsRoot",
+    "baseFeePerGas",
+    "blobGasUsed",
+    "difficulty",
+    "excessBlobGas",
+    "extraData",
+    "gasLimit",
+    "gasUsed",
+    "hash",
+    "logsBloom",
+    "miner",
+    "mixHash",
+    "nonce",
+    "number",
+    "parentBeaconBlockRoot",
+    "parentHash",
+    "receiptsRoot",
+    "requestsHash",
+    "sha3Uncles",
+    "size",
+    "stateRoot",
+    "timestamp",
+    "transactions",
+    "transactionsRoot",
+    "uncles",
+    "withdrawals",
+    "withdrawalsRoot",
 ];
 
 /// Fields of every transaction.
 const TRANSACTION: &[&str] = &[
-    "blockHash", "blockNumber", "blockTimestamp", "chainId", "from", "gas", "gasPrice", "hash", "input", "nonce", "r", "s", "to",
-    "transactionIndex", "type", "v", "value",
+    "blockHash",
+    "blockNumber",
+    "blockTimestamp",
+    "chainId",
+    "from",
+    "gas",
+    "gasPrice",
+    "hash",
+    "input",
+    "nonce",
+    "r",
+    "s",
+    "to",
+    "transactionIndex",
+    "type",
+    "v",
+    "value",
 ];
 
 /// Fields of every receipt.
 const RECEIPT: &[&str] = &[
-    "blockHash", "blockNumber", "contractAddress", "cumulativeGasUsed", "effectiveGasPrice", "from", "gasUsed", "logs",
-    "logsBloom", "status", "to", "transactionHash", "transactionIndex", "type",
+    "blockHash",
+    "blockNumber",
+    "contractAddress",
+    "cumulativeGasUsed",
+    "effectiveGasPrice",
+    "from",
+    "gasUsed",
+    "logs",
+    "logsBloom",
+    "status",
+    "to",
+    "transactionHash",
+    "transactionIndex",
+    "type",
 ];
 
 /// Fields of every log.
 const LOG: &[&str] = &[
-    "address", "blockHash", "blockNumber", "blockTimestamp", "data", "logIndex", "removed", "topics", "transactionHash",
+    "address",
+    "blockHash",
+    "blockNumber",
+    "blockTimestamp",
+    "data",
+    "logIndex",
+    "removed",
+    "topics",
+    "transactionHash",
     "transactionIndex",
 ];
 
@@ -52,10 +110,29 @@ fn assert_fields(value: &Value, fields: &[&str], also: &[&str]) {
 
 pub fn assert_block(block: &Value) {
     assert_fields(block, HEADER, &[]);
-    for field in ["baseFeePerGas", "difficulty", "gasLimit", "gasUsed", "number", "size", "timestamp", "blobGasUsed", "excessBlobGas"] {
+    for field in [
+        "baseFeePerGas",
+        "difficulty",
+        "gasLimit",
+        "gasUsed",
+        "number",
+        "size",
+        "timestamp",
+        "blobGasUsed",
+        "excessBlobGas",
+    ] {
         assert_quantity(&block[field]);
     }
-    for field in ["hash", "mixHash", "parentHash", "receiptsRoot", "sha3Uncles", "stateRoot", "transactionsRoot", "withdrawalsRoot"] {
+    for field in [
+        "hash",
+        "mixHash",
+        "parentHash",
+        "receiptsRoot",
+        "sha3Uncles",
+        "stateRoot",
+        "transactionsRoot",
+        "withdrawalsRoot",
+    ] {
         assert_bytes(&block[field], 32);
     }
     assert_bytes(&block["miner"], 20);

@@ -1,4 +1,4 @@
-//! Real wallets and tools against the server: viem, ethers (npm), `cast` (npm `@foundry-rs/cast`), contracts compiled by `solc` (npm).
+//! Real wallets and tools against the server: viem, ethers, Foundry's `cast`, a contract compiled by `solc`, all from npm.
 //!
 //! They need `node`, and the packages of `tests/js/package-lock.json`: `npm ci` in `tests/js`, or a folder that holds them named by
 //! the environment variable `BMM_TEST_NODE_MODULES`. Where either is missing the tests say `SKIPPED`; in CI (`CI` is set) they fail.
@@ -9,31 +9,48 @@ use bmm_types::{Amount, system};
 use serde_json::{Value, json};
 use std::{
     env,
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 use tempfile::TempDir;
 
 /// Where the scripts are, and the packages that they need.
-struct Tools {
+pub struct Tools {
     scripts: PathBuf,
     modules: PathBuf,
 }
 
 impl Tools {
     /// Finds the tools, or says why the test is skipped.
-    fn find() -> Option<Self> {
+    pub fn find() -> Option<Self> {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js");
         let modules = env::var_os("BMM_TEST_NODE_MODULES").map_or_else(|| scripts.join("node_modules"), PathBuf::from);
         let node = Command::new("node").arg("--version").output().is_ok_and(|out| out.status.success());
-        let packages = ["viem", "ethers", "solc", "@foundry-rs/cast"].iter().all(|name| modules.join(name).is_dir());
-        if node && packages {
-            return Some(Self { scripts, modules });
+        let tools = Self { scripts: scripts.clone(), modules: modules.clone() };
+        let packages = ["viem", "ethers", "solc"].iter().all(|name| modules.join(name).is_dir());
+        let programs = ["cast", "anvil"].iter().all(|name| tools.path(name).is_file());
+        if node && packages && programs {
+            return Some(tools);
         }
-        let missing = if node { format!("the packages in {}", modules.display()) } else { "the program `node`".to_owned() };
+        let missing =
+            if node { format!("the packages in {}", modules.display()) } else { "the program `node`".to_owned() };
         assert!(env::var_os("CI").is_none(), "{missing} missing; run `npm ci` in {}", scripts.display());
-        eprintln!("SKIPPED: {missing} missing; run `npm ci` in {}", scripts.display());
+        // Not by `eprintln`, which the test harness would keep to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {missing} missing; run `npm ci` in {}", scripts.display());
         None
+    }
+
+    /// Where one of Foundry's programs is. Its wrapper beside it does not pass the exit status on.
+    fn path(&self, program: &str) -> PathBuf {
+        let system = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
+        let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+        self.modules.join(format!("@foundry-rs/{program}-{system}-{machine}/bin/{program}"))
+    }
+
+    /// One of Foundry's programs, to be run.
+    pub fn program(&self, program: &str) -> Command {
+        Command::new(self.path(program))
     }
 
     /// Runs one of the scripts against `node`.
@@ -62,9 +79,7 @@ impl Tools {
     }
 
     fn try_cast(&self, node: &Node, arguments: &[&str]) -> Output {
-        let mut command = Command::new("node");
-        command.arg(self.modules.join("@foundry-rs/cast/bin.mjs")).args(arguments).env("ETH_RPC_URL", node.url());
-        command.output().expect("cast runs")
+        self.program("cast").args(arguments).env("ETH_RPC_URL", node.url()).output().expect("cast runs")
     }
 
     /// Runs `cast send` from the wallet and returns the receipt.
@@ -114,7 +129,8 @@ fn cast_works_unchanged() {
     assert_eq!(receipt["status"], "0x1");
     assert_eq!(cast(&["call", &token, "symbol()(string)"]), "\"BMM\"");
     assert!(cast(&["call", &token, "balanceOf(address)(uint256)", &other]).starts_with("500000000000001000"));
-    let logs: Value = serde_json::from_str(&cast(&["logs", "--json", "--from-block", "0", "--address", &token])).expect("JSON");
+    let logs: Value =
+        serde_json::from_str(&cast(&["logs", "--json", "--from-block", "0", "--address", &token])).expect("JSON");
     assert_eq!(logs.as_array().map(Vec::len), Some(1), "{logs}");
     assert_eq!(cast(&["nonce", &wallet]), "2");
 
@@ -126,7 +142,7 @@ fn cast_works_unchanged() {
     let block: Value = serde_json::from_str(&cast(&["block", "--json", "latest"])).expect("JSON");
     assert_eq!(block["hash"], receipt["blockHash"]);
     assert_eq!(cast(&["storage", &token, "0"]).len(), 66);
-    assert_eq!(cast(&["estimate", &other, "--value", "1"]), "21000");
+    assert_eq!(cast(&["estimate", "--from", &wallet, &other, "--value", "1"]), "21000");
     assert!(cast(&["gas-price"]).parse::<u128>().is_ok_and(|price| price > 0));
     cast_deploys(&tools, &node);
 }

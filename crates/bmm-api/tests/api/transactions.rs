@@ -31,49 +31,58 @@ pub fn transfer(node: &Node, kind: u8) -> Transaction {
             &node.key,
             TxEip2930 { chain_id, nonce, gas_price: price, gas_limit, to: to.into(), value, access_list, input },
         ),
-        2 => Node::sign(&node.key, TxEip1559 {
-            chain_id,
-            nonce,
-            gas_limit,
-            max_fee_per_gas: price,
-            max_priority_fee_per_gas: 5,
-            to: to.into(),
-            value,
-            access_list,
-            input,
-        }),
-        _ => {
-            let authorization =
-                Authorization { chain_id: U256::from(chain_id), address: nobody(9), nonce: nonce.saturating_add(1) };
-            let signature = node.key.sign_hash_sync(&authorization.signature_hash()).expect("a local key signs");
-            Node::sign(&node.key, TxEip7702 {
+        2 => Node::sign(
+            &node.key,
+            TxEip1559 {
                 chain_id,
                 nonce,
                 gas_limit,
                 max_fee_per_gas: price,
                 max_priority_fee_per_gas: 5,
-                to,
+                to: to.into(),
                 value,
                 access_list,
-                authorization_list: vec![authorization.into_signed(signature)],
                 input,
-            })
+            },
+        ),
+        _ => {
+            let authorization =
+                Authorization { chain_id: U256::from(chain_id), address: nobody(9), nonce: nonce.saturating_add(1) };
+            let signature = node.key.sign_hash_sync(&authorization.signature_hash()).expect("a local key signs");
+            Node::sign(
+                &node.key,
+                TxEip7702 {
+                    chain_id,
+                    nonce,
+                    gas_limit,
+                    max_fee_per_gas: price,
+                    max_priority_fee_per_gas: 5,
+                    to,
+                    value,
+                    access_list,
+                    authorization_list: vec![authorization.into_signed(signature)],
+                    input,
+                },
+            )
         }
     }
 }
 
 /// Signs a call, or a creation.
 pub fn call_tx(node: &Node, to: TxKind, input: impl Into<Bytes>) -> Transaction {
-    Node::sign(&node.key, TxEip1559 {
-        chain_id: node.chain_id(),
-        nonce: node.nonce(),
-        gas_limit: 500_000,
-        max_fee_per_gas: node.price(),
-        max_priority_fee_per_gas: 5,
-        to,
-        input: input.into(),
-        ..TxEip1559::default()
-    })
+    Node::sign(
+        &node.key,
+        TxEip1559 {
+            chain_id: node.chain_id(),
+            nonce: node.nonce(),
+            gas_limit: 500_000,
+            max_fee_per_gas: node.price(),
+            max_priority_fee_per_gas: 5,
+            to,
+            input: input.into(),
+            ..TxEip1559::default()
+        },
+    )
 }
 
 /// Deploys the echo contract and returns its address.
@@ -108,7 +117,8 @@ fn every_type_is_sent_mined_and_found() {
         let block = node.call("eth_getBlockByNumber", json!([receipt["blockNumber"], false]));
         assert_eq!(block["transactions"], json!([tx.tx_hash()]));
         let price = quantity(&receipt["effectiveGasPrice"]);
-        let expected = if kind >= 2 { quantity(&block["baseFeePerGas"]) + U256::from(5) } else { quantity(&found["gasPrice"]) };
+        let expected =
+            if kind >= 2 { quantity(&block["baseFeePerGas"]) + U256::from(5) } else { quantity(&found["gasPrice"]) };
         assert_eq!(price, expected);
     }
     let code = node.call("eth_getCode", json!([node.key.address(), "latest"]));

@@ -15,9 +15,12 @@ const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]
 /// Sends a request with these header lines and returns the whole answer.
 fn raw(node: &Node, method: &str, headers: &[&str], body: &str) -> String {
     let mut stream = TcpStream::connect(node.address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    let request = format!("{method} / HTTP/1.1\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a time limit");
+    let headers = headers.join("\r\n");
+    let request = format!(
+        "{method} / HTTP/1.1\r\n{headers}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = Vec::new();
     // A server that refuses may close before it has read everything.
@@ -28,7 +31,7 @@ fn raw(node: &Node, method: &str, headers: &[&str], body: &str) -> String {
 /// Asks for a WebSocket, and returns the head of the answer and the stream.
 fn upgrade(node: &Node, origin: Option<&str>) -> (String, TcpStream) {
     let mut stream = TcpStream::connect(node.address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+    stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a time limit");
     let origin = origin.map(|origin| format!("origin: {origin}\r\n")).unwrap_or_default();
     let request = format!(
         "GET / HTTP/1.1\r\nhost: localhost\r\n{origin}upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n\
@@ -59,7 +62,7 @@ fn malformed_requests_are_answered_and_the_server_goes_on() {
         ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"eth_chainId\"", -32700),
         ("[", -32700),
         ("[]", -32600),
-        ("{}", -32600),
+        ("{}", -32700),
         ("{\"jsonrpc\":\"2.0\",\"id\":1}", -32600),
         ("{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"eth_chainId\"}", -32600),
     ] {
@@ -131,7 +134,10 @@ fn pages_are_served_by_origin() {
         let answer = post(origin);
         assert!(answer.contains(&format!("access-control-allow-origin: {origin}\r\n")), "{answer}");
         let asked = raw(&node, "OPTIONS", &["host: localhost", &format!("origin: {origin}")], "");
-        assert!(asked.starts_with("HTTP/1.1 204") && asked.contains("access-control-allow-headers: content-type"), "{asked}");
+        assert!(
+            asked.starts_with("HTTP/1.1 204") && asked.contains("access-control-allow-headers: content-type"),
+            "{asked}"
+        );
     }
     for origin in ["https://evil.example", "null"] {
         assert!(!post(origin).contains("access-control"), "{origin}");
@@ -165,10 +171,15 @@ fn a_websocket_answers_and_refuses_strange_pages() {
 #[test]
 fn connections_are_bounded() {
     let node = Node::with(|config| config.max_connections = 2);
-    let held: Vec<_> = (0..2).map(|_| upgrade(&node, None)).collect();
+    let headers = ["host: localhost", "content-type: application/json"];
+    let idle: Vec<_> = (0..2).map(|_| TcpStream::connect(node.address).expect("a connection")).collect();
+    assert_eq!(raw(&node, "POST", &headers, CALL), "", "closed without an answer");
+    drop(idle);
+    let sockets = Node::with(|config| config.max_connections = 2);
+    let held: Vec<_> = (0..2).map(|_| upgrade(&sockets, None)).collect();
     assert!(held.iter().all(|(head, _)| head.starts_with("HTTP/1.1 101")));
-    let refused = raw(&node, "POST", &["host: localhost", "content-type: application/json"], CALL);
-    assert_eq!(refused, "", "closed without an answer");
+    let refused = raw(&sockets, "POST", &headers, CALL);
+    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
 }
 
 #[test]

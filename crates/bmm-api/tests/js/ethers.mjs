@@ -61,7 +61,8 @@ async function contract() {
   await until(() => seen.length === 2);
   await deployed.removeAllListeners();
   assert.deepEqual(seen, [[wallet.address, 3n, 3n], [wallet.address, 4n, 7n]]);
-  await assert.rejects(deployed.count(4n), (e) => isError(e, "CALL_EXCEPTION") && e.revert.name === "TooFar");
+  await assert.rejects(deployed.count.staticCall(4n), (e) => isError(e, "CALL_EXCEPTION") && e.revert.name === "TooFar");
+  await assert.rejects(deployed.count(4n), (e) => isError(e, "CALL_EXCEPTION") && deployed.interface.parseError(e.data).name === "TooFar");
   await assert.rejects(deployed.fail(), (e) => isError(e, "CALL_EXCEPTION") && e.reason === "never works");
   const logs = await provider.getLogs({ address: await deployed.getAddress(), fromBlock: 0, topics: [null, null, `0x${"4".padStart(64, "0")}`] });
   assert.equal(logs.length, 1);
