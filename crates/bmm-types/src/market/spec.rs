@@ -151,7 +151,8 @@ pub struct Output {
     pub collect: Collect,
     /// How they are put together.
     pub merge: Merge,
-    /// Name of the job's output: a file, or a folder for [`Merge::Folder`] and a program that writes several files.
+    /// Name of the job's output: a file, or a folder for [`Merge::Folder`]. Of a program that writes several files each keeps its
+    /// own name.
     pub file: String,
 }
 

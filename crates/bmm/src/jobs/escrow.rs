@@ -5,7 +5,7 @@ use crate::{
     failure::{Failure, Outcome},
     rpc::RpcClient,
 };
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::{SolCall, SolEvent};
 use bmm_market::requester::Settlement;

@@ -106,21 +106,22 @@ impl Merger<'_> {
         self.write_outputs(outcome.outputs, outcome.stdout)
     }
 
-    /// One file gets the job's name for it; several go into a folder of that name; none: the standard output is the file.
+    /// One file gets the name that the job has for it; several keep the names that the program gave them; if there is none, the
+    /// standard output is the file.
     fn write_outputs(
         &self,
         mut files: std::collections::BTreeMap<String, Vec<u8>>,
         stdout: Vec<u8>,
     ) -> Outcome<Vec<PathBuf>> {
-        let target = self.target();
         if files.len() <= 1 {
+            let target = self.target();
             let bytes = files.pop_first().map_or(stdout, |(_, bytes)| bytes);
             write_file(&target, &bytes)?;
             return Ok(vec![target]);
         }
         let mut written = Vec::new();
         for (name, bytes) in files {
-            let path = target.join(&name);
+            let path = self.out.join(&name);
             write_file(&path, &bytes)?;
             written.push(path);
         }
