@@ -74,6 +74,40 @@ impl Journal {
     }
 }
 
+/// When the providers of a job worked, and how long its programs ran there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    first_lease: Option<Instant>,
+    last_results: Option<Instant>,
+    busy: Duration,
+}
+
+impl Pace {
+    /// Returns the time from the first lease to the last batch of results.
+    pub fn running(&self) -> Duration {
+        let span = self.last_results.zip(self.first_lease).map(|(last, first)| last.saturating_duration_since(first));
+        span.unwrap_or_default()
+    }
+
+    /// Returns the time that programs ran, all slots added, as the providers tell it.
+    pub fn busy(&self) -> Duration {
+        self.busy
+    }
+
+    fn sent(&mut self, message: &ToProvider) {
+        if self.first_lease.is_none() && matches!(message, ToProvider::Lease { .. }) {
+            self.first_lease = Some(Instant::now());
+        }
+    }
+
+    fn received(&mut self, message: &ToRequester) {
+        if let ToRequester::Results(results) = message {
+            self.last_results = Some(Instant::now());
+            self.busy = self.busy.saturating_add(Duration::from_micros(results.batch.busy_micros));
+        }
+    }
+}
+
 /// A job at work.
 pub struct Driver<'a, D> {
     requester: Requester,
@@ -86,6 +120,7 @@ pub struct Driver<'a, D> {
     desk: D,
     todo: VecDeque<Event>,
     ending: Option<Ending>,
+    pace: Pace,
 }
 
 /// What a job needs to run.
@@ -120,6 +155,7 @@ impl<'a, D: Desk> Driver<'a, D> {
             desk: parts.desk,
             todo: VecDeque::new(),
             ending: None,
+            pace: Pace::default(),
         }
     }
 
@@ -151,6 +187,11 @@ impl<'a, D: Desk> Driver<'a, D> {
         &self.requester
     }
 
+    /// Returns when the providers worked, in this process.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// Waits for a message, and takes what came with it.
     fn listen(&mut self) {
         match self.inbox.recv_timeout(TICK) {
@@ -167,7 +208,10 @@ impl<'a, D: Desk> Driver<'a, D> {
 
     fn take(&mut self, ToDriver::Message { from, bytes }: ToDriver) {
         match ToRequester::decode(&bytes) {
-            Ok(message) => self.todo.push_back(Event::Message { from, message }),
+            Ok(message) => {
+                self.pace.received(&message);
+                self.todo.push_back(Event::Message { from, message });
+            }
             Err(error) => {
                 tracing::warn!(%from, %error, "a message cannot be read; its sender is left out");
                 self.todo.push_back(Event::Lost { provider: from });
@@ -210,6 +254,7 @@ impl<'a, D: Desk> Driver<'a, D> {
     }
 
     fn send(&mut self, to: Address, message: &ToProvider) {
+        self.pace.sent(message);
         let delivered = self.providers.get(&to).is_some_and(|provider| provider.deliver(self.key.address(), message));
         if !delivered {
             self.todo.push_back(Event::Lost { provider: to });

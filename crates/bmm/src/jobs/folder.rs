@@ -96,6 +96,10 @@ pub struct JobRecord {
     pub outputs: Vec<PathBuf>,
     /// Time that processes worked on it, milliseconds.
     pub worked_ms: u64,
+    /// Of it, from the first lease to the last results, milliseconds.
+    pub running_ms: u64,
+    /// Time that programs ran, all slots added, milliseconds.
+    pub busy_ms: u64,
     /// How it ended, for people; empty while it has not.
     pub ending: String,
 }

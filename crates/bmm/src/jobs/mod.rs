@@ -16,7 +16,7 @@ mod quote;
 mod receipt;
 mod run;
 
-pub use drive::{Desk, Driver, DriverParts, Journal};
+pub use drive::{Desk, Driver, DriverParts, Journal, Pace};
 pub use executor::{Contents, PreparedJob};
 pub use folder::{JobFolder, JobRecord, JobStatus};
 pub use hosts::open_vm;

@@ -54,6 +54,10 @@ pub struct Receipt {
     pub outputs: Vec<PathBuf>,
     /// From the escrow's opening to the settlement, milliseconds; time in which no process worked on the job left out.
     pub wall_ms: u64,
+    /// Of it, from the first lease to the last results, milliseconds.
+    pub running_ms: u64,
+    /// Time that programs ran, all providers added, milliseconds.
+    pub busy_ms: u64,
     /// How it ended, for people.
     pub ending: String,
 }

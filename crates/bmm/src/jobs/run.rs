@@ -124,6 +124,8 @@ impl NewJob {
             refund_transaction: None,
             outputs: Vec::new(),
             worked_ms: 0,
+            running_ms: 0,
+            busy_ms: 0,
             ending: String::new(),
         };
         let folder = JobFolder::create(&context.data, &record, spec)?;
@@ -194,8 +196,7 @@ impl Work<'_> {
         self.open(&escrow, &spec, &mut record)?;
         let started = Instant::now();
         let end = self.drive(&spec, &escrow, &mut record, cancel);
-        let worked = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        record.worked_ms = record.worked_ms.saturating_add(worked);
+        record.worked_ms = record.worked_ms.saturating_add(millis(started.elapsed()));
         let Some(end) = end? else {
             self.folder.save(&record)?;
             let id = format!("{:x}", record.id);
@@ -241,6 +242,10 @@ impl Work<'_> {
         let requester = driver.requester();
         let settlement = requester.settlement().ok_or_else(|| Failure::internal("the job has no settlement"))?;
         let done = requester.progress(super::link::now_micros()).done;
+        let pace = driver.pace();
+        drop(driver);
+        record.running_ms = record.running_ms.saturating_add(millis(pace.running()));
+        record.busy_ms = record.busy_ms.saturating_add(millis(pace.busy()));
         Ok(ending.map(|ending| End { ending, settlement, done }))
     }
 
@@ -269,6 +274,11 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Rounds down to whole milliseconds.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Makes the state machine of a new job, or of one with a log.
@@ -316,6 +326,8 @@ impl End {
             root: self.settlement.root,
             outputs: record.outputs.clone(),
             wall_ms: record.worked_ms,
+            running_ms: record.running_ms,
+            busy_ms: record.busy_ms,
             ending: record.ending.clone(),
         }
     }
