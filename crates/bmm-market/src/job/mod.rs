@@ -8,6 +8,8 @@ mod index;
 mod parse_axes;
 mod tasks;
 mod template;
+#[cfg(test)]
+mod tests;
 mod toml_reader;
 mod units;
 

@@ -80,13 +80,19 @@ impl Requester {
         }
         let bears = u64::try_from(left.units() / dearest.units()).unwrap_or(u64::MAX).saturating_sub(outstanding);
         // What is left may still pay for an ordinary task; with nothing else out that is safe to try.
-        let mean = self.fuel / self.results.done();
-        let one_more = outstanding == 0 && self.peers.list[peer].prices.cost(mean, 0) <= left && !left.is_zero();
+        let mean = self.peers.list[peer].prices.cost(self.fuel / self.results.done(), 0);
+        let waiting = mean.mul_div(u128::from(outstanding) + 1, 1).unwrap_or(left);
+        let one_more = self.running() == 0 && waiting <= left && !left.is_zero();
         if bears == 0 && one_more { 1 } else { bears }
     }
 
+    /// Counts the runs that are out.
+    pub(super) fn running(&self) -> u64 {
+        self.peers.list.iter().map(|peer| peer.out).sum()
+    }
+
     /// Counts the runs that are out or not verified: what could still cost something.
-    pub(super) fn outstanding(&self) -> u64 {
+    fn outstanding(&self) -> u64 {
         self.peers.list.iter().map(|peer| peer.out + peer.standing.pending).sum()
     }
 

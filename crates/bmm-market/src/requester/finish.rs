@@ -21,7 +21,8 @@ impl Requester {
         if let Some(ending) = self.doom.take() {
             return self.end(ending);
         }
-        let broke = self.out_of_budget || (done > 0 && self.outstanding() == 0 && self.cannot_pay());
+        let idle = self.running() == 0 && self.fetching.is_empty();
+        let broke = self.out_of_budget || (done > 0 && idle && self.cannot_pay());
         if broke {
             let (spent, escrow) = (self.spent, self.escrow.map(|escrow| escrow.amount).unwrap_or_default());
             return self.end(Ending::Failed(JobFailure::Budget { done, tasks, spent, escrow }));
@@ -29,7 +30,7 @@ impl Requester {
         if self.now / SECOND >= self.deadline {
             return self.end(Ending::Failed(JobFailure::Deadline { done, tasks }));
         }
-        if self.outstanding() > 0 || !self.fetching.is_empty() {
+        if !idle {
             self.busy_at = self.now;
         }
         if self.now.saturating_sub(self.busy_at) > self.config.stall_micros {

@@ -1,0 +1,5 @@
+//! The market as a whole: requester and providers speak in encoded messages, under virtual time and a seed.
+
+mod simulation;
+mod throughput;
+mod world;

@@ -1,0 +1,534 @@
+//! A small world: one requester, several providers, a network with latency and disconnections, crashes, one clock.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+
+use alloy_primitives::{Address, B256};
+use alloy_signer::SignerSync;
+use alloy_signer_local::PrivateKeySigner;
+use bmm_market::provider::{self, Chunk, Provider, ProviderConfig};
+use bmm_market::requester::{self, Ending, Requester, RequesterConfig, Settlement};
+use bmm_market::{Micros, SECOND};
+use bmm_types::market::{Axis, AxisKind};
+use bmm_types::market::{
+    Budget, Collect, Content, FailureKind, JobSpec, Merge, Offer, Output, Runtime, SignatureBytes, SignedOffer,
+    SignedResults, SignedVoucher, TaskEnd, TaskFailure, TaskLimits, TaskOutput, TaskResult, ToProvider, ToRequester,
+    Verify, Wire, offer_hash, receipt_hash, voucher_hash,
+};
+use bmm_types::{Amount, ContentHash};
+
+pub const CHAIN: u64 = 1337;
+pub const JOB: B256 = B256::repeat_byte(0x4a);
+const START: Micros = 1_000 * SECOND;
+
+/// A small generator of numbers (SplitMix64), so that a seed gives the same world on every machine.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+pub fn sign(signer: &PrivateKeySigner, hash: B256) -> SignatureBytes {
+    SignatureBytes::from(signer.sign_hash_sync(&hash).unwrap().as_bytes())
+}
+
+pub fn key(number: u8) -> PrivateKeySigner {
+    PrivateKeySigner::from_bytes(&B256::repeat_byte(number + 1)).unwrap()
+}
+
+pub fn spec(tasks: u64, verify: Verify, budget: Amount) -> JobSpec {
+    let end = i64::try_from(tasks).unwrap();
+    JobSpec {
+        name: "job".into(),
+        app: Content::of(b"app"),
+        args: vec![],
+        inputs: vec![],
+        axes: vec![Axis { name: "i".into(), kind: AxisKind::Range { start: 0, end, chunk: 1 } }],
+        output: Output { collect: Collect::Stdout, merge: Merge::Concat, file: "job.txt".into() },
+        verify,
+        limits: TaskLimits::default(),
+        budget: Budget { max: budget, deadline_seconds: 3_600, price: None },
+        canonical_nans: false,
+        deterministic: true,
+        extra: vec![],
+    }
+}
+
+pub fn offer(signer: &PrivateKeySigner, slots: u16, price: Amount) -> SignedOffer {
+    let offer = Offer {
+        provider: signer.address(),
+        price_per_gfuel: price,
+        price_per_gib: Amount::ZERO,
+        slots,
+        memory_bytes: 4 << 30,
+        time_millis: 3_600_000,
+        output_bytes: 1 << 30,
+        runtimes: vec![Runtime::Wasm],
+        isa: "x86_64".into(),
+        rating_fuel_per_second: 1_000_000_000,
+        expires_at: u64::MAX / SECOND,
+        sequence: 1,
+    };
+    let signature = sign(signer, offer_hash(CHAIN, &offer));
+    SignedOffer { offer, signature }
+}
+
+/// What a provider does wrong.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manners {
+    /// Percent of results that are wrong.
+    pub wrong: u64,
+    /// Percent of runs that the host fails.
+    pub host_fails: u64,
+    /// Claims this many times the fuel.
+    pub greed: u64,
+    /// Times slower than others.
+    pub slow: u64,
+}
+
+/// What the program does.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    pub micros: Micros,
+    pub fails_on: Option<u64>,
+    pub large_outputs: bool,
+}
+
+impl Program {
+    pub fn bytes(&self, task: u64) -> Vec<u8> {
+        match task % 4 {
+            0 => Vec::new(),
+            1 if self.large_outputs => format!("large {task}").into_bytes(),
+            _ => format!("result {task}").into_bytes(),
+        }
+    }
+
+    pub fn fuel(task: u64) -> u64 {
+        1_000_000 + task % 7 * 1_000
+    }
+
+    fn is_large(&self, task: u64) -> bool {
+        self.large_outputs && task % 4 == 1
+    }
+}
+
+struct Host {
+    signer: PrivateKeySigner,
+    machine: Provider,
+    manners: Manners,
+    slots: u16,
+    price: Amount,
+    connected: bool,
+    /// Grows with every connection; what was sent over an older one is lost.
+    connection: u64,
+    stopped: HashMap<u16, bool>,
+    store: HashMap<ContentHash, Vec<u8>>,
+}
+
+enum Happening {
+    ToProvider(usize, u64, Vec<u8>),
+    ToRequester(usize, u64, Vec<u8>),
+    ChunkDone(usize, Chunk),
+    Prepared(usize, B256),
+    Fetched(usize, ContentHash, bool),
+    Disconnect(usize),
+    Connect(usize),
+    CrashRequester,
+    Tick,
+}
+
+pub struct Plan {
+    pub seed: u64,
+    pub tasks: u64,
+    pub verify: Verify,
+    pub escrow: Amount,
+    pub manners: Vec<Manners>,
+    pub program: Program,
+    pub disconnects: u64,
+    pub crashes: u64,
+}
+
+pub struct World {
+    pub plan: Plan,
+    random: Random,
+    now: Micros,
+    heap: BinaryHeap<Reverse<(Micros, u64)>>,
+    happenings: HashMap<u64, Happening>,
+    sequence: u64,
+    hosts: Vec<Host>,
+    by_address: BTreeMap<Address, usize>,
+    requester_key: PrivateKeySigner,
+    pub requester: Requester,
+    crash_next: bool,
+    pub log: Vec<u8>,
+    pub store: HashMap<ContentHash, Vec<u8>>,
+    pub vouchers: BTreeMap<Address, Amount>,
+    pub settlements: Vec<Settlement>,
+    pub over: Option<Ending>,
+    /// Chunks that were run, counted by task.
+    pub runs: u64,
+}
+
+fn host(number: usize, manners: Manners, random: &mut Random) -> Host {
+    let signer = key(u8::try_from(number + 10).unwrap());
+    let slots = u16::try_from(1 + random.below(3)).unwrap();
+    let price = Amount::from_units(u128::from(1 + random.below(5)) * 1_000_000_000_000_000);
+    let machine = Provider::new(ProviderConfig::new(CHAIN, offer(&signer, slots, price)));
+    let (connected, connection) = (false, 0);
+    Host {
+        signer,
+        machine,
+        manners,
+        slots,
+        price,
+        connected,
+        connection,
+        stopped: HashMap::new(),
+        store: HashMap::new(),
+    }
+}
+
+impl World {
+    pub fn new(plan: Plan) -> Self {
+        let mut random = Random(plan.seed);
+        let requester_key = key(1);
+        let hosts: Vec<Host> =
+            plan.manners.iter().enumerate().map(|(number, manners)| host(number, *manners, &mut random)).collect();
+        let by_address = hosts.iter().enumerate().map(|(number, host)| (host.signer.address(), number)).collect();
+        let config = RequesterConfig::new(CHAIN, requester_key.address());
+        let requester = Requester::new(config, spec(plan.tasks, plan.verify, plan.escrow)).unwrap();
+        let log = requester.start_log();
+        let mut world = Self {
+            random,
+            now: START,
+            heap: BinaryHeap::new(),
+            happenings: HashMap::new(),
+            sequence: 0,
+            hosts,
+            by_address,
+            requester_key,
+            requester,
+            crash_next: false,
+            log,
+            store: HashMap::from([(ContentHash::of(&[]), vec![])]),
+            vouchers: BTreeMap::new(),
+            settlements: Vec::new(),
+            over: None,
+            runs: 0,
+            plan,
+        };
+        world.seed_happenings();
+        world
+    }
+
+    fn seed_happenings(&mut self) {
+        let span = 2 * self.plan.tasks * self.plan.program.micros;
+        for number in 0..self.hosts.len() {
+            let delay = self.random.below(50_000);
+            self.after(delay, Happening::Connect(number));
+        }
+        for _ in 0..self.plan.disconnects {
+            let number = usize::try_from(self.random.below(self.hosts.len() as u64)).unwrap();
+            let delay = self.random.below(span);
+            self.after(delay, Happening::Disconnect(number));
+            let back = delay + self.random.below(span);
+            self.after(back, Happening::Connect(number));
+        }
+        for _ in 0..self.plan.crashes {
+            let delay = self.random.below(span);
+            self.after(delay, Happening::CrashRequester);
+        }
+        self.after(50_000, Happening::Tick);
+        self.open();
+    }
+
+    fn open(&mut self) {
+        let deadline = START / SECOND + 3_600;
+        let event = requester::Event::Opened { job: JOB, escrow: self.plan.escrow, deadline };
+        self.tell_requester(event);
+    }
+
+    fn after(&mut self, micros: Micros, happening: Happening) {
+        self.sequence += 1;
+        self.heap.push(Reverse((self.now + micros, self.sequence)));
+        self.happenings.insert(self.sequence, happening);
+    }
+
+    fn latency(&mut self) -> Micros {
+        100 + self.random.below(10_000)
+    }
+
+    /// Runs until the job is over; panics if it never is.
+    pub fn run(&mut self) -> Ending {
+        for _ in 0..2_000_000 {
+            if let Some(ending) = &self.over {
+                return ending.clone();
+            }
+            let Some(Reverse((at, number))) = self.heap.pop() else { break };
+            self.now = at;
+            let happening = self.happenings.remove(&number).unwrap();
+            self.happen(happening);
+        }
+        panic!("seed {}: the job is stuck: {:#?}", self.plan.seed, self.requester.progress(self.now));
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::ToProvider(to, connection, bytes) if self.hosts[to].connection == connection => {
+                let message = ToProvider::decode(&bytes).unwrap();
+                let from = self.requester_key.address();
+                self.tell_provider(to, provider::Event::Message { from, message });
+            }
+            Happening::ToRequester(from, connection, bytes) if self.hosts[from].connection == connection => {
+                let message = ToRequester::decode(&bytes).unwrap();
+                let from = self.hosts[from].signer.address();
+                self.tell_requester(requester::Event::Message { from, message });
+            }
+            Happening::ToProvider(..) | Happening::ToRequester(..) => {}
+            Happening::ChunkDone(host, chunk) => self.chunk_done(host, chunk),
+            Happening::Prepared(host, job) => self.tell_provider(host, provider::Event::Ready { job }),
+            Happening::Fetched(host, hash, ok) => {
+                let host = &self.hosts[host];
+                let ok = ok && host.connected;
+                if let Some(bytes) = host.store.get(&hash).filter(|_| ok) {
+                    self.store.insert(hash, bytes.clone());
+                }
+                let from = host.signer.address();
+                self.tell_requester(requester::Event::Fetched { from, hash, ok });
+            }
+            Happening::Disconnect(host) => self.disconnect(host),
+            Happening::Connect(host) => self.connect(host),
+            Happening::CrashRequester => self.crash_next = true,
+            Happening::Tick => {
+                self.after(50_000, Happening::Tick);
+                self.tell_requester(requester::Event::Tick);
+                for host in 0..self.hosts.len() {
+                    self.tell_provider(host, provider::Event::Tick);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, host: usize) {
+        if !self.hosts[host].connected {
+            self.hosts[host].connected = true;
+            self.hosts[host].connection += 1;
+            let requester = self.requester_key.address();
+            self.tell_provider(host, provider::Event::Connected { requester });
+        }
+    }
+
+    fn disconnect(&mut self, host: usize) {
+        if self.hosts[host].connected {
+            self.hosts[host].connected = false;
+            self.hosts[host].connection += 1;
+            let (requester, provider) = (self.requester_key.address(), self.hosts[host].signer.address());
+            self.tell_provider(host, provider::Event::Disconnected { requester });
+            self.tell_requester(requester::Event::Lost { provider });
+        }
+    }
+
+    fn tell_provider(&mut self, number: usize, event: provider::Event) {
+        for effect in self.hosts[number].machine.handle(self.now, event) {
+            self.do_for_provider(number, effect);
+        }
+    }
+
+    fn do_for_provider(&mut self, number: usize, effect: provider::Effect) {
+        match effect {
+            provider::Effect::Send { message, .. } => self.to_requester(number, &message),
+            provider::Effect::SignResults { batch, .. } => {
+                let host = &self.hosts[number];
+                let hash = receipt_hash(CHAIN, &batch.receipt(host.signer.address()));
+                let signature = sign(&host.signer, hash);
+                self.to_requester(number, &ToRequester::Results(SignedResults { batch, signature }));
+            }
+            provider::Effect::Prepare { announcement, .. } => {
+                self.after(1_000, Happening::Prepared(number, announcement.job));
+            }
+            provider::Effect::Run(chunk) => {
+                self.hosts[number].stopped.insert(chunk.slot, false);
+                let slow = self.hosts[number].manners.slow.max(1);
+                let each = self.plan.program.micros / 2 + self.random.below(self.plan.program.micros);
+                let time = (each * slow * u64::from(chunk.tasks.count)).max(1);
+                self.after(time, Happening::ChunkDone(number, chunk));
+            }
+            provider::Effect::Stop { slot } => {
+                self.hosts[number].stopped.insert(slot, true);
+            }
+            provider::Effect::KeepVoucher(voucher) => {
+                let promised = self.vouchers.get(&voucher.provider).copied().unwrap_or_default();
+                assert!(voucher.total <= promised, "a voucher that was never promised");
+            }
+            provider::Effect::Claim(_) | provider::Effect::Forget { .. } => {}
+        }
+    }
+
+    fn to_requester(&mut self, number: usize, message: &ToRequester) {
+        if self.hosts[number].connected {
+            let bytes = message.encode();
+            let times = 1 + u64::from(matches!(message, ToRequester::Results(_)) && self.random.percent(10));
+            for _ in 0..times {
+                let latency = self.latency();
+                self.after(latency, Happening::ToRequester(number, self.hosts[number].connection, bytes.clone()));
+            }
+        }
+    }
+
+    fn chunk_done(&mut self, number: usize, chunk: Chunk) {
+        let results = if self.hosts[number].stopped.get(&chunk.slot) == Some(&true) {
+            Vec::new()
+        } else {
+            let tasks = chunk.tasks.first..chunk.tasks.end();
+            tasks.map(|task| self.run_task(number, task)).collect()
+        };
+        let slow = self.hosts[number].manners.slow.max(1);
+        let busy_micros = self.plan.program.micros * slow * u64::from(chunk.tasks.count);
+        self.tell_provider(number, provider::Event::Done { slot: chunk.slot, results, busy_micros });
+    }
+
+    fn run_task(&mut self, number: usize, task: u64) -> TaskResult {
+        self.runs += 1;
+        let (manners, program) = (self.hosts[number].manners, self.plan.program);
+        let fail = |kind, reason: &str| {
+            TaskEnd::Failed(Box::new(TaskFailure {
+                kind,
+                reason: reason.into(),
+                message: format!("it failed: {reason}"),
+                stderr: b"panicked at line 7\n".to_vec(),
+            }))
+        };
+        let end = if self.random.percent(manners.host_fails) {
+            fail(FailureKind::Host, "no_memory")
+        } else if program.fails_on == Some(task) {
+            fail(FailureKind::Program, "exit_code:3")
+        } else {
+            let mut bytes = program.bytes(task);
+            if self.random.percent(manners.wrong) {
+                bytes = format!("wrong {number} {task}").into_bytes();
+            }
+            if program.is_large(task) {
+                let content = Content::of(&bytes);
+                self.hosts[number].store.insert(content.hash, bytes);
+                TaskEnd::Done(TaskOutput::Stored { hash: content.hash, size: content.size })
+            } else {
+                TaskEnd::Done(TaskOutput::Inline(bytes))
+            }
+        };
+        TaskResult { index: task, fuel: Program::fuel(task) * manners.greed.max(1), peak_memory_bytes: 1 << 20, end }
+    }
+
+    fn tell_requester(&mut self, event: requester::Event) {
+        let effects = self.requester.handle(self.now, event);
+        self.check_progress();
+        // A crash comes between any two effects.
+        let crash = std::mem::take(&mut self.crash_next);
+        let kept =
+            if crash { usize::try_from(self.random.below(effects.len() as u64 + 1)).unwrap() } else { effects.len() };
+        let mut then = Vec::new();
+        for effect in effects.into_iter().take(kept) {
+            then.extend(self.do_for_requester(effect));
+        }
+        if crash && self.over.is_none() {
+            return self.crash();
+        }
+        then.into_iter().for_each(|event| self.tell_requester(event));
+    }
+
+    fn do_for_requester(&mut self, effect: requester::Effect) -> Option<requester::Event> {
+        match effect {
+            requester::Effect::Send { to, message } => self.to_provider(to, &message),
+            requester::Effect::Record(bytes) => self.log.extend(bytes),
+            requester::Effect::Store(results) => {
+                for (content, bytes) in results {
+                    assert_eq!(content, Content::of(&bytes));
+                    self.store.insert(content.hash, bytes);
+                }
+            }
+            requester::Effect::Fetch { from, content } => {
+                let (host, latency, ok) = (self.by_address[&from], self.latency(), self.random.percent(95));
+                self.after(latency, Happening::Fetched(host, content.hash, ok));
+            }
+            requester::Effect::SignVoucher { voucher, standing } => {
+                let total = Amount(voucher.total);
+                let before = self.vouchers.insert(voucher.provider, total).unwrap_or_default();
+                assert!(before <= total, "seed {}: a voucher fell from {before} to {total}", self.plan.seed);
+                let promised: Amount = self.vouchers.values().copied().sum();
+                assert!(promised <= self.plan.escrow, "seed {}: more promised than locked", self.plan.seed);
+                let signature = sign(&self.requester_key, voucher_hash(CHAIN, &voucher));
+                let voucher = SignedVoucher { job: voucher.job, provider: voucher.provider, total, signature };
+                self.to_provider(voucher.provider, &ToProvider::Voucher { voucher, standing });
+            }
+            requester::Effect::Merge => return Some(requester::Event::Merged(Ok(()))),
+            requester::Effect::Settle(settlement) => {
+                self.settlements.push(settlement);
+                return Some(requester::Event::Settled { transaction: B256::repeat_byte(7) });
+            }
+            requester::Effect::Over(ending) => self.over = Some(ending),
+        }
+        None
+    }
+
+    fn to_provider(&mut self, to: Address, message: &ToProvider) {
+        let host = self.by_address[&to];
+        if self.hosts[host].connected {
+            let latency = self.latency();
+            self.after(latency, Happening::ToProvider(host, self.hosts[host].connection, message.encode()));
+        }
+    }
+
+    /// The requester dies and comes back with nothing but its log, whose end may be torn.
+    fn crash(&mut self) {
+        let config = RequesterConfig::new(CHAIN, self.requester_key.address());
+        let spec = spec(self.plan.tasks, self.plan.verify, self.plan.escrow);
+        let mut log = self.log.clone();
+        log.extend([9, 0, 0, 0, 1, 2]);
+        let (requester, sound) = Requester::restore(config, spec, &log).unwrap();
+        assert_eq!(sound, self.log.len());
+        self.requester = requester;
+        let connected: Vec<usize> = (0..self.hosts.len()).filter(|host| self.hosts[*host].connected).collect();
+        for host in &connected {
+            self.hosts[*host].connected = false;
+            self.hosts[*host].connection += 1;
+            let requester = self.requester_key.address();
+            self.tell_provider(*host, provider::Event::Disconnected { requester });
+        }
+        self.open();
+        for host in connected {
+            let delay = self.random.below(100_000);
+            self.after(delay, Happening::Connect(host));
+        }
+    }
+
+    /// What must hold after every event.
+    fn check_progress(&self) {
+        let progress = self.requester.progress(self.now);
+        assert!(progress.spent <= self.plan.escrow, "seed {}: budget passed", self.plan.seed);
+        let totals: Amount = progress.providers.iter().map(|provider| provider.total).sum();
+        assert_eq!(totals, progress.spent, "seed {}: totals are not what was spent", self.plan.seed);
+        let accepted: Amount = self.requester.accepted().iter().map(|accepted| accepted.amount).sum();
+        assert_eq!(accepted, progress.spent, "seed {}: receipts are not what was spent", self.plan.seed);
+    }
+
+    pub fn price(&self, provider: Address) -> Amount {
+        self.hosts[self.by_address[&provider]].price
+    }
+
+    pub fn slots(&self) -> u64 {
+        self.hosts.iter().map(|host| u64::from(host.slots)).sum()
+    }
+}
