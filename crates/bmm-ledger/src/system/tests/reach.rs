@@ -1,8 +1,12 @@
 //! The system contracts as the EVM's code reaches them.
 
 use super::{bmm, people};
-use crate::testkit::{GAS, Person, Send, World, deployer, forwarded, forwarder, short_lived};
+use crate::{
+    exec::{self, CallError, CallRequest},
+    testkit::{GAS, Person, Send, World, deployer, forwarded, forwarder, short_lived},
+};
 use alloy_consensus::TxReceipt;
+use alloy_eips::eip7702::Authorization;
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{Revert, SolCall, SolError};
 use bmm_types::system::{
@@ -65,15 +69,30 @@ fn code_is_not_lent() {
         for (target, input) in [
             (TOKEN, balanceOfCall { account: a.address }.abi_encode()),
             (TOKEN, transferCall { to: a.address, value: U256::ZERO }.abi_encode()),
-            (
-                JOBS,
-                openCall { salt: B256::ZERO, spec: B256::ZERO, deadline: world.now + 5 }.abi_encode(),
-            ),
+            (JOBS, openCall { salt: B256::ZERO, spec: B256::ZERO, deadline: world.now + 5 }.abi_encode()),
         ] {
             let data = world.revert_of(a.address, contract, U256::ZERO, forwarded(target, &input));
             assert!(Revert::abi_decode(&data).expect("Error(string)").reason.contains("DELEGATECALL"));
         }
     }
+}
+
+#[test]
+fn an_account_that_delegates_to_them_gets_nothing() {
+    // EIP-7702: the delegate's code is the one byte of genesis, not the rules.
+    let [a, b, ..] = people();
+    let world = World::new(&[a, b]);
+    let authorization = Authorization { chain_id: U256::from(world.params.chain_id), address: TOKEN, nonce: 0 };
+    let signature = b.sign(authorization.signature_hash());
+    let request = CallRequest {
+        from: Some(a.address),
+        to: Some(b.address),
+        input: transferCall { to: a.address, value: bmm(1) }.abi_encode().into(),
+        authorizations: vec![authorization.into_signed(signature)],
+        ..CallRequest::default()
+    };
+    let outcome = exec::call(&world.params, &world.next_header(), &world.state, &request, GAS);
+    assert_eq!(outcome, Err(CallError::Halt("InvalidFEOpcode".into())));
 }
 
 #[test]
