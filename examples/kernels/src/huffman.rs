@@ -85,7 +85,9 @@ fn tree_depths(weights: &[u32]) -> Vec<u8> {
     leaves.sort_unstable();
     let mut depths = vec![0; weights.len()];
     if leaves.len() < 2 {
-        leaves.iter().for_each(|l| depths[l.1] = 1);
+        for l in &leaves {
+            depths[l.1] = 1;
+        }
         return depths;
     }
     // Two queues: sorted leaves, and inner nodes, which are made in order of weight.
@@ -116,12 +118,15 @@ fn tree_depths(weights: &[u32]) -> Vec<u8> {
 
 /// The canonical codes of these lengths, bits reversed so that the first bit is lowest.
 fn codes(lengths: &[u8]) -> Vec<u16> {
-    let mut next = [0_u32; 17];
+    let (mut next, mut of_length) = ([0_u32; 17], [0_u32; 16]);
+    for &l in lengths {
+        of_length[l as usize] += 1;
+    }
     let mut code = 0;
-    for bits in 1..16_u8 {
+    for bits in 1..16 {
         code <<= 1;
-        next[bits as usize] = code;
-        code += lengths.iter().filter(|&&l| l == bits).count() as u32;
+        next[bits] = code;
+        code += of_length[bits];
     }
     let code_of = |&l: &u8| {
         if l == 0 {

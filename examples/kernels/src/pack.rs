@@ -55,11 +55,15 @@ pub fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
 fn write_group(symbols: &[u16], out: &mut Writer) {
     let mut counts = [0; SYMBOLS];
     counts[END] = 1;
-    symbols.iter().for_each(|&s| counts[s as usize] += 1);
+    for &s in symbols {
+        counts[s as usize] += 1;
+    }
     let code = Encoder::new(&counts);
     out.put(1, 1);
     code.write_table(out);
-    symbols.iter().for_each(|&s| code.put(s as usize, out));
+    for &s in symbols {
+        code.put(s as usize, out);
+    }
     code.put(END, out);
 }
 

@@ -119,7 +119,7 @@ impl Types {
         for i in (0..n - 1).rev() {
             let (this, next) = (2 * text[i], keys[i + 1]);
             // A smaller symbol, or the same before a suffix that is itself smaller than its next.
-            keys[i] = this | u32::from(this | 1 < next || this | 1 == next);
+            keys[i] = this | u32::from(this | 1 <= next);
         }
         let symbols = top as usize + 1;
         let (mut larger_start, mut smaller_start) = (vec![0; symbols + 1], vec![0; symbols]);

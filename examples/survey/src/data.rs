@@ -35,7 +35,9 @@ pub fn clusters(text: &str) -> Result<Vec<Cluster>, String> {
             return Err(format!("line {} should hold {TERMS} numbers", i + 2));
         }
         x[1..].copy_from_slice(rest);
-        match clusters.last_mut().filter(|c| c.x == x) {
+        // The same text gives the very same bits.
+        let same = |c: &&mut Cluster| c.x.map(f64::to_bits) == x.map(f64::to_bits);
+        match clusters.last_mut().filter(same) {
             Some(c) => {
                 c.visits += visits;
                 c.years += 1.0;

@@ -52,8 +52,8 @@ fn derivatives(clusters: &[Cluster], weights: &[u32], beta: &[f64; TERMS]) -> (M
         for i in 0..TERMS {
             score[i] += w * (c.visits - mean) * c.x[i];
             let row = w * mean * c.x[i];
-            for j in 0..=i {
-                information[i][j] += row * c.x[j];
+            for (entry, x) in information[i].iter_mut().zip(c.x).take(i + 1) {
+                *entry += row * x;
             }
         }
     }

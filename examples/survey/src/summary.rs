@@ -57,7 +57,9 @@ pub fn summarise(csv: &str) -> Result<Summary, String> {
     if resamples < 40 {
         return Err(format!("{resamples} resamples are too few for a 95 % interval; 1000 are usual"));
     }
-    draws.iter_mut().for_each(|d| d.sort_by(f64::total_cmp));
+    for d in &mut draws {
+        d.sort_by(f64::total_cmp);
+    }
     let effect = |&(term, by, label): &(usize, f64, &'static str)| {
         let (beta, error) = (sample[term], sample[TERMS + term]);
         let factor = |b: f64| (b * by).exp();

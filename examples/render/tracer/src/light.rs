@@ -104,10 +104,9 @@ impl Light {
     pub fn radiance(&self, dir: V3) -> V3 {
         match *self {
             Self::Quad { normal, radiance, .. } if dir.dot(normal) < 0.0 => radiance,
-            Self::Quad { .. } => V3::ZERO,
             Self::Sphere { radiance, .. } => radiance,
             Self::Sun { dir: sun, cos_max, radiance } if sun.dot(dir) >= cos_max => radiance,
-            Self::Sun { .. } => V3::ZERO,
+            Self::Quad { .. } | Self::Sun { .. } => V3::ZERO,
         }
     }
 }

@@ -176,7 +176,8 @@ pub fn exp_neg(x: f32) -> f32 {
     let scaled = x * std::f32::consts::LOG2_E;
     let whole = (scaled + 0.5).floor();
     let f = scaled - whole;
-    let poly = 1.0 + f * (0.693_147_2 + f * (0.240_226_5 + f * (0.055_504_1 + f * (0.009_618_1 + f * 0.001_333_4))));
+    let poly = 1.0
+        + f * (std::f32::consts::LN_2 + f * (0.240_226_5 + f * (0.055_504_1 + f * (0.009_618_1 + f * 0.001_333_4))));
     poly * f32::from_bits(((whole as i32 + 127) as u32) << 23)
 }
 
