@@ -32,6 +32,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     /// Makes a failure of the user's input.
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over errors that they have no more use for")]
     pub fn user(message: impl ToString) -> Self {
         Self { kind: Kind::User, message: message.to_string(), hints: Vec::new() }
     }
@@ -53,6 +54,7 @@ impl Failure {
 
     /// Adds a hint.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over texts that they have no more use for")]
     pub fn hint(mut self, hint: impl ToString) -> Self {
         self.hints.push(hint.to_string());
         self

@@ -1,11 +1,17 @@
 //! `bmm bench`: what this machine is and how fast.
 
 use super::Context;
-use crate::{failure::{Failure, Outcome}, output};
+use crate::{
+    failure::{Failure, Outcome},
+    output,
+};
 use bmm_vm::{Vm, VmConfig, hardware};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 /// `bmm bench`
 #[derive(Debug, Args)]
@@ -40,7 +46,7 @@ struct Rating {
 /// Answers `bmm bench`.
 pub fn run(context: &Context, args: &Bench) -> Outcome {
     let found = hardware::detect();
-    let vm = |_| -> Outcome<u64> {
+    let vm = |()| -> Outcome<u64> {
         let vm = Vm::new(VmConfig::default()).map_err(Failure::internal)?;
         hardware::rate(&vm).map(|rating| rating.fuel_per_s).map_err(Failure::internal)
     };
@@ -56,10 +62,10 @@ pub fn run(context: &Context, args: &Bench) -> Outcome {
     let memory = rating.memory_bytes.map_or_else(String::new, |bytes| format!(", {} MiB of memory", bytes >> 20));
     let mut text = format!("{} ({}), {} cores{memory}", rating.cpu, rating.arch, rating.cores);
     if let Some(fuel) = rating.fuel_per_second {
-        text.push_str(&format!("\nsandbox  {:>10} Mfuel/s on one core", fuel / 1_000_000));
+        let _ = write!(text, "\nsandbox  {:>10} Mfuel/s on one core", fuel / 1_000_000);
     }
     if let Some(hashes) = rating.scrypt_hashes_per_second {
-        text.push_str(&format!("\nscrypt   {hashes:>10} hashes/s on one core"));
+        let _ = write!(text, "\nscrypt   {hashes:>10} hashes/s on one core");
     }
     output::print(context.global.json, &rating, text);
     Ok(())

@@ -64,9 +64,9 @@ pub fn run(context: &Context, command: &JobCommand) -> Outcome {
         JobCommand::Watch(id) => watch(context, &find(id)?),
         JobCommand::Get { id, out } => get(context, &find(id)?, out),
         JobCommand::Cancel(args) => {
-            jobs::resume(context, &find(&args.id)?, args.password_file.clone(), Some("cancelled by its user".into()))
+            jobs::resume(context, &find(&args.id)?, args.password_file.as_deref(), Some("cancelled by its user".into()))
         }
-        JobCommand::Resume(args) => jobs::resume(context, &find(&args.id)?, args.password_file.clone(), None),
+        JobCommand::Resume(args) => jobs::resume(context, &find(&args.id)?, args.password_file.as_deref(), None),
         JobCommand::Explain(id) => jobs::explain(context, &find(id)?),
     }
 }
@@ -96,7 +96,13 @@ fn list(context: &Context) -> Outcome {
         let state = state_name(record.status, *active);
         let id = format!("{:x}", record.id);
         let name: String = record.name.chars().take(24).collect();
-        let _ = write!(text, "\n{:<10} {name:<24} {state:<12} {:>10}  {:>12}", &id[..8], record.tasks, record.budget.to_string());
+        let _ = write!(
+            text,
+            "\n{:<10} {name:<24} {state:<12} {:>10}  {:>12}",
+            &id[..8],
+            record.tasks,
+            record.budget.to_string()
+        );
     }
     output::print(context.global.json, &rows, text);
     Ok(())
@@ -122,7 +128,13 @@ fn show(context: &Context, folder: &JobFolder) -> Outcome {
     let receipt = folder.receipt()?;
     let mut text = match &receipt {
         Some(receipt) => receipt.to_string(),
-        None => format!("{}: {}\n  job          {}\n  tasks        {}\n", record.name, state_name(record.status, active), record.id, record.tasks),
+        None => format!(
+            "{}: {}\n  job          {}\n  tasks        {}\n",
+            record.name,
+            state_name(record.status, active),
+            record.id,
+            record.tasks
+        ),
     };
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<12} {value}");
@@ -152,7 +164,8 @@ fn watch(context: &Context, folder: &JobFolder) -> Outcome {
             return show(context, folder);
         }
         if !folder.is_locked() {
-            return Err(Failure::job("no process works on this job").hint(format!("go on with it: bmm job resume {:.8}", format!("{:x}", record.id))));
+            return Err(Failure::job("no process works on this job")
+                .hint(format!("go on with it: bmm job resume {:.8}", format!("{:x}", record.id))));
         }
         let progress = jobs::read_progress(folder).unwrap_or_default();
         if progress != shown {
@@ -165,7 +178,8 @@ fn watch(context: &Context, folder: &JobFolder) -> Outcome {
 
 fn get(context: &Context, folder: &JobFolder, out: &std::path::Path) -> Outcome {
     let receipt = folder.receipt()?.ok_or_else(|| {
-        Failure::user("the job has no outputs yet").hint("`bmm job show ID` tells how far it is; `bmm job resume ID` goes on with it")
+        Failure::user("the job has no outputs yet")
+            .hint("`bmm job show ID` tells how far it is; `bmm job resume ID` goes on with it")
     })?;
     std::fs::create_dir_all(out).doing("create", out)?;
     let base = folder.record()?.out;

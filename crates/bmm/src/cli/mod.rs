@@ -54,7 +54,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a job: split it, run its tasks in the sandbox, merge, and pay
-    Run(Box<run::Run>),
+    Run(Box<run::RunArgs>),
     /// See what became of jobs, and go on with them
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -100,7 +100,10 @@ impl Context {
 /// Runs the command that was typed.
 pub fn dispatch(cli: &Cli) -> Outcome {
     match &cli.command {
-        Command::Completions(args) => plain::completions(args),
+        Command::Completions(args) => {
+            plain::completions(args);
+            Ok(())
+        }
         Command::Man(args) => plain::man(args),
         command => {
             let context = Context::new(&cli.global)?;
@@ -111,7 +114,10 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Node(args) => node::node(&context, args),
                 Command::Bench(args) => bench::run(&context, args),
                 Command::Wallet(command) => wallet::run(&context, command),
-                Command::Config(command) => plain::config(&context, command),
+                Command::Config(command) => {
+                    plain::config(&context, command);
+                    Ok(())
+                }
                 Command::Completions(_) | Command::Man(_) => unreachable!("answered above"),
             }
         }

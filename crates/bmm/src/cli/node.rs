@@ -69,8 +69,9 @@ struct Listening<'a> {
 /// Answers `bmm up`.
 pub fn up(context: &Context, args: &Up) -> Outcome {
     let percent = args.serve.mine_percent.unwrap_or(context.config.mine.share_percent);
-    let mine = (context.config.chain == "dev").then(|| dev_key(&context.data).map(|key| Mine { key, percent })).transpose()?;
-    serve(context, &args.serve, context.config.chain.clone(), mine)
+    let mine =
+        (context.config.chain == "dev").then(|| dev_key(&context.data).map(|key| Mine { key, percent })).transpose()?;
+    serve(context, &args.serve, &context.config.chain, mine)
 }
 
 /// Answers `bmm node`.
@@ -79,39 +80,36 @@ pub fn node(context: &Context, args: &NodeArgs) -> Outcome {
     let mine = match &args.mine {
         None => None,
         Some(wallet) => {
-            let store = WalletStore::new(context.data.wallets()).with_dev_key(context.data.chain("dev").join("wallet.key"));
+            let store =
+                WalletStore::new(context.data.wallets()).with_dev_key(context.data.chain("dev").join("wallet.key"));
             let key = store.unlock(wallet, &Passwords::choose(args.password_file.as_deref()))?;
             Some(Mine { key, percent })
         }
     };
-    let chain = args.chain.clone().unwrap_or_else(|| context.config.chain.clone());
+    let chain = args.chain.as_deref().unwrap_or(&context.config.chain);
     serve(context, &args.serve, chain, mine)
 }
 
-fn serve(context: &Context, serve: &Serve, chain: String, mine: Option<Mine>) -> Outcome {
+fn serve(context: &Context, serve: &Serve, chain: &str, mine: Option<Mine>) -> Outcome {
     let json = context.global.json;
     let listen = serve.listen.unwrap_or(context.config.rpc.listen);
     let mines = mine.is_some();
     let stop = interrupts()?;
-    let node = Node::start(&context.data, &NodeOptions { chain: chain.clone(), listen, mine })?;
+    let node = Node::start(&context.data, &NodeOptions { chain: chain.to_owned(), listen, mine })?;
     let head = node.chain().head();
     let chain_id = node.chain().params().chain_id;
-    let listening = Listening { rpc: node.url(), chain: &chain, chain_id, block: head.number() };
+    let listening = Listening { rpc: node.url(), chain, chain_id, block: head.number() };
     let mining = if mines { "mining" } else { "not mining" };
-    let text = format!("{chain} (chain id {chain_id}) at block {}, {mining}, JSON-RPC at {}", head.number(), node.url());
+    let text =
+        format!("{chain} (chain id {chain_id}) at block {}, {mining}, JSON-RPC at {}", head.number(), node.url());
     output::print(json, &listening, text);
     output::note(json, "Ctrl-C stops it.");
     let mut seen = head.number();
-    loop {
-        match stop.recv_timeout(Duration::from_secs(10)) {
-            Err(RecvTimeoutError::Timeout) => {
-                let head = node.chain().head();
-                if head.number() > seen {
-                    output::note(json, format!("block {} {}", head.number(), head.id));
-                    seen = head.number();
-                }
-            }
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+    while stop.recv_timeout(Duration::from_secs(10)) == Err(RecvTimeoutError::Timeout) {
+        let head = node.chain().head();
+        if head.number() > seen {
+            output::note(json, format!("block {} {}", head.number(), head.id));
+            seen = head.number();
         }
     }
     output::note(json, "stopping");

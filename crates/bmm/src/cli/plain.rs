@@ -32,22 +32,20 @@ pub struct Man {
 }
 
 /// Answers `bmm config`.
-pub fn config(context: &Context, command: &ConfigCommand) -> Outcome {
+pub fn config(context: &Context, command: &ConfigCommand) {
     match command {
         ConfigCommand::Show => {
             let text = toml::to_string(&context.config).expect("the configuration is plain values");
             output::print(context.global.json, &context.config, text.trim_end());
-            Ok(())
         }
     }
 }
 
 /// Answers `bmm completions`.
-pub fn completions(args: &Completions) -> Outcome {
+pub fn completions(args: &Completions) {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "bmm", &mut script);
     output::print_raw(&script);
-    Ok(())
 }
 
 /// Answers `bmm man`.

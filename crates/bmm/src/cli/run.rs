@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
   bmm run --app count.wasm --lines book.txt --chunk 500 -- --top 10
 
 Ctrl-C leaves the job resumable: `bmm job resume ID` goes on where it stood, and nothing is paid twice.")]
-pub struct Run {
+pub struct RunArgs {
     /// The job file
     #[arg(value_name = "JOB", required_unless_present = "app", conflicts_with = "app")]
-    job: Option<PathBuf>,
+    file: Option<PathBuf>,
     /// Program of a job without a file
     #[arg(long, value_name = "WASM")]
     app: Option<String>,
@@ -62,7 +62,7 @@ pub struct Run {
 }
 
 /// Answers `bmm run`.
-pub fn run(context: &Context, args: &Run) -> Outcome {
+pub fn run(context: &Context, args: &RunArgs) -> Outcome {
     let job = args.job()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("bmm-out").join(safe_name(&job.spec.name)));
     let options = RunOptions {
@@ -74,9 +74,9 @@ pub fn run(context: &Context, args: &Run) -> Outcome {
     NewJob { job, options }.run(context, args.dry_run)
 }
 
-impl Run {
+impl RunArgs {
     fn job(&self) -> Outcome<Job> {
-        let (mut file, base, shown) = match &self.job {
+        let (mut file, base, shown) = match &self.file {
             Some(path) => {
                 let source = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
                 let file = JobFile::parse(&source).map_err(|error| job_failure(path, &error))?;
@@ -103,7 +103,8 @@ impl Run {
         }
         for input in &self.input {
             let (name, path) = input.split_once('=').ok_or_else(|| {
-                Failure::user(format!("--input {input:?} is not NAME=FILE")).hint("for example --input scene.txt=scenes/a.txt")
+                Failure::user(format!("--input {input:?} is not NAME=FILE"))
+                    .hint("for example --input scene.txt=scenes/a.txt")
             })?;
             file.inputs.push((name.to_owned(), path.to_owned()));
         }
@@ -115,7 +116,9 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     let failure = Failure::user(format!("cannot read the job file {}: {error}", path.display()));
     match error.kind() {
         std::io::ErrorKind::NotFound => failure.hint("check the path; examples/ has job files to start from"),
-        std::io::ErrorKind::InvalidData => failure.hint("a job file is TOML in UTF-8; to run a program without one use --app"),
+        std::io::ErrorKind::InvalidData => {
+            failure.hint("a job file is TOML in UTF-8; to run a program without one use --app")
+        }
         _ => failure,
     }
 }

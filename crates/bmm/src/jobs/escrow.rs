@@ -83,8 +83,9 @@ impl Escrow {
             };
             return self.transact(Amount::ZERO, &call);
         }
-        self.find(Jobs::Settled::SIGNATURE_HASH)?
-            .ok_or_else(|| Failure::job("the escrow was closed without a settlement: the deadline passed and the budget went back"))
+        self.find(Jobs::Settled::SIGNATURE_HASH)?.ok_or_else(|| {
+            Failure::job("the escrow was closed without a settlement: the deadline passed and the budget went back")
+        })
     }
 
     /// Takes back what is left, if there is something and it is time; waits up to `patience` for that time.

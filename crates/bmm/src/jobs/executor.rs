@@ -4,8 +4,8 @@ use bmm_market::job::{Task, Tasks};
 use bmm_types::{
     ContentHash,
     market::{
-        Content, FailureKind, InputFile, JobSpec, MAX_INLINE_BYTES, MAX_STDERR_BYTES, TaskEnd, TaskFailure, TaskLimits, TaskOutput,
-        TaskResult,
+        Content, FailureKind, InputFile, JobSpec, MAX_INLINE_BYTES, MAX_STDERR_BYTES, TaskEnd, TaskFailure, TaskLimits,
+        TaskOutput, TaskResult,
     },
 };
 use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, Program, StopFlag, TaskInput, Vm, VmError};
@@ -84,7 +84,8 @@ impl PreparedJob {
             inputs.add(path, blob.clone()).map_err(|error| error.to_string())?;
         }
         for InputFile { path, content } in &task.mounts {
-            let bytes = (self.contents)(content.hash).ok_or_else(|| format!("the content {} is not here", content.hash))?;
+            let bytes =
+                (self.contents)(content.hash).ok_or_else(|| format!("the content {} is not here", content.hash))?;
             inputs.add(path, bytes).map_err(|error| error.to_string())?;
         }
         Ok(inputs.build())

@@ -35,7 +35,11 @@ impl Shown {
             name: condition.name,
             wanted: condition.wanted.clone(),
             matching: condition.matching,
-            others: condition.others.iter().map(|(provider, why)| Other { provider: *provider, why: why.clone() }).collect(),
+            others: condition
+                .others
+                .iter()
+                .map(|(provider, why)| Other { provider: *provider, why: why.clone() })
+                .collect(),
         });
         Self {
             providers: explanation.providers,

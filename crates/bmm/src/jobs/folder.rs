@@ -126,8 +126,12 @@ impl JobFolder {
         let mut found: Vec<Self> = Self::all(data)?.into_iter().filter(|job| job.name().starts_with(&wanted)).collect();
         match found.len() {
             1 => Ok(found.remove(0)),
-            0 => Err(Failure::user(format!("no job has the id {id:?}")).hint("`bmm job list` shows the jobs of this data folder")),
-            n => Err(Failure::user(format!("{n} jobs have ids that begin with {id:?}")).hint("give more digits of the id")),
+            0 => Err(Failure::user(format!("no job has the id {id:?}"))
+                .hint("`bmm job list` shows the jobs of this data folder")),
+            n => {
+                Err(Failure::user(format!("{n} jobs have ids that begin with {id:?}"))
+                    .hint("give more digits of the id"))
+            }
         }
     }
 

@@ -174,5 +174,7 @@ pub fn open_vm(data: &DataDir, instances: u16) -> Outcome<Arc<Vm>> {
         max_instances: u32::from(instances).saturating_add(1),
         ..bmm_vm::VmConfig::default()
     };
-    Vm::new(config).map(Arc::new).map_err(|error| Failure::internal(error).hint("check the limit of address space (ulimit -v)"))
+    Vm::new(config)
+        .map(Arc::new)
+        .map_err(|error| Failure::internal(error).hint("check the limit of address space (ulimit -v)"))
 }

@@ -42,7 +42,9 @@ impl Merger<'_> {
     ) -> Outcome<Vec<PathBuf>> {
         std::fs::create_dir_all(self.out).doing("create", self.out)?;
         let hash_of = |index: u64| {
-            result(index).map(|content| content.hash).ok_or_else(|| Failure::internal(format!("task {index} has no result")))
+            result(index)
+                .map(|content| content.hash)
+                .ok_or_else(|| Failure::internal(format!("task {index} has no result")))
         };
         match &self.spec.output.merge {
             Merge::Concat => self.concat(&hash_of, outputs),
@@ -101,7 +103,11 @@ impl Merger<'_> {
         let outcome = program.run(&input, stop).map_err(Failure::internal)?;
         if !outcome.exit.is_ok() {
             let stderr = String::from_utf8_lossy(&outcome.stderr).trim_end().to_owned();
-            return Err(Failure::job(format!("the merging program failed: {} ({})\n{stderr}", outcome.exit, outcome.exit.name())));
+            return Err(Failure::job(format!(
+                "the merging program failed: {} ({})\n{stderr}",
+                outcome.exit,
+                outcome.exit.name()
+            )));
         }
         self.write_outputs(outcome.outputs, outcome.stdout)
     }

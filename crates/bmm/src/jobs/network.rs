@@ -43,7 +43,11 @@ impl Network {
         let head = node.chain().head();
         output::note(
             context.global.json,
-            format!("no node is running: using an embedded one, its own chain at block {} (data in {})", head.number(), context.data.root().display()),
+            format!(
+                "no node is running: using an embedded one, its own chain at block {} (data in {})",
+                head.number(),
+                context.data.root().display()
+            ),
         );
         Ok(Self { rpc: node.client()?, _embedded: Some(node) })
     }

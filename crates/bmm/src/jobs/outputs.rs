@@ -33,7 +33,8 @@ pub struct Outputs {
 impl Outputs {
     /// Opens the file, creating it if missing, and finds the records.
     pub fn open(path: &Path) -> Outcome<Self> {
-        let file = File::options().create(true).truncate(false).read(true).write(true).open(path).doing("open", path)?;
+        let file =
+            File::options().create(true).truncate(false).read(true).write(true).open(path).doing("open", path)?;
         let size = file.metadata().doing("read", path)?.len();
         let mut outputs = Self { path: path.to_owned(), file, end: 0, places: HashMap::new() };
         outputs.scan(size).doing("read", path)?;

@@ -1,11 +1,12 @@
 //! How far a job is, for people: a bar on a terminal, a line now and then elsewhere, and a file for `bmm job watch`.
 
 use super::{folder::JobFolder, quote::people_time, receipt::gfuel};
-use crate::{cli::Context, failure::Outcome, output, paths::write_atomically};
+use crate::{cli::Context, output, paths::write_atomically};
 use bmm_market::requester::Progress;
 use bmm_types::market::JobSpec;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
+    fmt::Write as _,
     io::IsTerminal,
     time::{Duration, Instant},
 };
@@ -25,15 +26,16 @@ pub struct ProgressView {
 
 impl ProgressView {
     /// Begins to show a job.
-    pub fn new(context: &Context, spec: &JobSpec) -> Outcome<Self> {
+    pub fn new(context: &Context, spec: &JobSpec) -> Self {
         let json = context.global.json;
         let bar = (!json && std::io::stderr().is_terminal()).then(|| {
-            let style = ProgressStyle::with_template("{prefix} {bar:32.cyan/dim} {pos}/{len}  {msg}").expect("the template is right");
+            let style = ProgressStyle::with_template("{prefix} {bar:32.cyan/dim} {pos}/{len}  {msg}")
+                .expect("the template is right");
             let bar = ProgressBar::with_draw_target(spec.tasks().ok(), ProgressDrawTarget::stderr());
             bar.with_style(style.progress_chars("━╸─")).with_prefix(spec.name.clone())
         });
         let now = Instant::now();
-        Ok(Self { json, bar, last_line: now, last_file: now })
+        Self { json, bar, last_line: now, last_file: now }
     }
 
     /// Shows the state of now.
@@ -85,7 +87,7 @@ fn line(progress: &Progress) -> String {
 fn details(progress: &Progress) -> String {
     let mut text = format!("{}, {}", gfuel(progress.fuel), progress.spent);
     if let Some(micros) = progress.left_micros {
-        text.push_str(&format!(", {} left", people_time(micros / 1_000)));
+        let _ = write!(text, ", {} left", people_time(micros / 1_000));
     }
     text
 }

@@ -13,8 +13,8 @@ use bmm_market::provider::{Chunk, Effect, Event, Provider, ProviderConfig};
 use bmm_types::{
     ContentHash,
     market::{
-        JobAnnouncement, ResultBatch, SignatureBytes, SignedResults, SignedVoucher, TaskRange, ToProvider, ToRequester, Wire,
-        receipt_hash,
+        JobAnnouncement, ResultBatch, SignatureBytes, SignedResults, SignedVoucher, TaskRange, ToProvider, ToRequester,
+        Wire, receipt_hash,
     },
 };
 use bmm_vm::{StopFlag, Vm};
@@ -34,6 +34,9 @@ const INBOX: usize = 4_096;
 /// How often a provider looks at its clock when nothing happens.
 const TICK: Duration = Duration::from_millis(25);
 
+/// Says in words why an escrow is not as announced.
+pub type EscrowCheck = Arc<dyn Fn(&JobAnnouncement) -> Result<(), String> + Send + Sync>;
+
 /// What a provider needs from the rest of the process.
 pub struct ProviderHost {
     /// Its key: signs its offer and its results, and is paid.
@@ -47,7 +50,7 @@ pub struct ProviderHost {
     /// Where large results wait to be fetched.
     pub blobs: Blobs,
     /// Looks at the chain whether the escrow is as announced.
-    pub check_escrow: Arc<dyn Fn(&JobAnnouncement) -> Result<(), String> + Send + Sync>,
+    pub check_escrow: EscrowCheck,
     /// Keeps a voucher on disk.
     pub keep_voucher: Arc<dyn Fn(&SignedVoucher) + Send + Sync>,
     /// Presents a voucher to the escrow.
@@ -87,7 +90,8 @@ impl ProviderHandle {
             driver,
         };
         let run = move || worker.run(requester, &receiver);
-        let thread = std::thread::Builder::new().name(format!("bmm-provider-{address}")).spawn(run).map_err(no_thread)?;
+        let thread =
+            std::thread::Builder::new().name(format!("bmm-provider-{address}")).spawn(run).map_err(no_thread)?;
         Ok(Self { address, blobs, sender, thread: Some(thread) })
     }
 
@@ -228,7 +232,8 @@ impl Worker {
             (Some(slot), Some(job)) => slot.run(job.clone(), chunk.tasks),
             // The job was forgotten in between: nothing was run.
             _ => {
-                let _ = self.inbox.try_send(Input::Done { slot: chunk.slot, results: Vec::new(), busy: Duration::ZERO });
+                let _ =
+                    self.inbox.try_send(Input::Done { slot: chunk.slot, results: Vec::new(), busy: Duration::ZERO });
             }
         }
     }
@@ -297,8 +302,10 @@ fn run_order(order: &Order, blobs: &Blobs) -> (Vec<bmm_types::market::TaskResult
     (results, busy)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
 fn no_thread(error: std::io::Error) -> Failure {
-    Failure::internal(format!("cannot start a thread: {error}")).hint("raise the limit of processes of this user (ulimit -u)")
+    Failure::internal(format!("cannot start a thread: {error}"))
+        .hint("raise the limit of processes of this user (ulimit -u)")
 }
 
 /// Large results of one provider, as files by content name until the requester has them.

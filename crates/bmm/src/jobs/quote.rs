@@ -86,7 +86,11 @@ fn run_for(job: &PreparedJob, index: u64, patience: Duration) -> super::executor
 fn broken(index: u64, failure: &TaskFailure) -> Failure {
     let stderr = String::from_utf8_lossy(&failure.stderr);
     let stderr = stderr.trim_end();
-    let said = if stderr.is_empty() { "it wrote nothing to stderr".to_owned() } else { format!("the end of its stderr:\n{stderr}") };
+    let said = if stderr.is_empty() {
+        "it wrote nothing to stderr".to_owned()
+    } else {
+        format!("the end of its stderr:\n{stderr}")
+    };
     let hint = match failure.reason.as_str() {
         "limit:memory" => "raise limits.memory, or let the program use less",
         "limit:time" => "raise limits.time, or split the job into smaller tasks",
@@ -95,7 +99,11 @@ fn broken(index: u64, failure: &TaskFailure) -> Failure {
         "missing_output" => "output.collect must name the file that the program writes",
         _ => "nothing was paid; mend the program or its arguments and run the job again",
     };
-    Failure::job(format!("the program fails (tried with task {index}): {} ({}); {said}", failure.message, failure.reason)).hint(hint)
+    Failure::job(format!(
+        "the program fails (tried with task {index}): {} ({}); {said}",
+        failure.message, failure.reason
+    ))
+    .hint(hint)
 }
 
 impl Quote {
@@ -105,8 +113,10 @@ impl Quote {
             && self.price_per_gfuel_bmm > limit
         {
             let asked = self.price_per_gfuel_bmm;
-            return Err(Failure::user(format!("no provider matches: budget.price is {limit} a Gfuel, the providers here ask {asked}"))
-                .hint("raise budget.price, or lower provide.price_per_gfuel in the configuration"));
+            return Err(Failure::user(format!(
+                "no provider matches: budget.price is {limit} a Gfuel, the providers here ask {asked}"
+            ))
+            .hint("raise budget.price, or lower provide.price_per_gfuel in the configuration"));
         }
         let Some(price) = self.price_bmm else { return Ok(()) };
         if price.saturating_sub(self.budget_bmm) <= self.budget_bmm {
@@ -131,7 +141,11 @@ fn round_up(amount: Amount) -> Amount {
 
 impl fmt::Display for Quote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} tasks on {} providers at {} a Gfuel", self.name, self.tasks, self.providers, self.price_per_gfuel_bmm)?;
+        write!(
+            f,
+            "{}: {} tasks on {} providers at {} a Gfuel",
+            self.name, self.tasks, self.providers, self.price_per_gfuel_bmm
+        )?;
         match (self.price_bmm, self.time_ms) {
             (Some(price), Some(time)) => {
                 let price = round_up(price);

@@ -64,7 +64,8 @@ pub struct Receipt {
 
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| writeln!(f, "  {name:<12} {value}");
+        let row =
+            |f: &mut fmt::Formatter<'_>, name: &str, value: &dyn fmt::Display| writeln!(f, "  {name:<12} {value}");
         writeln!(f, "{}: {}", self.name, self.status.name())?;
         if self.status != JobStatus::Settled {
             row(f, "ending", &self.ending)?;

@@ -29,7 +29,7 @@ use bmm_market::{
 use bmm_types::{ContentHash, market::JobSpec, system};
 use bmm_vm::{StopFlag, Vm};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc::Receiver},
     time::{Duration, Instant},
 };
@@ -86,13 +86,24 @@ impl NewJob {
     /// Compiles the merging program now, while a fault in it costs nothing.
     fn check_merger(&self, vm: &Vm) -> Outcome {
         if let bmm_types::market::Merge::App { app, .. } = &self.job.spec.output.merge {
-            let module = self.job.contents.get(&app.hash).ok_or_else(|| Failure::internal("the merging program was not read"))?;
-            vm.prepare(module, self.job.spec.canonical_nans).map_err(|error| Failure::user(format!("output.merge: {error}")))?;
+            let module = self
+                .job
+                .contents
+                .get(&app.hash)
+                .ok_or_else(|| Failure::internal("the merging program was not read"))?;
+            vm.prepare(module, self.job.spec.canonical_nans)
+                .map_err(|error| Failure::user(format!("output.merge: {error}")))?;
         }
         Ok(())
     }
 
-    fn create(&self, context: &Context, rpc: &RpcClient, key: &PrivateKeySigner, tasks: u64) -> Outcome<(JobFolder, JobRecord)> {
+    fn create(
+        &self,
+        context: &Context,
+        rpc: &RpcClient,
+        key: &PrivateKeySigner,
+        tasks: u64,
+    ) -> Outcome<(JobFolder, JobRecord)> {
         let chain_id = rpc.chain_id()?;
         let spec = &self.job.spec;
         let balance = rpc.balance(key.address())?;
@@ -137,15 +148,13 @@ impl NewJob {
 }
 
 /// Goes on with an interrupted job, or ends it now if `cancel` says why.
-pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<PathBuf>, cancel: Option<String>) -> Outcome {
+pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<&Path>, cancel: Option<String>) -> Outcome {
     let record = folder.record()?;
     let json = context.global.json;
-    if let Some(receipt) = folder.receipt()? {
-        if receipt.refunded_bmm.is_some() {
-            output::note(json, "the job is over already");
-            output::print(json, &receipt, &receipt);
-            return Ok(());
-        }
+    if let Some(receipt) = folder.receipt()?.filter(|receipt| receipt.refunded_bmm.is_some()) {
+        output::note(json, "the job is over already");
+        output::print(json, &receipt, receipt.to_string().trim_end());
+        return Ok(());
     }
     let interrupts = interrupts()?;
     let network = Network::join(context)?;
@@ -154,7 +163,7 @@ pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<PathB
         return Err(Failure::user(format!("the job lives on chain {}, the node follows {found}", record.chain_id))
             .hint("choose the node with --rpc URL"));
     }
-    let key = unlock(context, Some(&record.requester.to_string()), password_file.as_deref())?;
+    let key = unlock(context, Some(&record.requester.to_string()), password_file)?;
     let vm = open_vm(&context.data, record.providers)?;
     let from = folder.clone();
     let contents: Contents = Arc::new(move |hash: ContentHash| from.content(hash).ok().map(Into::into));
@@ -162,7 +171,7 @@ pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<PathB
 }
 
 /// Opens the wallet that pays.
-fn unlock(context: &Context, wallet: Option<&str>, password_file: Option<&std::path::Path>) -> Outcome<PrivateKeySigner> {
+fn unlock(context: &Context, wallet: Option<&str>, password_file: Option<&Path>) -> Outcome<PrivateKeySigner> {
     let dev = context.data.chain("dev").join("wallet.key");
     let store = WalletStore::new(context.data.wallets()).with_dev_key(dev.clone());
     let passwords = Passwords::choose(password_file);
@@ -200,9 +209,10 @@ impl Work<'_> {
         let Some(end) = end? else {
             self.folder.save(&record)?;
             let id = format!("{:x}", record.id);
-            return Err(Failure::job("interrupted; nothing is lost").hint(format!("go on with it: bmm job resume {}", &id[..8])));
+            return Err(Failure::job("interrupted; nothing is lost")
+                .hint(format!("go on with it: bmm job resume {}", &id[..8])));
         };
-        self.finish(&escrow, record, end)
+        self.finish(&escrow, record, &end)
     }
 
     /// Locks the budget on chain, once.
@@ -218,7 +228,13 @@ impl Work<'_> {
     }
 
     /// Lets the state machines work until the job is over; `None` if the user interrupted.
-    fn drive(&self, spec: &JobSpec, escrow: &Escrow, record: &mut JobRecord, cancel: Option<String>) -> Outcome<Option<End>> {
+    fn drive(
+        &self,
+        spec: &JobSpec,
+        escrow: &Escrow,
+        record: &mut JobRecord,
+        cancel: Option<String>,
+    ) -> Outcome<Option<End>> {
         let (mut journal, log) = Journal::open(&self.folder.log(), &self.folder.outputs())?;
         let config = RequesterConfig::new(record.chain_id, record.requester);
         let requester = begin(config, spec, &log, &mut journal)?;
@@ -235,7 +251,7 @@ impl Work<'_> {
         let opened = Event::Opened { job: record.id, escrow: record.budget, deadline: record.deadline };
         let cancelled = cancel.map(|reason| Event::Cancel { reason });
         let chain_id = record.chain_id;
-        let desk = JobDesk { work: self, spec, escrow, record, view: ProgressView::new(self.context, spec)? };
+        let desk = JobDesk { work: self, spec, escrow, record, view: ProgressView::new(self.context, spec) };
         let parts = DriverParts { requester, key: &self.key, chain_id, journal, inbox, providers, desk };
         let mut driver = Driver::new(parts);
         let ending = driver.run([opened].into_iter().chain(cancelled))?;
@@ -250,7 +266,7 @@ impl Work<'_> {
     }
 
     /// Writes and prints the receipt, and takes back the rest of the escrow.
-    fn finish(&self, escrow: &Escrow, mut record: JobRecord, end: End) -> Outcome {
+    fn finish(&self, escrow: &Escrow, mut record: JobRecord, end: &End) -> Outcome {
         record.status = match end.ending {
             Ending::Complete => JobStatus::Settled,
             Ending::Cancelled(_) => JobStatus::Cancelled,
@@ -375,7 +391,6 @@ impl Desk for JobDesk<'_> {
         self.work.interrupts.try_recv().is_ok()
     }
 }
-
 
 /// Says, condition by condition, how many of this machine's providers match a job, and why the others do not.
 pub fn explain(context: &Context, folder: &JobFolder) -> Outcome {

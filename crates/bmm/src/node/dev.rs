@@ -24,7 +24,8 @@ pub fn chain_params(data: &DataDir, name: &str) -> Outcome<ChainParams> {
     let wallet = dev_key(data)?.address();
     let path = data.chain("dev").join("genesis.toml");
     if !path.exists() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| Failure::internal("the clock is before 1970"))?;
+        let now =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| Failure::internal("the clock is before 1970"))?;
         let text = toml::to_string(&ChainParams::dev(wallet, now.as_secs())).expect("parameters are plain values");
         write_atomically(&path, text.as_bytes())?;
     }
