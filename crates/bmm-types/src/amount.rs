@@ -78,7 +78,6 @@ impl Amount {
     }
 }
 
-
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} BMM", self.to_decimal())

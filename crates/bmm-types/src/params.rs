@@ -157,8 +157,7 @@ impl ChainParams {
         params.min_difficulty = U256::from(16);
         params.asert_half_life_secs = 30;
         params.epoch_blocks = 60;
-        params.jobs =
-            Some(JobRules { max_duration_secs: 90 * DAY, claim_secs: 60, challenge_secs: 2, fee_bps: 100 });
+        params.jobs = Some(JobRules { max_duration_secs: 90 * DAY, claim_secs: 60, challenge_secs: 2, fee_bps: 0 });
         params.alloc[0].address = wallet;
         params
     }
