@@ -56,6 +56,9 @@ impl ProgressView {
 
     /// Shows that the results are put together.
     pub fn merging(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(bar.length().unwrap_or(0));
+        }
         self.say("merging the results");
     }
 
