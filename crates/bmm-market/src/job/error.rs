@@ -35,10 +35,14 @@ pub struct JobError {
     /// Where in the job file, if it came from one.
     pub at: Option<Location>,
     /// What is wrong.
-    pub fault: JobFault,
+    pub fault: Box<JobFault>,
 }
 
 impl JobError {
+    pub(super) fn new(at: Option<Location>, fault: JobFault) -> Self {
+        Self { at, fault: Box::new(fault) }
+    }
+
     /// Returns the cause alone, with its place.
     pub fn cause(&self) -> String {
         match self.at {

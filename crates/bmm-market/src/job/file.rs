@@ -109,11 +109,11 @@ impl JobFile {
     pub fn parse(source: &str) -> Result<Self, JobError> {
         if source.len() > MAX_FILE_BYTES {
             let fault = JobFault::Syntax(format!("it is longer than {MAX_FILE_BYTES} bytes"));
-            return Err(JobError { at: None, fault });
+            return Err(JobError::new(None, fault));
         }
-        let parsed = DeTable::parse(source).map_err(|error| JobError {
-            at: error.span().map(|span| Location::of(source, span.start)),
-            fault: JobFault::Syntax(error.message().trim().replace('\n', ", ")),
+        let parsed = DeTable::parse(source).map_err(|error| {
+            let at = error.span().map(|span| Location::of(source, span.start));
+            JobError::new(at, JobFault::Syntax(error.message().trim().replace('\n', ", ")))
         })?;
         let document = Document { source, places: RefCell::default() };
         let mut job = read(&Table::root(&document, parsed.get_ref()).only(&[
@@ -135,7 +135,7 @@ impl JobFile {
 
     /// Makes an error about `key`, at its place if the file has it.
     pub(super) fn fail(&self, key: &str, fault: JobFault) -> JobError {
-        JobError { at: self.places.get(key).copied(), fault }
+        JobError::new(self.places.get(key).copied(), fault)
     }
 }
 

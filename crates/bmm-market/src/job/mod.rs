@@ -1,5 +1,6 @@
 //! Jobs: from a file or from options to a description, and from the description to tasks.
 
+mod axes;
 mod build;
 mod error;
 mod file;

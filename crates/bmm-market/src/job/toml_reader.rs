@@ -19,7 +19,7 @@ pub(super) struct Document<'a> {
 
 impl Document<'_> {
     fn fail(&self, offset: usize, fault: JobFault) -> JobError {
-        JobError { at: Some(Location::of(self.source, offset)), fault }
+        JobError::new(Some(Location::of(self.source, offset)), fault)
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Table<'a> {
 pub(super) struct Value<'a> {
     document: &'a Document<'a>,
     pub path: String,
-    value: &'a Spanned<DeValue<'a>>,
+    read: &'a Spanned<DeValue<'a>>,
 }
 
 /// Returns the article and name of a value's type.
@@ -109,19 +109,19 @@ impl<'a> Table<'a> {
         let path = join(&self.path, key.get_ref());
         let place = Location::of(self.document.source, key.span().start);
         self.document.places.borrow_mut().insert(path.clone(), place);
-        Value { document: self.document, path, value }
+        Value { document: self.document, path, read: value }
     }
 }
 
 impl<'a> Value<'a> {
     /// Makes an error about this value.
     pub fn fail(&self, fault: JobFault) -> JobError {
-        self.document.fail(self.value.span().start, fault)
+        self.document.fail(self.read.span().start, fault)
     }
 
     /// Says that the value has the right type but makes no sense.
     pub fn bad(&self, reason: impl Into<String>, example: impl Into<String>) -> JobError {
-        let value = match self.value.get_ref() {
+        let value = match self.read.get_ref() {
             DeValue::String(text) => text.chars().take(200).collect(),
             DeValue::Integer(integer) => integer.to_string(),
             other => type_name(other).to_owned(),
@@ -130,30 +130,30 @@ impl<'a> Value<'a> {
     }
 
     fn wrong_type(&self, expected: &'static str, example: &'static str) -> JobError {
-        let found = type_name(self.value.get_ref());
+        let found = type_name(self.read.get_ref());
         self.fail(JobFault::WrongType { key: self.path.clone(), found, expected, example })
     }
 
     /// Reads a text.
     pub fn text(&self, example: &'static str) -> Result<&'a str, JobError> {
-        self.value.get_ref().as_str().ok_or_else(|| self.wrong_type("a text in quotes", example))
+        self.read.get_ref().as_str().ok_or_else(|| self.wrong_type("a text in quotes", example))
     }
 
     /// Reads a list of texts.
     pub fn texts(&self, example: &'static str) -> Result<Vec<String>, JobError> {
         let wrong = || self.wrong_type("a list of texts in quotes", example);
-        let array = self.value.get_ref().as_array().ok_or_else(wrong)?;
+        let array = self.read.get_ref().as_array().ok_or_else(wrong)?;
         let mut texts = Vec::with_capacity(array.len());
         for (number, value) in array.iter().enumerate() {
             let path = format!("{}[{number}]", self.path);
-            texts.push(Value { document: self.document, path, value }.text(example)?.to_owned());
+            texts.push(Value { document: self.document, path, read: value }.text(example)?.to_owned());
         }
         Ok(texts)
     }
 
     /// Reads an integer that is not negative.
     pub fn count(&self, example: &'static str) -> Result<u64, JobError> {
-        let integer = self.value.get_ref().as_integer();
+        let integer = self.read.get_ref().as_integer();
         let integer = integer.ok_or_else(|| self.wrong_type("an integer", example))?;
         let read = u64::from_str_radix(integer.as_str(), integer.radix());
         read.map_err(|_| self.bad("it is negative or too large", format!("write for example: {example}")))
@@ -161,13 +161,13 @@ impl<'a> Value<'a> {
 
     /// Reads true or false.
     pub fn flag(&self, example: &'static str) -> Result<bool, JobError> {
-        self.value.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false, without quotes", example))
+        self.read.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false, without quotes", example))
     }
 
     /// Reads a table.
     pub fn table(&self, example: &'static str) -> Result<Table<'a>, JobError> {
-        let entries = self.value.get_ref().as_table().ok_or_else(|| self.wrong_type("a table", example))?;
-        let (document, path, offset) = (self.document, self.path.clone(), self.value.span().start);
+        let entries = self.read.get_ref().as_table().ok_or_else(|| self.wrong_type("a table", example))?;
+        let (document, path, offset) = (self.document, self.path.clone(), self.read.span().start);
         Ok(Table { document, path, entries, offset })
     }
 }

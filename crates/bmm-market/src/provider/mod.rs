@@ -121,7 +121,7 @@ impl Provider {
             }
             Event::Unable { job, reason } => {
                 if let Some(removed) = self.jobs.remove(&job) {
-                    self.decline(removed.from, job, reason);
+                    self.decline(removed.from, job, &reason);
                 }
             }
             Event::Done { slot, results, busy_micros } => self.done(slot, results, busy_micros),
@@ -137,7 +137,8 @@ impl Provider {
         match message {
             ToProvider::Job(announcement) => self.announced(from, announcement),
             ToProvider::Lease { job, lease } => {
-                if let Some(job) = self.ready(from, job) {
+                // One lease a request, so that nobody fills the queue unasked.
+                if let Some(job) = self.ready(from, job).filter(|job| job.requested) {
                     job.requested = false;
                     // Tasks past the end are the requester's error, and nothing that could be run.
                     let inside = |range: &TaskRange| range.end() <= job.tasks;
@@ -153,7 +154,7 @@ impl Provider {
             ToProvider::Drop { job: id, ranges } => {
                 if let Some(job) = self.ready(from, id) {
                     job.work.forget(&ranges);
-                    self.stop_running(id, |range| ranges.iter().any(|dropped| *dropped == range));
+                    self.stop_running(id, |range| ranges.contains(&range));
                 }
             }
             ToProvider::Voucher { voucher, standing } => self.paid(from, voucher, standing),
@@ -179,7 +180,7 @@ impl Provider {
         self.jobs.iter().filter(|(_, job)| job.from == requester).map(|(id, _)| *id).collect()
     }
 
-    fn decline(&mut self, to: Address, job: B256, reason: String) {
+    fn decline(&mut self, to: Address, job: B256, reason: &str) {
         let reason = reason.chars().take(250).collect();
         self.effects.push(Effect::Send { to, message: ToRequester::Decline { job, reason } });
     }
@@ -196,7 +197,7 @@ impl Provider {
         }
         let spec = match JobSpec::decode(&announcement.spec) {
             Ok(spec) => spec,
-            Err(error) => return self.decline(from, id, error.to_string()),
+            Err(error) => return self.decline(from, id, &error.to_string()),
         };
         let now = self.now;
         let objection = objection(&self.config.offer.offer, &announcement, &spec, self.config.chain_id, now);
@@ -204,7 +205,7 @@ impl Provider {
             (self.jobs.len() >= self.config.max_jobs).then(|| "there are too many jobs already".to_owned())
         });
         if let Some(reason) = objection {
-            return self.decline(from, id, reason);
+            return self.decline(from, id, &reason);
         }
         let job = Job {
             from,
@@ -257,7 +258,9 @@ impl Provider {
             }
         }
         let ids: Vec<B256> = self.jobs.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.interrupt(id));
+        for id in ids {
+            self.interrupt(id);
+        }
     }
 
     /// Returns what each job has earned so far.

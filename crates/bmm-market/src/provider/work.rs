@@ -64,8 +64,8 @@ impl Work {
     }
 
     pub fn clear(&mut self) {
-        let (batches, task_nanos, running) = (self.batches, self.task_nanos, self.running);
-        *self = Self { batches, task_nanos, running, ..Self::default() };
+        let (running, batches, task_nanos) = (self.running, self.batches, self.task_nanos);
+        *self = Self { running, batches, task_nanos, ..Self::default() };
     }
 
     /// Tells whether it is time for the next lease: half of the last one is started.

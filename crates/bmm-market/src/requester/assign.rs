@@ -16,6 +16,8 @@ const GROWTH: u64 = 8;
 const MAX_LOOKED_AT: usize = 65_536;
 /// Work that a lease holds at least even at the end of a job.
 const LEAST_WORK: Micros = 5 * MILLISECOND;
+/// Time for which a provider that had nothing to give back is not asked again.
+const RECALL_PAUSE: Micros = 20 * MILLISECOND;
 /// Turnarounds that the median is taken over.
 const TURNAROUNDS: usize = 31;
 
@@ -204,13 +206,13 @@ impl Requester {
         let spare = |number: usize| {
             let state = &self.peers.list[number];
             let slots = state.offer.as_ref().map_or(1, |offer| u64::from(offer.slots));
-            if number == peer || state.recalled { 0 } else { state.out.saturating_sub(slots) }
+            if number == peer || self.now < state.recall_from { 0 } else { state.out.saturating_sub(slots) }
         };
         let fullest = self.peers.usable().map(|(number, _)| (spare(number), number)).max();
         if let (Some((spare @ 1.., holder)), Some(escrow)) = (fullest, self.escrow) {
             let tasks = u32::try_from(spare.div_ceil(2)).unwrap_or(MAX_LEASE_TASKS).min(MAX_LEASE_TASKS);
             let state = &mut self.peers.list[holder];
-            state.recalled = true;
+            state.recall_from = Micros::MAX;
             let message = ToProvider::Recall { job: escrow.job, tasks };
             self.effects.push(Effect::Send { to: state.address, message });
             return;
@@ -278,7 +280,7 @@ impl Requester {
     /// A provider gives tasks back that it has not started.
     pub(super) fn released(&mut self, from: Address, ranges: &[TaskRange]) {
         let Some(peer) = self.peers.number(from) else { return };
-        self.peers.list[peer].recalled = false;
+        self.peers.list[peer].recall_from = self.now + if ranges.is_empty() { RECALL_PAUSE } else { 0 };
         for id in self.peers.list[peer].leases.clone() {
             let Some(lease) = self.leases.get_mut(&id) else { continue };
             let tasks = ranges.iter().flat_map(|range| range.first..range.end());
@@ -326,7 +328,7 @@ impl Requester {
         }
         let state = &mut self.peers.list[peer];
         state.waiting = None;
-        state.recalled = false;
+        state.recall_from = 0;
         state.out = 0;
     }
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use alloy_primitives::{Address, B256};
 use bmm_types::market::{
-    Content, JobAnnouncement, JobSpec, SignedOffer, SpecError, TaskRange, ToProvider, ToRequester, Wire,
+    Content, JobAnnouncement, JobSpec, SignedOffer, SpecError, Standing, TaskRange, ToProvider, ToRequester, Wire,
 };
 use bmm_types::{Amount, ContentHash};
 
@@ -180,7 +180,9 @@ impl Requester {
             Some(Entry::Job { spec }) => return Err(RequesterError::OtherJob { found: *spec, expected }),
             _ => return Err(RequesterError::EmptyLog),
         }
-        entries.into_iter().for_each(|entry| this.replay(entry));
+        for entry in entries {
+            this.replay(entry);
+        }
         // Everything without a result is handed out anew.
         let open = (0..this.fresh).filter(|task| !this.results.is_done(*task));
         this.queue = split_ranges(lease::into_ranges(open)).into();
@@ -279,10 +281,12 @@ impl Requester {
         }
         let number = self.peers.enter(from);
         let unmet = progress::unmet(&self.spec, &signed.offer, self.now);
+        // An offer opens a conversation: whatever was leased in an earlier one is void.
+        self.release_all(number);
         let peer = &mut self.peers.list[number];
         peer.connected = true;
-        // A price holds for the whole job, so a later offer of a provider that works already changes nothing.
-        if peer.offer.is_none() {
+        // A price holds for the whole job, so a later offer of a provider that has worked already changes nothing.
+        if peer.offer.is_none() || peer.standing == Standing::default() {
             peer.prices = Prices::of(&signed.offer);
             peer.refused = unmet.first().map(|(condition, why)| format!("{condition}: {why}"));
             peer.offer = Some(signed.offer);

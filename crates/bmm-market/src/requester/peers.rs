@@ -6,6 +6,7 @@ use alloy_primitives::Address;
 use bmm_types::Amount;
 use bmm_types::market::{Offer, Standing};
 
+use crate::Micros;
 use crate::money::Prices;
 
 /// Failures of a host in a row, without a result between them, after which it gets no more work in this job.
@@ -22,8 +23,8 @@ pub(super) struct Peer {
     pub refused: Option<String>,
     /// Slots of a lease request that is not answered yet.
     pub waiting: Option<u16>,
-    /// Whether it was asked for tasks back and has not answered.
-    pub recalled: bool,
+    /// When it may be asked for tasks back: not while it has not answered, nor soon after it had none.
+    pub recall_from: Micros,
     pub leases: Vec<u64>,
     /// Tasks leased and not reported.
     pub out: u64,
@@ -51,7 +52,7 @@ impl Peer {
             connected: false,
             refused: None,
             waiting: None,
-            recalled: false,
+            recall_from: 0,
             leases: Vec::new(),
             out: 0,
             task_nanos: 0,

@@ -7,7 +7,7 @@ use bmm_types::ContentHash;
 use bmm_types::market::{Content, TaskFailure, TaskRange, ToProvider};
 
 use super::api::{Effect, Ending, JobFailure};
-use super::contest::AttemptState;
+use super::contest::{AttemptState, Contest};
 use super::{Phase, Requester};
 
 /// Operators that may differ beyond the number asked for, before the program is held to be not deterministic.
@@ -53,8 +53,8 @@ impl Requester {
     /// The result of a task is verified: everybody who gave it is paid, for the least fuel that any of them claims; whoever
     /// gave another is unpaid and out.
     fn finalize(&mut self, task: u64, content: Content) {
-        let Some(contest) = self.contests.remove(&task) else { return };
-        let agreeing = contest.agreeing(content);
+        let Some(decided) = self.contests.remove(&task) else { return };
+        let agreeing = decided.agreeing(content);
         let fuel = agreeing.iter().map(|(_, fuel, _)| *fuel).min().unwrap_or(0);
         for (peer, ..) in agreeing.iter().take(self.spec.verify.copies().into()) {
             let standing = &mut self.peers.list[*peer].standing;
@@ -63,7 +63,7 @@ impl Requester {
                 return;
             }
         }
-        for peer in contest.differing(content) {
+        for peer in decided.differing(content) {
             let standing = &mut self.peers.list[peer].standing;
             standing.pending = standing.pending.saturating_sub(1);
             standing.refused += 1;
@@ -75,7 +75,7 @@ impl Requester {
             standing.superseded += 1;
         }
         if self.spec.verify.copies() == 1 {
-            let out = contest.attempts.iter().filter(|attempt| attempt.state == AttemptState::Leased);
+            let out = decided.attempts.iter().filter(|attempt| attempt.state == AttemptState::Leased);
             out.for_each(|attempt| self.drop_run(attempt.peer, task));
         }
     }
@@ -138,7 +138,7 @@ impl Requester {
         if self.peers.list[peer].host_failed() {
             self.refuse(peer, format!("it keeps failing; its last words: {message}"));
         }
-        let attempts = self.contests.get(&task).map_or(0, |contest| contest.host_failures());
+        let attempts = self.contests.get(&task).map_or(0, Contest::host_failures);
         if attempts >= usize::from(self.config.max_host_failures) {
             let attempts = self.config.max_host_failures;
             return self.doom(Ending::Failed(JobFailure::Hosts { task, attempts, message: message.to_owned() }));
@@ -226,6 +226,8 @@ impl Requester {
         let mut hashes: Vec<ContentHash> = asked.map(|(hash, _)| *hash).collect();
         hashes.sort_unstable();
         let from = self.peers.list[peer].address;
-        hashes.into_iter().for_each(|hash| self.fetched(from, hash, false));
+        for hash in hashes {
+            self.fetched(from, hash, false);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The market as a whole: requester and providers speak in encoded messages, under virtual time and a seed.
 
+mod fixtures;
+mod hostile;
 mod simulation;
 mod throughput;
 mod world;

@@ -4,7 +4,8 @@ use bmm_market::requester::{Ending, JobFailure, merkle_proof, merkle_verify};
 use bmm_types::Amount;
 use bmm_types::market::{Content, Verify};
 
-use super::world::{Manners, Plan, Program, Random, World};
+use super::fixtures::{Manners, Program, Random};
+use super::world::{Plan, World};
 
 const SLOW: Program = Program { micros: 20_000, fails_on: None, large_outputs: false };
 
@@ -57,41 +58,54 @@ fn honest_providers_finish_with_little_waste() {
     }
 }
 
+/// A world with losses, crashes, duplicates, a slow provider and one that fails now and then.
+fn rough_world(seed: u64) {
+    let mut random = Random(seed ^ 0xface);
+    let verify = [Verify::None, Verify::Replicate(2), Verify::Replicate(3)][usize::try_from(seed % 3).unwrap()];
+    let providers = 1 + usize::from(verify.copies()) + usize::try_from(random.below(3)).unwrap();
+    let mut plan = plan(seed, verify, providers);
+    plan.tasks = 1 + random.below(150);
+    plan.disconnects = random.below(8);
+    plan.crashes = random.below(6);
+    plan.program.large_outputs = random.percent(50);
+    plan.program.micros = [300, 5_000, 100_000][usize::try_from(random.below(3)).unwrap()];
+    plan.manners[0].slow = 1 + random.below(20);
+    plan.manners[0].host_fails = random.below(20);
+    let mut world = World::new(plan);
+    assert_eq!(world.run(), Ending::Complete, "seed {seed}");
+    check_complete(&world);
+}
+
+/// A world with one provider that lies in its results and one that lies about its fuel.
+fn dishonest_world(seed: u64) {
+    let mut random = Random(seed);
+    let mut plan = plan(seed, Verify::Replicate(3), 6);
+    plan.tasks = 1 + random.below(100);
+    plan.crashes = random.below(3);
+    plan.disconnects = random.below(4);
+    plan.program.large_outputs = random.percent(30);
+    plan.manners[0].wrong = 1 + random.below(100);
+    plan.manners[1].greed = 1_000;
+    let mut world = World::new(plan);
+    assert_eq!(world.run(), Ending::Complete, "seed {seed}");
+    check_complete(&world);
+}
+
 #[test]
 fn losses_crashes_and_duplicates_change_nothing() {
-    for seed in 0..60 {
-        let mut random = Random(seed ^ 0xface);
-        let verify = [Verify::None, Verify::Replicate(2), Verify::Replicate(3)][usize::try_from(seed % 3).unwrap()];
-        let providers = 1 + usize::from(verify.copies()) + usize::try_from(random.below(3)).unwrap();
-        let mut plan = plan(seed, verify, providers);
-        plan.tasks = 1 + random.below(150);
-        plan.disconnects = random.below(8);
-        plan.crashes = random.below(6);
-        plan.program.large_outputs = random.percent(50);
-        plan.program.micros = [300, 5_000, 100_000][usize::try_from(random.below(3)).unwrap()];
-        plan.manners[0].slow = 1 + random.below(20);
-        plan.manners[0].host_fails = random.below(20);
-        let mut world = World::new(plan);
-        assert_eq!(world.run(), Ending::Complete, "seed {seed}");
-        check_complete(&world);
-    }
+    (0..60).for_each(rough_world);
 }
 
 #[test]
 fn a_wrong_minority_never_wins_and_is_never_overpaid() {
-    for seed in 100..140 {
-        let mut random = Random(seed);
-        let mut plan = plan(seed, Verify::Replicate(3), 6);
-        plan.tasks = 1 + random.below(100);
-        plan.crashes = random.below(3);
-        plan.program.large_outputs = random.percent(30);
-        // One that lies in its results, one that lies about its fuel.
-        plan.manners[0].wrong = 1 + random.below(100);
-        plan.manners[1].greed = 1_000;
-        let mut world = World::new(plan);
-        assert_eq!(world.run(), Ending::Complete, "seed {seed}");
-        check_complete(&world);
-    }
+    (100..140).for_each(dishonest_world);
+}
+
+#[test]
+#[ignore = "takes minutes: cargo test --release -p bmm-market -- --ignored thousands"]
+fn thousands_of_worlds() {
+    (1_000..4_000).for_each(rough_world);
+    (4_000..5_000).for_each(dishonest_world);
 }
 
 #[test]

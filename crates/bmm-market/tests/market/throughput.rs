@@ -11,7 +11,7 @@ use bmm_types::market::{
     voucher_hash,
 };
 
-use super::world::{CHAIN, JOB, key, offer, sign, spec};
+use super::fixtures::{CHAIN, JOB, key, offer, sign, spec};
 
 /// Resident memory of this process, bytes; 0 where the system does not tell.
 fn resident() -> u64 {
@@ -116,7 +116,7 @@ fn a_million_tasks() {
         let rate = tasks as f64 / seconds;
         println!(
             "{tasks} tasks: {rate:.0}/s, {:.2} µs a task; {} B of memory and {} B of log a task; {} receipts",
-            seconds * 1e6 / tasks as f64,
+            1e6 / rate,
             memory / tasks,
             log as u64 / tasks,
             requester.accepted().len()

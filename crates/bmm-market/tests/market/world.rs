@@ -4,127 +4,19 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
 use alloy_primitives::{Address, B256};
-use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::provider::{self, Chunk, Provider, ProviderConfig};
 use bmm_market::requester::{self, Ending, Requester, RequesterConfig, Settlement};
 use bmm_market::{Micros, SECOND};
-use bmm_types::market::{Axis, AxisKind};
 use bmm_types::market::{
-    Budget, Collect, Content, FailureKind, JobSpec, Merge, Offer, Output, Runtime, SignatureBytes, SignedOffer,
-    SignedResults, SignedVoucher, TaskEnd, TaskFailure, TaskLimits, TaskOutput, TaskResult, ToProvider, ToRequester,
-    Verify, Wire, offer_hash, receipt_hash, voucher_hash,
+    Content, FailureKind, SignedResults, SignedVoucher, TaskEnd, TaskFailure, TaskOutput, TaskResult, ToProvider,
+    ToRequester, Verify, Wire, receipt_hash, voucher_hash,
 };
 use bmm_types::{Amount, ContentHash};
 
-pub const CHAIN: u64 = 1337;
-pub const JOB: B256 = B256::repeat_byte(0x4a);
+use super::fixtures::{CHAIN, JOB, Manners, Program, Random, key, offer, sign, spec};
+
 const START: Micros = 1_000 * SECOND;
-
-/// A small generator of numbers (SplitMix64), so that a seed gives the same world on every machine.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-
-    pub fn percent(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-pub fn sign(signer: &PrivateKeySigner, hash: B256) -> SignatureBytes {
-    SignatureBytes::from(signer.sign_hash_sync(&hash).unwrap().as_bytes())
-}
-
-pub fn key(number: u8) -> PrivateKeySigner {
-    PrivateKeySigner::from_bytes(&B256::repeat_byte(number + 1)).unwrap()
-}
-
-pub fn spec(tasks: u64, verify: Verify, budget: Amount) -> JobSpec {
-    let end = i64::try_from(tasks).unwrap();
-    JobSpec {
-        name: "job".into(),
-        app: Content::of(b"app"),
-        args: vec![],
-        inputs: vec![],
-        axes: vec![Axis { name: "i".into(), kind: AxisKind::Range { start: 0, end, chunk: 1 } }],
-        output: Output { collect: Collect::Stdout, merge: Merge::Concat, file: "job.txt".into() },
-        verify,
-        limits: TaskLimits::default(),
-        budget: Budget { max: budget, deadline_seconds: 3_600, price: None },
-        canonical_nans: false,
-        deterministic: true,
-        extra: vec![],
-    }
-}
-
-pub fn offer(signer: &PrivateKeySigner, slots: u16, price: Amount) -> SignedOffer {
-    let offer = Offer {
-        provider: signer.address(),
-        price_per_gfuel: price,
-        price_per_gib: Amount::ZERO,
-        slots,
-        memory_bytes: 4 << 30,
-        time_millis: 3_600_000,
-        output_bytes: 1 << 30,
-        runtimes: vec![Runtime::Wasm],
-        isa: "x86_64".into(),
-        rating_fuel_per_second: 1_000_000_000,
-        expires_at: u64::MAX / SECOND,
-        sequence: 1,
-    };
-    let signature = sign(signer, offer_hash(CHAIN, &offer));
-    SignedOffer { offer, signature }
-}
-
-/// What a provider does wrong.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Manners {
-    /// Percent of results that are wrong.
-    pub wrong: u64,
-    /// Percent of runs that the host fails.
-    pub host_fails: u64,
-    /// Claims this many times the fuel.
-    pub greed: u64,
-    /// Times slower than others.
-    pub slow: u64,
-}
-
-/// What the program does.
-#[derive(Clone, Copy, Debug)]
-pub struct Program {
-    pub micros: Micros,
-    pub fails_on: Option<u64>,
-    pub large_outputs: bool,
-}
-
-impl Program {
-    pub fn bytes(&self, task: u64) -> Vec<u8> {
-        match task % 4 {
-            0 => Vec::new(),
-            1 if self.large_outputs => format!("large {task}").into_bytes(),
-            _ => format!("result {task}").into_bytes(),
-        }
-    }
-
-    pub fn fuel(task: u64) -> u64 {
-        1_000_000 + task % 7 * 1_000
-    }
-
-    fn is_large(&self, task: u64) -> bool {
-        self.large_outputs && task % 4 == 1
-    }
-}
 
 struct Host {
     signer: PrivateKeySigner,
@@ -350,12 +242,12 @@ impl World {
 
     fn do_for_provider(&mut self, number: usize, effect: provider::Effect) {
         match effect {
-            provider::Effect::Send { message, .. } => self.to_requester(number, &message),
+            provider::Effect::Send { message, .. } => self.send_to_requester(number, &message),
             provider::Effect::SignResults { batch, .. } => {
                 let host = &self.hosts[number];
                 let hash = receipt_hash(CHAIN, &batch.receipt(host.signer.address()));
                 let signature = sign(&host.signer, hash);
-                self.to_requester(number, &ToRequester::Results(SignedResults { batch, signature }));
+                self.send_to_requester(number, &ToRequester::Results(SignedResults { batch, signature }));
             }
             provider::Effect::Prepare { announcement, .. } => {
                 self.after(1_000, Happening::Prepared(number, announcement.job));
@@ -378,7 +270,7 @@ impl World {
         }
     }
 
-    fn to_requester(&mut self, number: usize, message: &ToRequester) {
+    fn send_to_requester(&mut self, number: usize, message: &ToRequester) {
         if self.hosts[number].connected {
             let bytes = message.encode();
             let times = 1 + u64::from(matches!(message, ToRequester::Results(_)) && self.random.percent(10));
@@ -446,12 +338,14 @@ impl World {
         if crash && self.over.is_none() {
             return self.crash();
         }
-        then.into_iter().for_each(|event| self.tell_requester(event));
+        for event in then {
+            self.tell_requester(event);
+        }
     }
 
     fn do_for_requester(&mut self, effect: requester::Effect) -> Option<requester::Event> {
         match effect {
-            requester::Effect::Send { to, message } => self.to_provider(to, &message),
+            requester::Effect::Send { to, message } => self.send_to_provider(to, &message),
             requester::Effect::Record(bytes) => self.log.extend(bytes),
             requester::Effect::Store(results) => {
                 for (content, bytes) in results {
@@ -471,7 +365,7 @@ impl World {
                 assert!(promised <= self.plan.escrow, "seed {}: more promised than locked", self.plan.seed);
                 let signature = sign(&self.requester_key, voucher_hash(CHAIN, &voucher));
                 let voucher = SignedVoucher { job: voucher.job, provider: voucher.provider, total, signature };
-                self.to_provider(voucher.provider, &ToProvider::Voucher { voucher, standing });
+                self.send_to_provider(voucher.provider, &ToProvider::Voucher { voucher, standing });
             }
             requester::Effect::Merge => return Some(requester::Event::Merged(Ok(()))),
             requester::Effect::Settle(settlement) => {
@@ -483,7 +377,7 @@ impl World {
         None
     }
 
-    fn to_provider(&mut self, to: Address, message: &ToProvider) {
+    fn send_to_provider(&mut self, to: Address, message: &ToProvider) {
         let host = self.by_address[&to];
         if self.hosts[host].connected {
             let latency = self.latency();

@@ -8,6 +8,8 @@ mod message;
 mod offer;
 mod signing;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use message::{
