@@ -10,6 +10,7 @@ mod eth;
 mod gate;
 mod methods;
 mod net;
+mod pace;
 mod params;
 mod server;
 

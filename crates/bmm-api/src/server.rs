@@ -4,12 +4,13 @@ use crate::{
     config::ApiConfig,
     gate::{self, Gate, Verdict},
     methods::{self, Context},
+    pace::Paced,
 };
 use bmm_chain::Chain;
 use jsonrpsee::{
     Methods,
     server::{
-        BatchRequestConfig, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder,
+        BatchRequestConfig, PingConfig, Server, ServerConfig, ServerHandle, StopHandle, TowerServiceBuilder,
         serve_with_graceful_shutdown, stop_channel,
     },
 };
@@ -24,6 +25,12 @@ use tower::{Service, layer::util::Identity};
 
 /// Answers of one WebSocket that may wait for its reader.
 const WS_BUFFERED_ANSWERS: u32 = 32;
+
+/// Time between pings of a WebSocket, so that callers who have gone, or do not read, do not hold theirs for ever.
+const WS_PING: Duration = Duration::from_secs(30);
+
+/// Pings without an answer after which a WebSocket is closed.
+const WS_MISSED_PINGS: usize = 3;
 
 /// Time that open calls get to finish when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -109,6 +116,7 @@ fn server_config(config: &ApiConfig) -> ServerConfig {
         .max_connections(config.max_connections)
         .set_batch_request_config(BatchRequestConfig::Limit(config.max_batch))
         .set_message_buffer_capacity(WS_BUFFERED_ANSWERS)
+        .enable_ws_ping(PingConfig::new().ping_interval(WS_PING).inactive_limit(WS_PING).max_failures(WS_MISSED_PINGS))
         .build()
 }
 
@@ -175,7 +183,7 @@ impl Acceptor {
             }
         });
         open.spawn(async move {
-            if let Err(error) = serve_with_graceful_shutdown(stream, service, stopped.shutdown()).await {
+            if let Err(error) = serve_with_graceful_shutdown(Paced::new(stream), service, stopped.shutdown()).await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
             drop(permit);

@@ -1,4 +1,4 @@
-//! The same transactions on this node and on anvil (npm `@foundry-rs/anvil`): the answers have the same fields in the same forms, and
+//! The same transactions on this node and on anvil (npm `@foundry-rs/anvil-linux-amd64`): the answers have the same fields in the same forms, and
 //! the same values where the chain has no say in them. See `tools` for what is needed.
 
 use super::{
@@ -175,7 +175,7 @@ fn assert_same(ours: &Value, theirs: &Value) {
 
 #[test]
 fn answers_have_the_forms_of_anvils() {
-    let Some(tools) = Tools::find() else { return };
+    let Some(tools) = Tools::find(&["anvil"]) else { return };
     let node = Node::start();
     let pair = Pair { anvil: Anvil::start(&tools, &node), node };
     for tx in pair.history() {

@@ -49,6 +49,25 @@ fn upgrade(node: &Node, origin: Option<&str>) -> (String, TcpStream) {
     (String::from_utf8(head).expect("text"), stream)
 }
 
+/// Makes a final text frame, masked with zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let head = [0x81, 0x80 | u8::try_from(text.len()).expect("shorter than 126 bytes"), 0, 0, 0, 0];
+    [&head, text.as_bytes()].concat()
+}
+
+/// Reads frames up to the next text, past pings.
+fn next_text(stream: &mut TcpStream) -> Vec<u8> {
+    loop {
+        let mut start = [0; 2];
+        stream.read_exact(&mut start).expect("a frame");
+        let mut content = vec![0; usize::from(start[1])];
+        stream.read_exact(&mut content).expect("shorter than 126 bytes");
+        if start[0] == 0x81 {
+            return content;
+        }
+    }
+}
+
 fn code_of(body: &str) -> i64 {
     let answer: Value = serde_json::from_str(body).expect("JSON");
     answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("no error: {body}"))
@@ -154,18 +173,24 @@ fn a_websocket_answers_and_refuses_strange_pages() {
     for origin in [None, Some("http://localhost:3000")] {
         let (head, mut stream) = upgrade(&node, origin);
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        // A final text frame, masked with zeros.
-        let mut frame = vec![0x81, 0x80 | u8::try_from(CALL.len()).expect("short"), 0, 0, 0, 0];
-        frame.extend_from_slice(CALL.as_bytes());
-        stream.write_all(&frame).expect("sent");
-        let mut start = [0; 2];
-        stream.read_exact(&mut start).expect("a frame");
-        assert_eq!(start[0], 0x81);
-        let mut answer = vec![0; usize::from(start[1])];
-        stream.read_exact(&mut answer).expect("a short frame");
-        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        stream.write_all(&frame(CALL)).expect("sent");
+        let answer: Value = serde_json::from_slice(&next_text(&mut stream)).expect("JSON");
         assert_eq!(answer["result"], format!("{:#x}", node.chain_id()));
     }
+}
+
+#[test]
+fn a_caller_that_does_not_read_is_not_read() {
+    const FRAMES: usize = 1_000_000;
+    let node = Node::start();
+    let (_, mut stream) = upgrade(&node, None);
+    stream.set_write_timeout(Some(Duration::from_secs(1))).expect("a time limit");
+    let call = frame(r#"{"jsonrpc":"2.0","id":1,"method":"eth_getBlockByNumber","params":["latest",false]}"#);
+    let thousand = call.repeat(1_000);
+    let sent = (0..FRAMES / 1_000).take_while(|_| stream.write_all(&thousand).is_ok()).count() * 1_000;
+    // What the sockets' buffers hold, some megabytes, is far less than all.
+    assert!(sent < FRAMES / 2, "{sent} calls were taken without one answer being read");
+    assert_eq!(node.call("eth_blockNumber", json!([])), "0x0", "others are served");
 }
 
 #[test]
