@@ -94,6 +94,11 @@ fn host(number: usize, manners: Manners, random: &mut Random) -> Host {
     }
 }
 
+/// The defaults, but patient: a host that fails one run in five fails five in a row sooner or later.
+fn config(requester: &PrivateKeySigner) -> RequesterConfig {
+    RequesterConfig { max_host_failures: 20, ..RequesterConfig::new(CHAIN, requester.address()) }
+}
+
 impl World {
     pub fn new(plan: Plan) -> Self {
         let mut random = Random(plan.seed);
@@ -101,7 +106,7 @@ impl World {
         let hosts: Vec<Host> =
             plan.manners.iter().enumerate().map(|(number, manners)| host(number, *manners, &mut random)).collect();
         let by_address = hosts.iter().enumerate().map(|(number, host)| (host.signer.address(), number)).collect();
-        let config = RequesterConfig::new(CHAIN, requester_key.address());
+        let config = config(&requester_key);
         let requester = Requester::new(config, spec(plan.tasks, plan.verify, plan.escrow)).unwrap();
         let log = requester.start_log();
         let mut world = Self {
@@ -387,7 +392,7 @@ impl World {
 
     /// The requester dies and comes back with nothing but its log, whose end may be torn.
     fn crash(&mut self) {
-        let config = RequesterConfig::new(CHAIN, self.requester_key.address());
+        let config = config(&self.requester_key);
         let spec = spec(self.plan.tasks, self.plan.verify, self.plan.escrow);
         let mut log = self.log.clone();
         log.extend([9, 0, 0, 0, 1, 2]);
