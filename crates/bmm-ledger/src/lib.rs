@@ -10,14 +10,15 @@ pub mod diff;
 pub mod emission;
 pub mod exec;
 pub mod genesis;
-pub mod store;
-pub mod system;
 #[cfg(test)]
 mod properties;
+pub mod store;
+pub mod system;
 #[cfg(test)]
 mod testkit;
 pub mod trie;
 
 pub use exec::{
-    BlockBuilder, BlockError, BlockPlan, Built, CallError, CallOutcome, CallRequest, ExecError, Executed, TxError, TxOutcome,
+    BlockBuilder, BlockError, BlockPlan, Built, CallError, CallOutcome, CallRequest, ExecError, Executed, TxError,
+    TxOutcome,
 };

@@ -4,7 +4,8 @@ use crate::{
     diff::{Account, StateDiff},
     emission,
     exec::{
-        self, BlockBuilder, BlockPlan, CallError, CallOutcome, CallRequest, TxError, TxOutcome, execute_block, header,
+        self, BlockBuilder, BlockPlan, CallError, CallOutcome, CallRequest, StateRead, TxError, TxOutcome,
+        execute_block, header,
     },
     genesis,
 };
@@ -75,6 +76,12 @@ impl MemState {
     /// Returns the sum of all balances.
     pub(crate) fn supply(&self) -> U256 {
         self.accounts.values().map(|a| a.balance).sum()
+    }
+}
+
+impl StateRead for MemState {
+    fn has_storage(&self, address: Address) -> Result<bool, Infallible> {
+        Ok(self.storage.range((address, U256::ZERO)..).next().is_some_and(|((owner, _), _)| *owner == address))
     }
 }
 

@@ -49,5 +49,7 @@ pub(super) fn machine<DB: StateRead>(params: &ChainParams, env: EvmEnv, db: DB) 
     let mut precompiles =
         PrecompilesMap::from_static(Precompiles::new(PrecompileSpecId::from_spec_id(env.cfg_env.spec)));
     system::install(params, &mut precompiles);
-    EthEvmBuilder::new(Overlay::new(db), env).precompiles(precompiles).build()
+    // Only states that were made here are known to keep this chain's rules.
+    let foreign = !header::has_fixed_fields(params);
+    EthEvmBuilder::new(Overlay::new(db, foreign), env).precompiles(precompiles).build()
 }

@@ -10,6 +10,9 @@ use bmm_types::{Block, ChainParams, Engine, Header, params::Fork};
 /// Least gas limit of a block (Ethereum's).
 pub const MIN_GAS_LIMIT: u64 = 5_000;
 
+/// Greatest gas limit of a block (Ethereum's), 2^63 - 1.
+pub const MAX_GAS_LIMIT: u64 = i64::MAX.unsigned_abs();
+
 /// A gas limit moves by less than this fraction of the parent's (Ethereum's).
 pub const GAS_LIMIT_BOUND_DIVISOR: u64 = 1_024;
 
@@ -59,7 +62,9 @@ pub fn next_base_fee(parent: &Header) -> u64 {
 /// Returns the gas limit nearest to `wanted` that the block after one of `parent_limit` may have.
 pub fn next_gas_limit(parent_limit: u64, wanted: u64) -> u64 {
     let step = (parent_limit / GAS_LIMIT_BOUND_DIVISOR).saturating_sub(1);
-    wanted.clamp(parent_limit.saturating_sub(step), parent_limit.saturating_add(step)).max(MIN_GAS_LIMIT)
+    wanted
+        .clamp(parent_limit.saturating_sub(step), parent_limit.saturating_add(step))
+        .clamp(MIN_GAS_LIMIT, MAX_GAS_LIMIT)
 }
 
 /// Checks what a header must hold given its parent, the engine's part (difficulty, seal, signature, `mixHash`, the clock)
@@ -88,11 +93,14 @@ fn follows_parent(parent: &Header, header: &Header) -> Result<(), BlockError> {
     Ok(())
 }
 
-/// The gas limit moves by less than 1/1024 of the parent's and is at least 5,000; what is used is within it.
+/// The gas limit moves by less than 1/1024 of the parent's, is at least 5,000 and at most 2^63 - 1; what is used is within it.
 fn gas_limit_is_near(parent: &Header, header: &Header) -> Result<(), BlockError> {
     let moved = header.gas_limit.abs_diff(parent.gas_limit);
     if moved >= (parent.gas_limit / GAS_LIMIT_BOUND_DIVISOR).max(1) || header.gas_limit < MIN_GAS_LIMIT {
         return Err(BlockError::GasLimit { got: header.gas_limit, parent: parent.gas_limit });
+    }
+    if header.gas_limit > MAX_GAS_LIMIT {
+        return Err(BlockError::Field { field: "gasLimit", must: "at most 2^63 - 1" });
     }
     if header.gas_used > header.gas_limit {
         return Err(BlockError::Field { field: "gasUsed", must: "at most the gas limit" });

@@ -24,8 +24,19 @@ use executor::Executor;
 use revm::DatabaseRef;
 
 /// A state that execution can read: shared, read-only, with errors that can be told.
-pub trait StateRead: DatabaseRef<Error: std::error::Error + Send + Sync + 'static> {}
-impl<T: DatabaseRef<Error: std::error::Error + Send + Sync + 'static>> StateRead for T {}
+pub trait StateRead: DatabaseRef<Error: std::error::Error + Send + Sync + 'static> {
+    /// Returns whether an account has storage; execution asks only where a foreign state may hold storage without code.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn has_storage(&self, address: Address) -> Result<bool, Self::Error>;
+}
+
+impl<T: StateRead> StateRead for &T {
+    fn has_storage(&self, address: Address) -> Result<bool, Self::Error> {
+        (**self).has_storage(address)
+    }
+}
 
 /// What a block did.
 #[derive(Clone, Debug)]

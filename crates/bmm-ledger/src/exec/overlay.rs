@@ -1,12 +1,13 @@
 //! The state as a block in the making sees it: the parent's below, the block's changes above.
 
+use super::StateRead;
 use crate::diff::{Account, AccountDiff, StateDiff};
 use alloy_primitives::{
     Address, B256, U256,
     map::{AddressMap, B256Map, HashMap},
 };
 use revm::{
-    Database, DatabaseRef,
+    Database,
     primitives::{KECCAK_EMPTY, StorageKey, StorageValue},
     state::{AccountInfo, Bytecode, EvmState},
 };
@@ -18,11 +19,23 @@ struct Entry {
     now: Option<AccountInfo>,
     /// Value in the parent state, value now.
     storage: HashMap<U256, (U256, U256)>,
+    /// Whether it has storage but neither code nor nonce, see [`STORAGE_WITHOUT_CODE`].
+    storage_without_code: bool,
 }
+
+/// Nonce that the machine sees on an account that has storage but neither code nor nonce, so that no contract can be created
+/// over it (EIP-7610): the machine itself looks at code and nonce only.
+///
+/// Nothing else can see it, as such an account has no code that could create and has never sent. Only foreign states hold such
+/// accounts. On chains of our own, what has storage is a contract (nonce 1 from its creation, EIP-161) or delegates or once
+/// did (a nonce for each delegation, EIP-7702).
+const STORAGE_WITHOUT_CODE: u64 = u64::MAX;
 
 /// A parent state that is only read, and the changes of one block over it.
 pub(super) struct Overlay<DB> {
     db: DB,
+    /// Whether the state may hold storage without code.
+    foreign: bool,
     accounts: AddressMap<Entry>,
     code: B256Map<Bytecode>,
     /// What left the balances and arrived nowhere, modulo 2^256.
@@ -44,8 +57,9 @@ fn balance(info: Option<&AccountInfo>) -> U256 {
 }
 
 /// Loads an account once; the state knows no empty ones (EIP-161), so that such count as absent.
-fn load<'a, DB: DatabaseRef>(
+fn load<'a, DB: StateRead>(
     db: &DB,
+    foreign: bool,
     accounts: &'a mut AddressMap<Entry>,
     address: Address,
 ) -> Result<&'a mut Entry, DB::Error> {
@@ -54,21 +68,28 @@ fn load<'a, DB: DatabaseRef>(
         Place::Occupied(place) => place.into_mut(),
         Place::Vacant(place) => {
             let now = db.basic_ref(address)?;
-            place.insert(Entry { before: now.as_ref().map(plain), now, storage: HashMap::default() })
+            let bare = foreign && now.as_ref().is_some_and(AccountInfo::has_no_code_and_nonce);
+            let storage_without_code = bare && db.has_storage(address)?;
+            let before = now.as_ref().map(plain);
+            place.insert(Entry { before, now, storage: HashMap::default(), storage_without_code })
         }
     })
 }
 
-impl<DB: DatabaseRef> Overlay<DB> {
-    pub(super) fn new(db: DB) -> Self {
-        Self { db, accounts: AddressMap::default(), code: B256Map::default(), vanished: U256::ZERO }
+impl<DB: StateRead> Overlay<DB> {
+    /// Begins over `db`, which is `foreign` if it was made by other rules than this chain's.
+    pub(super) fn new(db: DB, foreign: bool) -> Self {
+        Self { db, foreign, accounts: AddressMap::default(), code: B256Map::default(), vanished: U256::ZERO }
     }
 
     /// Takes over what one transaction did. An account that was destroyed or left empty is gone with its storage (EIP-161,
     /// EIP-6780).
     pub(super) fn commit(&mut self, state: EvmState) -> Result<(), DB::Error> {
-        for (address, account) in state.into_iter().filter(|(_, account)| account.is_touched()) {
-            let entry = load(&self.db, &mut self.accounts, address)?;
+        for (address, mut account) in state.into_iter().filter(|(_, account)| account.is_touched()) {
+            let entry = load(&self.db, self.foreign, &mut self.accounts, address)?;
+            if entry.storage_without_code {
+                account.info.nonce = 0;
+            }
             let had = balance(entry.now.as_ref());
             if account.is_selfdestructed() || account.is_created() {
                 entry.storage.values_mut().for_each(|(_, now)| *now = U256::ZERO);
@@ -102,7 +123,7 @@ impl<DB: DatabaseRef> Overlay<DB> {
         if amount.is_zero() {
             return Ok(());
         }
-        let entry = load(&self.db, &mut self.accounts, address).map_err(CreditError::State)?;
+        let entry = load(&self.db, self.foreign, &mut self.accounts, address).map_err(CreditError::State)?;
         let info = entry.now.get_or_insert_default();
         info.balance = info.balance.checked_add(amount).ok_or(CreditError::Overflow)?;
         Ok(())
@@ -131,11 +152,18 @@ impl<DB: DatabaseRef> Overlay<DB> {
     }
 }
 
-impl<DB: DatabaseRef> Database for Overlay<DB> {
+impl<DB: StateRead> Database for Overlay<DB> {
     type Error = DB::Error;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Self::Error> {
-        Ok(load(&self.db, &mut self.accounts, address)?.now.clone())
+        let entry = load(&self.db, self.foreign, &mut self.accounts, address)?;
+        let mut info = entry.now.clone();
+        if entry.storage_without_code
+            && let Some(info) = &mut info
+        {
+            info.nonce = STORAGE_WITHOUT_CODE;
+        }
+        Ok(info)
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, Self::Error> {
@@ -149,7 +177,7 @@ impl<DB: DatabaseRef> Database for Overlay<DB> {
 
     fn storage(&mut self, address: Address, slot: StorageKey) -> Result<StorageValue, Self::Error> {
         use alloy_primitives::map::Entry as Place;
-        let entry = load(&self.db, &mut self.accounts, address)?;
+        let entry = load(&self.db, self.foreign, &mut self.accounts, address)?;
         Ok(match entry.storage.entry(slot) {
             Place::Occupied(place) => place.get().1,
             // An account that the parent state lacks has no storage there either.

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     diff::Account,
+    exec::StateRead,
     trie::{EMPTY_ROOT_HASH, prove},
 };
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, map::HashMap};
@@ -201,6 +202,14 @@ impl StateView {
             nodes: prove(&mut trie(None), owner)?.nodes,
             slots: proofs,
         })
+    }
+}
+
+impl StateRead for StateView {
+    /// Of a state below the head, whether the account has storage at the head.
+    fn has_storage(&self, address: Address) -> Result<bool, StoreError> {
+        let record = self.snapshot.record(&hash_address(address))?;
+        Ok(record.is_some_and(|record| record.storage_root != EMPTY_ROOT_HASH))
     }
 }
 

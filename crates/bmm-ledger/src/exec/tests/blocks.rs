@@ -1,10 +1,12 @@
 //! What blocks do beside their transactions, and how wrong ones are named.
 
 use crate::{
-    diff::Account,
+    diff::{Account, AccountDiff, StateDiff},
     emission,
-    exec::{BlockBuilder, BlockError, BlockPlan, ExecError, TxError, execute_block, recover_senders},
-    testkit::{MINER, MemState, Person, Send, World},
+    exec::{
+        BlockBuilder, BlockError, BlockPlan, ExecError, StateRead, TxError, TxOutcome, execute_block, recover_senders,
+    },
+    testkit::{GAS, MINER, MemState, Person, Send, World, deployer},
 };
 use alloy_consensus::{SignableTransaction, TxLegacy};
 use alloy_eips::{eip2935::HISTORY_STORAGE_ADDRESS, eip4895::Withdrawal, eip7685::EMPTY_REQUESTS_HASH};
@@ -132,12 +134,50 @@ fn a_balance_does_not_overflow() {
     assert!(matches!(error, ExecError::Invalid(BlockError::BalanceOverflow(address)) if address == rich));
 }
 
+/// EIP-7610: a contract is not created over storage, wherever that comes from.
+#[test]
+fn nothing_is_created_over_storage() {
+    let person = Person::new(0);
+    let params = ChainParams { engine: Engine::NoSeal, jobs: None, emission: None, ..World::new(&[person]).params };
+    let mut world = World::with_params(params);
+    let target = person.address.create(0);
+    let account = Account { balance: U256::from(7), ..Account::default() };
+    let storage = [(U256::from(1), (U256::ZERO, U256::from(5)))].into();
+    let change = AccountDiff { after: Some(account), storage, ..AccountDiff::default() };
+    world.state.apply(&StateDiff { accounts: [(target, change)].into(), ..StateDiff::default() });
+
+    let plan = BlockPlan { beneficiary: MINER, timestamp: world.now, gas_limit: 60_000_000, ..BlockPlan::default() };
+    let mut builder = BlockBuilder::begin(&world.params, &world.head, plan, &world.state).expect("readable");
+    let mut add = |send: Send, nonce| {
+        builder.try_add(&send.transaction(world.params.chain_id, nonce), person.address).expect("readable")
+    };
+    let create = Send::create(person.address, U256::ZERO, &deployer(&[0x00]));
+    assert_eq!(add(create, 0), TxOutcome::Included { gas_used: GAS, success: false });
+    let pay = Send::new(person.address, target, U256::from(2), Bytes::new());
+    assert!(matches!(add(pay, 1), TxOutcome::Included { success: true, .. }));
+    // Creation as such works here.
+    let create = Send::create(person.address, U256::ZERO, &deployer(&[0x00]));
+    assert!(matches!(add(create, 2), TxOutcome::Included { success: true, .. }));
+    let diff = builder.finish().expect("readable").executed.diff;
+    let after = Account { balance: U256::from(9), ..account };
+    assert_eq!(
+        diff.accounts[&target],
+        AccountDiff { before: Some(account), after: Some(after), ..AccountDiff::default() }
+    );
+}
+
 fn disk_gone() -> ErasedError {
     ErasedError::new(std::io::Error::other("disk gone"))
 }
 
 /// A state whose disk fails.
 struct Broken;
+
+impl StateRead for Broken {
+    fn has_storage(&self, _: Address) -> Result<bool, Self::Error> {
+        Err(disk_gone())
+    }
+}
 
 impl DatabaseRef for Broken {
     type Error = ErasedError;
@@ -158,6 +198,12 @@ impl DatabaseRef for Broken {
 
 /// A state whose accounts can be read and whose slots cannot.
 struct NoSlots(MemState);
+
+impl StateRead for NoSlots {
+    fn has_storage(&self, _: Address) -> Result<bool, Self::Error> {
+        Err(disk_gone())
+    }
+}
 
 impl DatabaseRef for NoSlots {
     type Error = ErasedError;

@@ -3,7 +3,7 @@
 use crate::{
     exec::{
         BlockError,
-        header::{MIN_GAS_LIMIT, check_body, check_header, next_base_fee, next_gas_limit},
+        header::{MAX_GAS_LIMIT, MIN_GAS_LIMIT, check_body, check_header, next_base_fee, next_gas_limit},
     },
     testkit::World,
 };
@@ -50,6 +50,19 @@ fn each_rule_of_the_parent() {
 }
 
 #[test]
+fn the_gas_limit_fits_63_bits() {
+    let (params, mut parent, mut header) = valid();
+    parent.gas_limit = MAX_GAS_LIMIT;
+    header.parent_hash = parent.hash_slow();
+    header.base_fee_per_gas = Some(next_base_fee(&parent));
+    header.gas_limit = MAX_GAS_LIMIT;
+    assert_eq!(check_header(&params, &parent, &header), Ok(()));
+    header.gas_limit += 1;
+    let error = check_header(&params, &parent, &header).expect_err("2^63");
+    assert!(matches!(error, BlockError::Field { field: "gasLimit", .. }));
+}
+
+#[test]
 fn each_fixed_field() {
     assert_eq!(field_of(|h| h.gas_used = h.gas_limit + 1), "gasUsed");
     assert_eq!(field_of(|h| h.ommers_hash = B256::ZERO), "sha3Uncles");
@@ -92,10 +105,11 @@ fn the_body_is_the_headers() {
 proptest! {
     /// Whatever the producer wants, the limit moves by a step that the rule allows, towards what is wanted.
     #[test]
-    fn gas_limits_keep_the_rule(parent in MIN_GAS_LIMIT..u64::MAX / 2, wanted: u64) {
+    fn gas_limits_keep_the_rule(parent in MIN_GAS_LIMIT..=MAX_GAS_LIMIT, wanted: u64) {
         let next = next_gas_limit(parent, wanted);
         prop_assert!(next.abs_diff(parent) < (parent / 1_024).max(1));
-        prop_assert!(next >= MIN_GAS_LIMIT);
-        prop_assert!(next.abs_diff(wanted.max(MIN_GAS_LIMIT)) <= parent.abs_diff(wanted.max(MIN_GAS_LIMIT)));
+        prop_assert!((MIN_GAS_LIMIT..=MAX_GAS_LIMIT).contains(&next));
+        let wanted = wanted.clamp(MIN_GAS_LIMIT, MAX_GAS_LIMIT);
+        prop_assert!(next.abs_diff(wanted) <= parent.abs_diff(wanted));
     }
 }
