@@ -4,6 +4,7 @@
 mod bench;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// Developers' tasks.
 #[derive(Debug, Parser)]
@@ -15,20 +16,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Measure something against a peer in the same run
-    #[command(after_help = "Examples:\n  cargo xtask bench tasks\n  cargo xtask bench vm --json")]
+    /// Measure something against a peer in the same run; the exit code is 1 where a bar is not met
+    #[command(after_help = "Examples:
+  cargo xtask bench vm
+  cargo xtask bench tasks --tasks 1000000
+  cargo xtask bench efficiency --json")]
     Bench {
         /// What to measure
         name: bench::Name,
+        #[command(flatten)]
+        options: bench::Options,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Task::Bench { name, json } = Cli::parse().task;
-    let report = bench::run(name)?;
+fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let Task::Bench { name, options, json } = Cli::parse().task;
+    let report = bench::run(name, &options)?;
     println!("{}", if json { serde_json::to_string_pretty(&report)? } else { report.table() });
-    Ok(())
+    Ok(if report.met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,0 +1,153 @@
+//! How much of a machine a real job's programs get: the render example through `bmm run` with its embedded chain and miner, against
+//! the same tasks run directly by as many threads.
+
+use super::{
+    Outcome, Report,
+    report::{BarIs, Figure},
+};
+use bmm::jobs::{Contents, PreparedJob, Receipt};
+use bmm_market::job::{Job, JobFile};
+use bmm_vm::{StopFlag, Vm, VmConfig};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Share of the cores' time that programs must get.
+const BAR: f64 = 0.97;
+/// Paths a pixel: enough for half a minute on two cores, where the example takes more.
+const SAMPLES: u32 = 12;
+
+/// Renders directly, through `bmm run`, and directly once more, as the machine may change its speed in between.
+pub fn run(providers: u16) -> Outcome {
+    let binary = build()?;
+    let dir = tempfile::tempdir()?;
+    let job_file = job_of_fewer_samples(dir.path())?;
+    let direct = Direct::prepare(&job_file)?;
+    let first = direct.run(providers)?;
+    let receipt = market(&binary, &job_file, dir.path(), providers)?;
+    let second = direct.run(providers)?;
+    let (wall, busy) = ((first.wall + second.wall) / 2, (first.busy + second.busy) / 2);
+
+    let running = Duration::from_millis(receipt.running_ms).as_secs_f64();
+    let ran = Duration::from_millis(receipt.busy_ms).as_secs_f64();
+    let cores = f64::from(providers);
+    let figures = vec![
+        Figure::new("providers of one core", cores, ""),
+        Figure::new("first lease to last result", running, "s"),
+        Figure::new("time that programs ran, all providers added", ran, "s"),
+        Figure::new("share of the cores' time that programs ran", ran / (running * cores), "")
+            .held_against(BarIs::AtLeast, BAR),
+        Figure::new("speed against the peer", wall.as_secs_f64() / running, "x").held_against(BarIs::AtLeast, BAR),
+        Figure::new("escrow to settlement", Duration::from_millis(receipt.wall_ms).as_secs_f64(), "s"),
+    ];
+    let reference = vec![
+        Figure::new("first task to last result", wall.as_secs_f64(), "s"),
+        Figure::new("time that programs ran, all threads added", busy.as_secs_f64(), "s"),
+        Figure::new(
+            "share of the cores' time that programs ran",
+            busy.as_secs_f64() / (wall.as_secs_f64() * cores),
+            "",
+        ),
+    ];
+    let notes = [
+        "examples/render/job.toml with 12 paths a pixel, merging left out.",
+        "Through the whole path: embedded node, miner, escrow, encoded and signed messages, vouchers, log.",
+        "The peer runs the same tasks in the same VM by one thread a core and a counter; mean of a run before and one after.",
+    ];
+    Ok(Report::new("efficiency", figures, Some(reference), &notes))
+}
+
+/// Builds the binary that a user would run, and returns its path.
+fn build() -> Outcome<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // With this package, so that both are built with the same features of what they share.
+    let status =
+        Command::new(cargo).args(["build", "--release", "--quiet", "-p", "xtask", "-p", "bmm", "--bins"]).status()?;
+    if !status.success() {
+        return Err("the binary `bmm` could not be built".into());
+    }
+    let name = format!("bmm{}", std::env::consts::EXE_SUFFIX);
+    Ok(std::env::current_exe()?.with_file_name(name))
+}
+
+/// Writes the example's job file with fewer samples beside copies of its files, and returns its path.
+fn job_of_fewer_samples(dir: &Path) -> Outcome<PathBuf> {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/render");
+    std::fs::create_dir(dir.join("scenes"))?;
+    for file in ["pathtrace.wasm", "merge.wasm", "scenes/still-life.txt"] {
+        std::fs::copy(example.join(file), dir.join(file))?;
+    }
+    let mut job: toml::Table = std::fs::read_to_string(example.join("job.toml"))?.parse()?;
+    let args = job.get_mut("args").and_then(toml::Value::as_array_mut).ok_or("the example has no args")?;
+    let flag = args.iter().position(|arg| arg.as_str() == Some("--samples")).ok_or("the example has no --samples")?;
+    *args.get_mut(flag + 1).ok_or("--samples has no value")? = SAMPLES.to_string().into();
+    let path = dir.join("job.toml");
+    std::fs::write(&path, job.to_string())?;
+    Ok(path)
+}
+
+/// Runs the job as a user does, in an empty data folder, and returns the receipt.
+fn market(binary: &Path, job: &Path, dir: &Path, providers: u16) -> Outcome<Receipt> {
+    let mut command = Command::new(binary);
+    command.args(["run", "--json", "--providers", &providers.to_string()]).arg(job);
+    command.arg("--data").arg(dir.join("data")).arg("--out").arg(dir.join("out"));
+    let output = command.env_remove("BMM_RPC").env_remove("BMM_CONFIG").stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("bmm run failed: {}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The peer: the job's tasks without a market.
+struct Direct {
+    job: PreparedJob,
+}
+
+/// What a run of the peer took.
+struct Took {
+    wall: Duration,
+    busy: Duration,
+}
+
+impl Direct {
+    fn prepare(path: &Path) -> Outcome<Self> {
+        let base = path.parent().ok_or("the job file has no folder")?;
+        let Job { spec, contents } = JobFile::parse(&std::fs::read_to_string(path)?)?.build(base)?;
+        let contents: Contents = Arc::new(move |hash| contents.get(&hash).cloned());
+        let vm = Vm::new(VmConfig::default())?;
+        Ok(Self { job: PreparedJob::new(&vm, &spec, contents)? })
+    }
+
+    fn run(&self, threads: u16) -> Outcome<Took> {
+        let next = AtomicU64::new(0);
+        let started = Instant::now();
+        let worker = || -> Result<Duration, String> {
+            let mut busy = Duration::ZERO;
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= self.job.tasks().count() {
+                    return Ok(busy);
+                }
+                let ran = self.job.run(task, &StopFlag::new());
+                if let bmm_types::market::TaskEnd::Failed(failure) = ran.result.end {
+                    return Err(format!("task {task} failed: {}", failure.message));
+                }
+                busy += ran.wall;
+            }
+        };
+        let busy = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().expect("a worker does not panic"))
+                .sum::<Result<Duration, String>>()
+        })?;
+        Ok(Took { wall: started.elapsed(), busy })
+    }
+}
