@@ -32,6 +32,12 @@ impl Stop {
     pub(super) fn reason(reason: &str) -> Self {
         Self::Revert(Revert::from(reason).abi_encode().into())
     }
+
+    /// Reverts for call data that is not a call of the contract's ABI. Revert data is what contracts see, and so consensus: none of
+    /// it may come from the text of a library's error.
+    pub(super) fn not_of_the_abi() -> Self {
+        Self::reason("system contract: call data is not a call of its ABI")
+    }
 }
 
 impl From<EvmInternalsError> for Stop {

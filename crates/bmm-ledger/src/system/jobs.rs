@@ -29,8 +29,7 @@ const PAID: Mapping = Mapping::at(1);
 
 /// Answers one call.
 pub(super) fn run(frame: &mut Frame<'_>, rules: &Rules, data: &[u8]) -> Result<Vec<u8>, Stop> {
-    let call = JobsCalls::abi_decode_validate(data)
-        .map_err(|error| Stop::reason(&format!("Jobs: not a call of its ABI: {error}")))?;
+    let call = JobsCalls::abi_decode_validate(data).map_err(|_| Stop::not_of_the_abi())?;
     match call {
         JobsCalls::open(_) => frame.pays()?,
         JobsCalls::claim(_) | JobsCalls::settle(_) | JobsCalls::refund(_) => frame.writes()?,

@@ -26,8 +26,7 @@ const NONCES: Mapping = Mapping::at(1);
 
 /// Answers one call.
 pub(super) fn run(frame: &mut Frame<'_>, rules: &Rules, data: &[u8]) -> Result<Vec<u8>, Stop> {
-    let call = TokenCalls::abi_decode_validate(data)
-        .map_err(|error| Stop::reason(&format!("Token: not a call of its ABI: {error}")))?;
+    let call = TokenCalls::abi_decode_validate(data).map_err(|_| Stop::not_of_the_abi())?;
     match call {
         TokenCalls::transfer(_) | TokenCalls::approve(_) | TokenCalls::transferFrom(_) | TokenCalls::permit(_) => {
             frame.writes()?;
