@@ -147,9 +147,16 @@ impl Snapshot {
 
     /// What the canonical block of that number changed.
     pub(super) fn diff(&self, number: u64) -> Result<Option<StateDiff>, StoreError> {
-        let key = number.to_be_bytes();
-        let bytes = tables::get(&self.diffs, &key)?;
-        let wrong = |error| StoreError::corrupt("diffs", key, error);
-        bytes.map(|bytes| StateDiff::from_bytes(&bytes).map_err(wrong)).transpose()
+        self.diff_bytes(number)?.map(|bytes| Self::decode_diff(number, &bytes)).transpose()
+    }
+
+    /// The same, encoded.
+    pub(super) fn diff_bytes(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        tables::get(&self.diffs, &number.to_be_bytes())
+    }
+
+    /// Decodes what [`Self::diff_bytes`] returned.
+    pub(super) fn decode_diff(number: u64, bytes: &[u8]) -> Result<StateDiff, StoreError> {
+        StateDiff::from_bytes(bytes).map_err(|error| StoreError::corrupt("diffs", number.to_be_bytes(), error))
     }
 }

@@ -93,14 +93,16 @@ pub enum StoreError {
     /// A block is not known, or not part of the canonical chain.
     #[error("block {0} is not on the canonical chain")]
     NotCanonical(String),
-    /// A block is too far below the head for its state to be read.
-    #[error("state of block {number}: {depth} blocks below the head, the limit is {limit}; ask for a younger block")]
+    /// A block is too far below the head for its state to be read, in blocks or in what they changed.
+    #[error(
+        "state of block {number}: {depth} blocks below the head, the limit is {limit} now; ask for a younger block"
+    )]
     TooDeep {
         /// The block asked for.
         number: u64,
         /// Its distance from the head.
         depth: u64,
-        /// The largest distance allowed.
+        /// The largest distance allowed; less than the usual one when much has changed on the way.
         limit: u64,
     },
     /// A diff's `before` is not what the head holds.

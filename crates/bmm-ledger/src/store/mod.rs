@@ -40,6 +40,9 @@ pub const SCHEMA_VERSION: u64 = 1;
 /// How far below the head a state may be read. Each block in between costs the decoding of its diff.
 pub const MAX_VIEW_DEPTH: u64 = 1_024;
 
+/// Longest way below the head, in bytes of the diffs in between: the view holds what they change in memory.
+pub const MAX_VIEW_BYTES: usize = 64 << 20;
+
 /// Longest note, in bytes.
 pub const MAX_NOTE_BYTES: usize = 1 << 20;
 

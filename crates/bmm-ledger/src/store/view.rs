@@ -1,7 +1,7 @@
 //! The state as it was after one block.
 
 use super::{
-    Head, MAX_VIEW_DEPTH, Store, StoreError,
+    Head, MAX_VIEW_BYTES, MAX_VIEW_DEPTH, Store, StoreError,
     cache::Generations,
     snapshot::{Snapshot, SnapshotTrie},
     tables::{self, Record, hash_address, hash_slot},
@@ -74,24 +74,25 @@ impl Store {
     /// Returns the state after the canonical block `id`.
     ///
     /// # Errors
-    /// [`StoreError::NotCanonical`]; [`StoreError::TooDeep`] when it is more than [`MAX_VIEW_DEPTH`] below the head.
+    /// [`StoreError::NotCanonical`]; [`StoreError::TooDeep`] when it is more than [`MAX_VIEW_DEPTH`] blocks, or more
+    /// than [`MAX_VIEW_BYTES`] of diffs, below the head.
     pub fn view_at(&self, id: B256) -> Result<StateView, StoreError> {
         let view = self.view()?;
         let number = view.snapshot.canonical_number(id)?.ok_or_else(|| StoreError::NotCanonical(id.to_string()))?;
-        view.back_to(Head { number, id })
+        view.back_to(Head { number, id }, MAX_VIEW_BYTES)
     }
 
     /// Returns the state after the canonical block of that number. Errors as [`Self::view_at`].
     pub fn view_at_number(&self, number: u64) -> Result<StateView, StoreError> {
         let view = self.view()?;
         let id = view.snapshot.canonical_id(number)?.ok_or_else(|| StoreError::NotCanonical(number.to_string()))?;
-        view.back_to(Head { number, id })
+        view.back_to(Head { number, id }, MAX_VIEW_BYTES)
     }
 }
 
 impl StateView {
-    /// Lays the values before each block above `block` over the head's; older ones win.
-    fn back_to(mut self, block: Head) -> Result<Self, StoreError> {
+    /// Lays the values before each block above `block` over the head's; older ones win. Refuses to read more than `budget` bytes.
+    pub(super) fn back_to(mut self, block: Head, mut budget: usize) -> Result<Self, StoreError> {
         let depth = self.block.number.saturating_sub(block.number);
         if depth == 0 {
             return Ok(self);
@@ -103,7 +104,13 @@ impl StateView {
         for number in (block.number.saturating_add(1)..=self.block.number).rev() {
             let missing =
                 || StoreError::corrupt("diffs", number.to_be_bytes(), "entry of a canonical block is missing");
-            for (address, account) in self.snapshot.diff(number)?.ok_or_else(missing)?.accounts {
+            let bytes = self.snapshot.diff_bytes(number)?.ok_or_else(missing)?;
+            budget = budget.checked_sub(bytes.len()).ok_or(StoreError::TooDeep {
+                number: block.number,
+                depth,
+                limit: self.block.number.saturating_sub(number),
+            })?;
+            for (address, account) in Snapshot::decode_diff(number, &bytes)?.accounts {
                 let owner = hash_address(address);
                 overlay.accounts.insert(owner, account.before);
                 let named = account.storage.into_iter().map(|(slot, change)| (hash_slot(slot), change));

@@ -239,6 +239,23 @@ fn views_below_the_limit_are_refused() {
 }
 
 #[test]
+fn a_view_reads_no_more_than_its_budget() {
+    let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    (1..=3).for_each(|_| history.commit(&[some_touch(1)]));
+    let store = &history.store;
+    let lens: Vec<usize> = (1..=3)
+        .map(|number| store.diff(store.canonical(number).expect("memory").expect("there")).expect("memory"))
+        .map(|diff| diff.expect("canonical").to_bytes().len())
+        .collect();
+    let id = store.canonical(0).expect("memory").expect("genesis");
+    let with = |budget| store.view().expect("there is a head").back_to(Head { number: 0, id }, budget);
+    let all: usize = lens.iter().sum();
+    assert!(with(all).is_ok());
+    assert!(matches!(with(all - 1), Err(StoreError::TooDeep { number: 0, depth: 3, limit: 2 })));
+    assert!(matches!(with(lens[2] - 1), Err(StoreError::TooDeep { number: 0, depth: 3, limit: 0 })));
+}
+
+#[test]
 fn code_is_found_by_its_hash() {
     let history = History::new(Store::in_memory(PARAMS).expect("memory"));
     let view = history.store.view().expect("there is a head");
