@@ -7,10 +7,7 @@ use crate::{
     events::{HeadEvent, Reorg},
 };
 use alloy_primitives::{Address, B256};
-use bmm_ledger::{
-    exec::{execute_block, header::check_body, recover_senders},
-    store::Receipt,
-};
+use bmm_ledger::exec::{execute_block, header::check_body, recover_senders};
 use bmm_pow::Work;
 use bmm_types::{BlockBody, SealedBlock, Transaction};
 use std::{
@@ -144,8 +141,7 @@ impl Chain {
         if got != expected {
             return Err(invalid(importing, ImportError::StateRoot { got, expected }));
         }
-        let receipts: Vec<Receipt> = executed.receipts.into_iter().map(Receipt::from).collect();
-        self.store.commit(staged, block, &receipts, work.get())?;
+        self.store.commit(staged, block, &executed.receipts, work.get())?;
         let head = Arc::new(HeadBlock { id, header: header.clone(), work });
         *self.head.write() = head.clone();
         Ok(Applied { head, touched })

@@ -12,7 +12,7 @@ use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, Bytes, Signature};
 use bmm_ledger::{
     BlockBuilder, BlockPlan, Built, TxError, TxOutcome,
-    store::{Receipt, StateView, StoreError},
+    store::{StateView, StoreError},
 };
 use bmm_pow::{Difficulty, Target};
 use bmm_types::{Block, Engine};
@@ -103,7 +103,7 @@ impl Chain {
             let block = Arc::new(PendingBlock {
                 header,
                 body: built.body,
-                receipts: built.executed.receipts.into_iter().map(Receipt::from).collect(),
+                receipts: built.executed.receipts,
             });
             cache.last = Some((parent.id, Instant::now(), block.clone()));
             return Ok(block);

@@ -8,8 +8,9 @@ use crate::{
         execute_block, header,
     },
     genesis,
+    store::Receipt,
 };
-use alloy_consensus::{EthereumReceipt, SignableTransaction, TxEip1559, crypto::secp256k1};
+use alloy_consensus::{SignableTransaction, TxEip1559, crypto::secp256k1};
 use alloy_eips::eip2930::AccessList;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use bmm_types::{
@@ -207,7 +208,7 @@ impl World {
     }
 
     /// Makes a block of those transactions that can be in one; `None` stands for those that cannot.
-    pub(crate) fn block(&mut self, sends: &[Send]) -> Vec<Result<EthereumReceipt, TxError>> {
+    pub(crate) fn block(&mut self, sends: &[Send]) -> Vec<Result<Receipt, TxError>> {
         let mut builder = BlockBuilder::begin(&self.params, &self.head, self.plan(), &self.state).expect("readable");
         let mut nonces = BTreeMap::new();
         let (mut senders, mut outcomes) = (Vec::new(), Vec::new());
@@ -245,7 +246,7 @@ impl World {
     }
 
     /// Sends one transaction in a block of its own; it must be in it.
-    pub(crate) fn send(&mut self, send: Send) -> EthereumReceipt {
+    pub(crate) fn send(&mut self, send: Send) -> Receipt {
         self.block(&[send]).remove(0).expect("a transaction that can be in a block")
     }
 

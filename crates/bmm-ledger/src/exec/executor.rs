@@ -6,8 +6,8 @@ use super::{
     header,
     overlay::CreditError,
 };
-use crate::emission;
-use alloy_consensus::{EthereumReceipt, Transaction as _, TxReceipt};
+use crate::{emission, store::Receipt};
+use alloy_consensus::{EthereumReceipt, Transaction as _, proofs};
 use alloy_eips::{
     eip2935::HISTORY_STORAGE_ADDRESS,
     eip4788::{BEACON_ROOTS_ADDRESS, SYSTEM_ADDRESS},
@@ -36,7 +36,7 @@ pub(super) struct Executor<'a, DB: StateRead> {
     params: &'a ChainParams,
     header: Header,
     machine: Machine<DB>,
-    receipts: Vec<EthereumReceipt>,
+    receipts: Vec<Receipt>,
     logs_bloom: Bloom,
     gas_used: u64,
     blob_gas_used: u64,
@@ -109,13 +109,13 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
         let (gas_used, success) = (done.result.tx_gas_used(), done.result.is_success());
         self.gas_used = self.gas_used.saturating_add(gas_used);
         self.blob_gas_used = self.blob_gas_used.saturating_add(tx.blob_gas_used().unwrap_or(0));
-        let receipt = EthereumReceipt {
+        let receipt = Receipt::from(EthereumReceipt {
             tx_type: tx.tx_type(),
             success,
             cumulative_gas_used: self.gas_used,
             logs: done.result.into_logs(),
-        };
-        self.logs_bloom |= receipt.bloom();
+        });
+        self.logs_bloom |= *receipt.logs_bloom();
         self.receipts.push(receipt);
         Ok(Ok(Ran { gas_used, success }))
     }
@@ -151,7 +151,7 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
         Ok(Executed {
             gas_used: self.gas_used,
             blob_gas_used: self.blob_gas_used,
-            receipts_root: EthereumReceipt::calculate_receipt_root_no_memo(&self.receipts),
+            receipts_root: proofs::calculate_receipt_root(&self.receipts),
             receipts: self.receipts,
             logs_bloom: self.logs_bloom,
             requests_hash,

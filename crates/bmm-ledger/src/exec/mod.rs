@@ -16,8 +16,7 @@ pub use call::{CallOutcome, CallRequest, call, decode_revert, estimate_gas};
 pub use error::{BlockError, CallError, ExecError, TxError};
 pub use senders::recover_senders;
 
-use crate::diff::StateDiff;
-use alloy_consensus::EthereumReceipt;
+use crate::{diff::StateDiff, store::Receipt};
 use alloy_primitives::{Address, B256, Bloom};
 use bmm_types::{Block, ChainParams, Header};
 use executor::Executor;
@@ -42,7 +41,7 @@ impl<T: StateRead> StateRead for &T {
 #[derive(Clone, Debug)]
 pub struct Executed {
     /// One receipt for each transaction, in order.
-    pub receipts: Vec<EthereumReceipt>,
+    pub receipts: Vec<Receipt>,
     /// Gas used by all transactions.
     pub gas_used: u64,
     /// Blob gas used by all transactions (foreign vectors only).

@@ -1,8 +1,10 @@
 //! Over random sequences of open, voucher, settle, claim and refund, from honest and dishonest callers: nobody is paid twice,
 //! the budget is never passed, the contract holds exactly what is left of all jobs, and at the end of all times nothing.
 
-use crate::testkit::{Person, Send, World, deployer, forwarded, forwarder};
-use alloy_consensus::EthereumReceipt;
+use crate::{
+    store::Receipt,
+    testkit::{Person, Send, World, deployer, forwarded, forwarder},
+};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolEvent, SolStruct};
 use bmm_types::system::{
@@ -106,7 +108,7 @@ impl Play {
         let people: Vec<_> = (0..5).map(Person::new).collect();
         let mut world = World::new(&people);
         let deploy = Send::create(people[4].address, U256::ZERO, &deployer(&forwarder(0xf1)));
-        assert!(world.send(deploy).success);
+        assert!(world.send(deploy).status());
         let forwarder = people[4].address.create(0);
         Self { world, people, forwarder, jobs: BTreeMap::new(), last_claim: Bytes::new() }
     }
@@ -183,9 +185,9 @@ impl Play {
     }
 
     /// Follows the events, and holds them to the balances of those who pay no fees in this block.
-    fn watch(&mut self, receipt: &EthereumReceipt, before: &[U256], sender: usize) {
+    fn watch(&mut self, receipt: &Receipt, before: &[U256], sender: usize) {
         let mut earned: BTreeMap<Address, U256> = BTreeMap::new();
-        for log in &receipt.logs {
+        for log in receipt.logs() {
             if let Ok(event) = Opened::decode_log(log) {
                 self.jobs.entry(event.job).or_default().budget = event.budget;
             } else if let Ok(event) = Paid::decode_log(log) {

@@ -168,11 +168,11 @@ fn coins_of_the_short_lived_go_to_the_pot() {
     let own = person.address.create(0);
     let value = U256::from(123_456_789u64);
     let receipt = world.send(Send::create(person.address, value, &short_lived(own)));
-    assert!(receipt.success);
+    assert!(receipt.status());
     assert_eq!(world.state.balance(own), U256::ZERO);
     let emission = world.params.emission.as_ref().expect("emits");
     let base_fee = world.head.base_fee_per_gas.expect("has one");
-    let fees = U256::from(base_fee) * U256::from(receipt.cumulative_gas_used);
+    let fees = U256::from(base_fee) * U256::from(receipt.cumulative_gas_used());
     let expected = crate::emission::reward(emission, 1).resources + fees + value;
     assert_eq!(world.state.balance(RESOURCES), expected);
 }

@@ -40,14 +40,14 @@ fn a_transfer_costs_21000() {
 fn estimates_are_enough_and_close() {
     let (mut world, person) = world();
     let transfer = Token::transferCall { to: Address::repeat_byte(7), value: U256::from(1) }.abi_encode();
-    assert!(world.send(Send::create(person.address, U256::ZERO, &deployer(&forwarder(0xf1)))).success);
+    assert!(world.send(Send::create(person.address, U256::ZERO, &deployer(&forwarder(0xf1)))).status());
     let balance = Token::balanceOfCall { account: person.address }.abi_encode();
     let contract = person.address.create(0);
     for (to, input) in [(TOKEN, Bytes::from(transfer)), (contract, forwarded(TOKEN, &balance))] {
         let gas = estimate(&world, &request(person.address, to, input.clone())).expect("possible");
         let send = |gas| Send { gas, ..Send::new(person.address, to, U256::ZERO, input.clone()) };
-        let used = world.clone().send(send(gas)).cumulative_gas_used;
-        assert!(world.clone().send(send(gas)).success);
+        let used = world.clone().send(send(gas)).cumulative_gas_used();
+        assert!(world.clone().send(send(gas)).status());
         assert!(gas <= used + used / 32 + 1, "{gas} for {used}");
     }
 }

@@ -112,7 +112,7 @@ fn each_rule_has_its_name() {
 fn a_used_nonce_and_a_contract_sender() {
     let mut case = Case::new();
     let deploy = Send::create(case.person.address, U256::ZERO, &deployer(&forwarder(0xf1)));
-    assert!(case.world.send(deploy).success);
+    assert!(case.world.send(deploy).status());
     case.refused(case.plain(), TxError::NonceTooLow { tx: 0, state: 1 });
     let contract = case.person.address.create(0);
     let tx = TxEip1559 { nonce: 1, ..case.plain() };
@@ -138,9 +138,9 @@ fn a_failed_transaction_is_in_the_block() {
     let mut case = Case::new();
     let revert = Send::create(case.person.address, U256::from(5), &[0x5f, 0x5f, 0xfd]);
     let receipt = case.world.send(revert);
-    assert!(!receipt.success && receipt.cumulative_gas_used < GAS);
+    assert!(!receipt.status() && receipt.cumulative_gas_used() < GAS);
     let endless = Send::create(case.person.address, U256::ZERO, &[0x5b, 0x5f, 0x56]);
     let receipt = case.world.send(endless);
-    assert_eq!((receipt.success, receipt.cumulative_gas_used), (false, GAS));
+    assert_eq!((receipt.status(), receipt.cumulative_gas_used()), (false, GAS));
     assert_eq!(case.world.state.account(case.person.address).nonce, 2);
 }

@@ -1,8 +1,10 @@
 //! Jobs.
 
 use super::{ask, bmm, people, reverts, reverts_saying};
-use crate::testkit::{Person, Send, World};
-use alloy_consensus::EthereumReceipt;
+use crate::{
+    store::Receipt,
+    testkit::{Person, Send, World},
+};
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolCall, SolEvent, SolStruct, SolValue};
 use bmm_types::system::{
@@ -36,9 +38,9 @@ impl Case {
         let deadline = world.now + 100;
         let open = openCall { salt: SALT, spec: SPEC, deadline };
         let receipt = world.send(Send::new(requester.address, JOBS, bmm(10), open.abi_encode()));
-        assert!(receipt.success);
+        assert!(receipt.status());
         let job = job_id(world.params.chain_id, requester.address, SALT);
-        let event = Opened::decode_log(&receipt.logs[0]).expect("opened").data;
+        let event = Opened::decode_log(&receipt.logs()[0]).expect("opened").data;
         assert_eq!(event, Opened { job, requester: requester.address, budget: bmm(10), deadline, spec: SPEC });
         Self { world, requester, provider, other, job, deadline }
     }
@@ -47,7 +49,7 @@ impl Case {
         signed(&self.world, self.requester, self.job, self.provider.address, total)
     }
 
-    fn send(&mut self, from: Person, call: &impl SolCall) -> EthereumReceipt {
+    fn send(&mut self, from: Person, call: &impl SolCall) -> Receipt {
         self.world.send(Send::new(from.address, JOBS, U256::ZERO, call.abi_encode()))
     }
 
@@ -122,7 +124,7 @@ fn a_voucher_pays_what_is_new_in_it() {
     let first = case.voucher(bmm(4));
     // Anybody may send it.
     let receipt = case.send(case.other, &first);
-    let event = Paid::decode_log(&receipt.logs[0]).expect("paid").data;
+    let event = Paid::decode_log(&receipt.logs()[0]).expect("paid").data;
     // 1 % fee.
     let fee = bmm(4) / U256::from(100);
     assert_eq!(event, Paid { job: case.job, provider, amount: bmm(4), fee });
@@ -200,7 +202,7 @@ fn claims_end_with_the_lock() {
     case.world.now = end;
     case.reverts(case.provider, &claim, &TooLate { end });
     case.world.now = end - 1;
-    assert!(case.send(case.provider, &claim).success);
+    assert!(case.send(case.provider, &claim).status());
 }
 
 #[test]
@@ -214,10 +216,10 @@ fn a_settlement_pays_everybody() {
     let settle = case.settle(&pairs);
     let now = case.world.now;
     let receipt = case.send(case.requester, &settle);
-    assert!(receipt.success);
-    assert_eq!(receipt.logs.len(), 3, "two payments and the settlement");
+    assert!(receipt.status());
+    assert_eq!(receipt.logs().len(), 3, "two payments and the settlement");
     let release_at = now + case.world.params.jobs.expect("has jobs").challenge_secs;
-    let event = Settled::decode_log(&receipt.logs[2]).expect("settled").data;
+    let event = Settled::decode_log(&receipt.logs()[2]).expect("settled").data;
     assert_eq!(event, Settled { job: case.job, root: ROOT, spent: bmm(8), releaseAt: release_at });
     let view = ask(&case.world, JOBS, &jobOfCall { job: case.job });
     assert_eq!((view.state, view.spent, view.root, view.releaseAt), (job_state::SETTLED, bmm(8), ROOT, release_at));
@@ -229,7 +231,7 @@ fn a_settlement_pays_everybody() {
     after.now = release_at;
     let error = TooLate { end: release_at };
     reverts(&after, case.provider.address, JOBS, U256::ZERO, &late, &error);
-    assert!(case.send(case.provider, &late).success);
+    assert!(case.send(case.provider, &late).status());
     assert_eq!(case.world.state.balance(JOBS), bmm(1));
 }
 
@@ -273,7 +275,7 @@ fn a_refund_closes_an_open_job_after_the_claims() {
     case.world.now = release;
     let before = case.world.state.balance(case.requester.address);
     let receipt = case.send(case.other, &refund);
-    let event = Refunded::decode_log(&receipt.logs[0]).expect("refunded").data;
+    let event = Refunded::decode_log(&receipt.logs()[0]).expect("refunded").data;
     assert_eq!(event, Refunded { job: case.job, requester: case.requester.address, amount: bmm(7) });
     assert_eq!(case.world.state.balance(case.requester.address) - before, bmm(7));
     assert_eq!(case.world.state.balance(JOBS), U256::ZERO);
@@ -297,7 +299,7 @@ fn a_refund_follows_the_challenge() {
     case.reverts(case.other, &refund, &TooEarly { release });
     case.world.now = release;
     let receipt = case.send(case.other, &refund);
-    assert_eq!(Refunded::decode_log(&receipt.logs[0]).expect("refunded").amount, U256::ZERO);
+    assert_eq!(Refunded::decode_log(&receipt.logs()[0]).expect("refunded").amount, U256::ZERO);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use crate::{
     exec::{self, CallError, CallRequest},
     testkit::{GAS, Person, Send, World, deployer, forwarded, forwarder, short_lived},
 };
-use alloy_consensus::TxReceipt;
 use alloy_eips::eip7702::Authorization;
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{Revert, SolCall, SolError};
@@ -27,7 +26,7 @@ fn world_with(op: u8) -> (World, Person, Address) {
     let [a, ..] = people();
     let mut world = World::new(&[a]);
     let contract = a.address.create(0);
-    assert!(world.send(Send::create(a.address, U256::ZERO, &deployer(&forwarder(op)))).success);
+    assert!(world.send(Send::create(a.address, U256::ZERO, &deployer(&forwarder(op)))).status());
     (world, a, contract)
 }
 
@@ -37,9 +36,9 @@ fn call_reaches_them_as_the_contract() {
     let open = openCall { salt: B256::ZERO, spec: B256::ZERO, deadline: world.now + 50 };
     let data = forwarded(JOBS, &open.abi_encode());
     let receipt = world.send(Send::new(a.address, contract, bmm(2), data));
-    assert!(receipt.success);
-    assert_eq!(receipt.logs[0].address, JOBS);
-    assert_eq!(receipt.logs[0].topics()[1], job_id(world.params.chain_id, contract, B256::ZERO));
+    assert!(receipt.status());
+    assert_eq!(receipt.logs()[0].address, JOBS);
+    assert_eq!(receipt.logs()[0].topics()[1], job_id(world.params.chain_id, contract, B256::ZERO));
     assert_eq!(world.state.balance(JOBS), bmm(2));
 }
 
@@ -100,7 +99,7 @@ fn addresses_without_rules_refuse_calls_and_coins() {
     let [a, ..] = people();
     let mut world = World::new(&[a]);
     let receipt = world.send(Send::new(a.address, RESOURCES, bmm(1), vec![]));
-    assert!(!receipt.success);
+    assert!(!receipt.status());
     assert_eq!(receipt.cumulative_gas_used(), GAS, "INVALID uses all gas");
 }
 
@@ -124,7 +123,7 @@ fn forced_coins_belong_to_no_job() {
     let [a, ..] = people();
     let mut world = World::new(&[a]);
     let receipt = world.send(Send::create(a.address, bmm(1), &short_lived(JOBS)));
-    assert!(receipt.success);
+    assert!(receipt.status());
     assert_eq!(world.state.balance(JOBS), bmm(1));
 }
 
@@ -136,10 +135,10 @@ fn too_little_gas_is_out_of_gas() {
     let used = world.clone().send(send.clone()).cumulative_gas_used();
     send.gas = used - 1;
     let receipt = world.clone().send(send.clone());
-    assert!(!receipt.success);
+    assert!(!receipt.status());
     assert_eq!(receipt.cumulative_gas_used(), used - 1);
     send.gas = used;
-    assert!(world.send(send).success);
+    assert!(world.send(send).status());
     // The 21,000 of a transaction, its call data, a new account, two accesses, an event.
     assert!((50_000..60_000).contains(&used), "{used}");
 }
