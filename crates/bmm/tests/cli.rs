@@ -1,8 +1,24 @@
 //! The command line as a user types it: the built binary, in data folders of its own.
 
+#[path = "cli/chain.rs"]
+mod chain;
+#[path = "cli/crash.rs"]
+mod crash;
+#[path = "cli/docs.rs"]
+mod docs;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/hostile.rs"]
+mod hostile;
+#[path = "cli/input.rs"]
+mod input;
+#[path = "cli/job.rs"]
+mod job;
+#[path = "cli/programs.rs"]
+mod programs;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/settle.rs"]
+mod settle;
 #[path = "cli/wallet.rs"]
 mod wallet;

@@ -10,6 +10,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
+/// What to do about a job that failed for good.
+const FAILED_HINT: &str = "what was verified is paid; mend the program or the job file and run the job anew with `bmm run`";
+
 /// `bmm job …`
 #[derive(Debug, Subcommand)]
 #[command(after_help = "ID is the job's id or its first digits, as `bmm job list` shows it.")]
@@ -66,8 +69,17 @@ pub fn run(context: &Context, command: &JobCommand) -> Outcome {
         JobCommand::Cancel(args) => {
             jobs::resume(context, &find(&args.id)?, args.password_file.as_deref(), Some("cancelled by its user".into()))
         }
-        JobCommand::Resume(args) => jobs::resume(context, &find(&args.id)?, args.password_file.as_deref(), None),
+        JobCommand::Resume(args) => resume(context, &find(&args.id)?, args),
         JobCommand::Explain(id) => jobs::explain(context, &find(id)?),
+    }
+}
+
+/// Goes on with a job; one that failed before fails again, so that scripts can tell.
+fn resume(context: &Context, folder: &JobFolder, args: &Resume) -> Outcome {
+    jobs::resume(context, folder, args.password_file.as_deref(), None)?;
+    match folder.receipt()? {
+        Some(receipt) if receipt.status == JobStatus::Failed => Err(Failure::job(receipt.ending).hint(FAILED_HINT)),
+        _ => Ok(()),
     }
 }
 
@@ -104,7 +116,7 @@ fn list(context: &Context) -> Outcome {
             record.budget.to_string()
         );
     }
-    output::print(context.global.json, &rows, text);
+    output::print(context.global.json, &serde_json::json!({ "jobs": rows }), text);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::{
     failure::{Failure, IoContext, Outcome},
     jobs::{NewJob, RunOptions},
 };
-use bmm_market::job::{AxisSource, Job, JobFile};
+use bmm_market::job::{AxisSource, Job, JobError, JobFault, JobFile};
 use bmm_types::{Amount, market::Verify};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE", requires = "app")]
     lines: Option<String>,
     /// Lines per task
-    #[arg(long, value_name = "N", default_value_t = 1_000, requires = "lines")]
+    #[arg(long, value_name = "N", default_value_t = 1_000, requires = "lines", value_parser = clap::value_parser!(u64).range(1..))]
     chunk: u64,
     /// A file under /in of every task, as NAME=FILE (repeat for more)
     #[arg(long, value_name = "NAME=FILE", requires = "app")]
@@ -67,24 +67,33 @@ pub fn run(context: &Context, args: &RunArgs) -> Outcome {
     let out = args.out.clone().unwrap_or_else(|| Path::new("bmm-out").join(safe_name(&job.spec.name)));
     let options = RunOptions {
         out: std::path::absolute(&out).doing("resolve", &out)?,
-        providers: args.providers.unwrap_or_else(|| context.config.providers()),
+        providers: args.providers.unwrap_or_else(|| default_providers(context, &job)),
         wallet: args.wallet.clone(),
         password_file: args.password_file.clone(),
     };
     NewJob { job, options }.run(context, args.dry_run)
 }
 
+/// As many as the configuration says; if it leaves that open, at least as many as have to agree.
+fn default_providers(context: &Context, job: &Job) -> u16 {
+    let configured = context.config.providers();
+    if context.config.provide.providers == 0 { configured.max(job.spec.verify.copies().into()) } else { configured }
+}
+
 impl RunArgs {
     fn job(&self) -> Outcome<Job> {
-        let (mut file, base, shown) = match &self.file {
+        let (mut file, base) = match &self.file {
             Some(path) => {
                 let source = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
-                let file = JobFile::parse(&source).map_err(|error| job_failure(path, &error))?;
-                (file, path.parent().unwrap_or(Path::new("")).to_owned(), path.clone())
+                let file = JobFile::parse(&source).map_err(|error| job_failure(Some(path), &error))?;
+                (file, path.parent().unwrap_or(Path::new("")).to_owned())
             }
-            None => (self.without_file()?, PathBuf::new(), PathBuf::from("command line")),
+            None => (self.without_file()?, PathBuf::new()),
         };
         if let Some(budget) = self.budget {
+            if budget.is_zero() {
+                return Err(Failure::user("--budget is 0 BMM: nothing can be paid from it").hint("raise it, for example --budget '5 BMM'"));
+            }
             file.budget.max = budget;
         }
         match self.replicate {
@@ -92,7 +101,7 @@ impl RunArgs {
             Some(n) => file.verify = Verify::Replicate(n),
             None => {}
         }
-        file.build(&base).map_err(|error| job_failure(&shown, &error))
+        file.build(&base).map_err(|error| job_failure(self.file.as_deref(), &error))
     }
 
     fn without_file(&self) -> Outcome<JobFile> {
@@ -119,12 +128,20 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
         std::io::ErrorKind::InvalidData => {
             failure.hint("a job file is TOML in UTF-8; to run a program without one use --app")
         }
-        _ => failure,
+        std::io::ErrorKind::IsADirectory => failure.hint("name the job file in it, for example job.toml"),
+        _ => failure.hint("check the permissions of the file and of the folders above it"),
     }
 }
 
-fn job_failure(path: &Path, error: &bmm_market::job::JobError) -> Failure {
-    Failure::user(format!("{}: {error}", path.display()))
+/// Tells what is wrong with a job; `path` is its file, if it has one.
+fn job_failure(path: Option<&Path>, error: &JobError) -> Failure {
+    match (path, error.fault.as_ref()) {
+        (Some(path), _) => Failure::user(format!("{}: {}", path.display(), error.cause())).hint(error.hint()),
+        (None, JobFault::Unreadable { .. }) => {
+            Failure::user(error.cause()).hint("check the spelling and the rights; paths are relative to the current folder")
+        }
+        (None, _) => Failure::user(error.cause()).hint(error.hint()),
+    }
 }
 
 /// Makes a folder's name of a job's name.

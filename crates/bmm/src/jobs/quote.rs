@@ -5,9 +5,9 @@ use crate::failure::{Failure, Outcome};
 use bmm_market::money::Prices;
 use bmm_types::{
     Amount,
-    market::{FailureKind, JobSpec, TaskEnd, TaskFailure},
+    market::{FailureKind, JobSpec, Merge, TaskEnd, TaskFailure},
 };
-use bmm_vm::StopFlag;
+use bmm_vm::{MAX_INPUT_FILES, StopFlag};
 use serde::Serialize;
 use std::{fmt, time::Duration};
 
@@ -107,8 +107,15 @@ fn broken(index: u64, failure: &TaskFailure) -> Failure {
 }
 
 impl Quote {
-    /// Refuses a budget that cannot reach: not even for one task, or for less than half of what the job will probably cost.
+    /// Refuses a job that cannot end well: by its providers, its merging, or its budget.
     pub fn check(&self, spec: &JobSpec) -> Outcome {
+        self.check_providers(spec)?;
+        self.check_merge(spec)?;
+        self.check_budget()
+    }
+
+    /// Refuses a price that no provider here works for, and copies that they are too few for.
+    fn check_providers(&self, spec: &JobSpec) -> Outcome {
         if let Some(limit) = spec.budget.price
             && self.price_per_gfuel_bmm > limit
         {
@@ -118,6 +125,32 @@ impl Quote {
             ))
             .hint("raise budget.price, or lower provide.price_per_gfuel in the configuration"));
         }
+        let copies = spec.verify.copies();
+        if u16::from(copies) > self.providers {
+            let here = self.providers;
+            return Err(Failure::user(format!(
+                "each task is to run on {copies} different providers, but there are {here}"
+            ))
+            .hint(format!("start more with --providers {copies}, or lower verify.n (or --replicate)")));
+        }
+        Ok(())
+    }
+
+    /// Refuses to pay for more results than the merging program can be given.
+    fn check_merge(&self, spec: &JobSpec) -> Outcome {
+        let files = self.tasks.saturating_add(u64::try_from(spec.inputs.len()).unwrap_or(u64::MAX));
+        let most = u64::try_from(MAX_INPUT_FILES).unwrap_or(u64::MAX);
+        if matches!(spec.output.merge, Merge::App { .. }) && files > most {
+            return Err(Failure::user(format!(
+                "output.merge names a program, which can be given {most} files, but there are {files} results and inputs"
+            ))
+            .hint("use larger chunks in [split], or merge = \"concat\""));
+        }
+        Ok(())
+    }
+
+    /// Refuses a budget for less than half of what the job will probably cost.
+    fn check_budget(&self) -> Outcome {
         let Some(price) = self.price_bmm else { return Ok(()) };
         if price.saturating_sub(self.budget_bmm) <= self.budget_bmm {
             return Ok(());

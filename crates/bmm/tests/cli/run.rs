@@ -2,11 +2,16 @@
 
 use serde_json::Value;
 use std::{
+    fs::File,
     io::Write,
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
 };
 use tempfile::TempDir;
+
+/// How long a command may take before the test gives it up.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A data folder, and what is set in the environment of the commands that use it.
 pub struct Bmm {
@@ -35,8 +40,13 @@ impl Bmm {
 
     /// Writes a file beside the data folder and returns its path.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        self.bytes(name, text.as_bytes())
+    }
+
+    /// Writes a file of any bytes beside the data folder and returns its path.
+    pub fn bytes(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.dir.path().join(name);
-        std::fs::write(&path, text).expect("written");
+        std::fs::write(&path, bytes).expect("written");
         path
     }
 
@@ -49,13 +59,28 @@ impl Bmm {
         self.run_with_input(args, "")
     }
 
-    pub fn run_with_input(&self, args: &[&str], input: &str) -> Ran {
+    /// Prepares `bmm --data … ARGS` in an environment that says nothing but what the test sets.
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bmm"));
-        command.args(args).arg("--data").arg(self.data());
+        command.arg("--data").arg(self.data()).args(args).current_dir(self.dir.path());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BMM_")) {
             command.env_remove(name);
         }
         command.env_remove("RUST_LOG").envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts `bmm ARGS` and leaves it running.
+    pub fn spawn(&self, args: &[&str]) -> Running {
+        let dir = tempfile::tempdir_in(self.dir.path()).expect("temporary folder");
+        let file = |name: &str| File::create(dir.path().join(name)).expect("created");
+        let mut command = self.command(args);
+        command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+        Running { child: command.spawn().expect("the binary starts"), dir }
+    }
+
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> Ran {
+        let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         // A command that fails early closes the pipe before it is read.
@@ -65,9 +90,9 @@ impl Bmm {
 
     /// Runs a command that must succeed, with `--json`, and returns its object.
     pub fn json(&self, args: &[&str]) -> Value {
-        let ran = self.run(&[args, &["--json"]].concat());
+        let ran = self.run(&[&["--json"], args].concat());
         assert_eq!(ran.code, 0, "{ran:?}");
-        serde_json::from_str(&ran.stdout).expect("one JSON object on stdout")
+        ran.json()
     }
 
     /// Runs a command that must fail with `code`, and returns what it says.
@@ -75,6 +100,67 @@ impl Bmm {
         let ran = self.run(args);
         assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{ran:?}");
         ran.stderr
+    }
+}
+
+/// A command that runs; killed when it is dropped.
+pub struct Running {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Running {
+    /// What it wrote to stdout so far.
+    pub fn stdout(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("stdout")).expect("text")
+    }
+
+    /// Whether it still runs.
+    pub fn lives(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Sends a signal, such as "KILL".
+    pub fn signal(&self, name: &str) {
+        // It may be over already.
+        let _ = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.id().to_string())
+            .stderr(Stdio::null())
+            .status();
+    }
+
+    /// Waits for its end; `None` if a signal ended it.
+    pub fn end(&mut self) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return ExitStatus::code(&status);
+            }
+            assert!(start.elapsed() < PATIENCE, "bmm does not end: {}", self.stdout());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for its end, and returns what it left.
+    pub fn wait(mut self) -> Ran {
+        let code = self.end().expect("not killed");
+        let stderr = std::fs::read_to_string(self.dir.path().join("stderr")).expect("text");
+        Ran { code, stdout: self.stdout(), stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ran {
+    /// Reads stdout as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON on stdout ({error}): {self:?}"))
     }
 }
 

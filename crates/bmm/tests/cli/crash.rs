@@ -1,0 +1,236 @@
+//! Processes that die, or are interrupted, at any moment of a job: it goes on, and nothing is paid twice.
+
+use crate::{
+    chain::{Chain, read, units},
+    programs::{job, worker},
+    run::{Bmm, Running},
+};
+use alloy_primitives::B256;
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// Tasks of the jobs here; each takes some 50 ms.
+const TASKS: u32 = 24;
+const ROUNDS: u32 = 40_000_000;
+
+/// What such a job's result is: the same mixing, by squaring the step `x -> ax + c`.
+fn expected() -> Vec<u8> {
+    let (mut a, mut c) = (6_364_136_223_846_793_005u64, 1_442_695_040_888_963_407u64);
+    let (mut all_a, mut all_c, mut rounds) = (1u64, 0u64, ROUNDS);
+    while rounds > 0 {
+        if rounds & 1 == 1 {
+            (all_a, all_c) = (all_a.wrapping_mul(a), all_c.wrapping_mul(a).wrapping_add(c));
+        }
+        (a, c, rounds) = (a.wrapping_mul(a), c.wrapping_mul(a).wrapping_add(c), rounds >> 1);
+    }
+    (0..u64::from(TASKS)).flat_map(|n| all_a.wrapping_mul(n).wrapping_add(all_c).to_le_bytes()).collect()
+}
+
+fn slow_job(bmm: &Bmm) -> PathBuf {
+    job(bmm, &worker(ROUNDS), TASKS, "[budget]\nmax = \"9 BMM\"\ndeadline = \"20 min\"\n")
+}
+
+fn start(bmm: &Bmm) -> Running {
+    let job_file = slow_job(bmm);
+    bmm.spawn(&["--json", "run", job_file.to_str().expect("UTF-8"), "--providers", "2", "--out", "out"])
+}
+
+/// The folders of all jobs.
+fn folders(bmm: &Bmm) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(bmm.data().join("jobs")) else { return Vec::new() };
+    entries.map(|entry| entry.expect("an entry").path()).filter(|path| path.join("job.json").exists()).collect()
+}
+
+/// Waits until the one job that is not in `old` has got as far as `there` says; returns its id.
+fn wait_for(running: &mut Running, bmm: &Bmm, old: &[PathBuf], there: impl Fn(&Path, &Value) -> bool) -> String {
+    loop {
+        for folder in folders(bmm).into_iter().filter(|folder| !old.contains(folder)) {
+            let record = std::fs::read(folder.join("job.json")).expect("replaced whole");
+            let record = serde_json::from_slice(&record).expect("JSON, at every moment");
+            if there(&folder, &record) {
+                return folder.file_name().expect("a name").to_str().expect("UTF-8").to_owned();
+            }
+        }
+        assert!(running.lives(), "bmm run ended before that: {}", running.stdout());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Some results are in, not all.
+fn working(folder: &Path, _: &Value) -> bool {
+    std::fs::metadata(folder.join("outputs")).is_ok_and(|file| file.len() >= 4 * (40 + 8))
+}
+
+/// Resumes a job and holds that it is right and paid once.
+fn resume(bmm: &Bmm, id: &str) -> Value {
+    let receipt = bmm.json(&["job", "resume", id]);
+    assert_eq!(
+        (&receipt["status"], &receipt["tasks"], &receipt["failed"]),
+        (&"settled".into(), &TASKS.into(), &0.into())
+    );
+    let outputs: Vec<PathBuf> = read(&receipt, "outputs");
+    assert!(std::fs::read(&outputs[0]).expect("the output") == expected(), "other bytes than without a crash");
+    receipt
+}
+
+fn check_paid_once(chain: &Chain, receipt: &Value) {
+    let money = chain.settled_once(read(receipt, "job"));
+    assert_eq!((money.budget, money.paid), (units(receipt, "escrow_bmm"), units(receipt, "price_bmm")));
+    assert_eq!(money.refunded, units(receipt, "refunded_bmm"));
+}
+
+/// A moment of a job, told by its folder and its record.
+type Moment = (&'static str, fn(&Path, &Value) -> bool);
+
+/// Kills a job at each moment in turn, and lets each go on.
+fn killed_when(moments: &[Moment]) {
+    let bmm = Bmm::new();
+    let mut receipts = Vec::new();
+    for (name, moment) in moments {
+        let old = folders(&bmm);
+        let mut running = start(&bmm);
+        let id = wait_for(&mut running, &bmm, &old, moment);
+        running.signal("KILL");
+        assert_eq!(running.end(), None, "killed when {name}");
+        receipts.push(resume(&bmm, &id));
+    }
+    let again = bmm.json(&["job", "resume", receipts[0]["job"].as_str().expect("an id")]);
+    assert_eq!(again, receipts[0], "a job that is over is shown, not run");
+    let chain = Chain::up(&bmm);
+    receipts.iter().for_each(|receipt| check_paid_once(&chain, receipt));
+}
+
+#[test]
+fn a_job_killed_at_any_step_goes_on_and_is_paid_once() {
+    let moments: [[Moment; 2]; 3] = [
+        [("opening", |_, record| record["status"] == "opening"), ("working", working)],
+        [
+            ("merged", |_, record| record["outputs"] != Value::Array(Vec::new())),
+            ("settled", |_, record| !record["settle_transaction"].is_null()),
+        ],
+        [
+            ("over", |_, record| record["status"] == "settled"),
+            ("told", |folder, _| folder.join("receipt.json").exists()),
+        ],
+    ];
+    std::thread::scope(|scope| moments.iter().for_each(|moments| drop(scope.spawn(|| killed_when(moments)))));
+}
+
+#[test]
+fn jobs_killed_at_random_moments_go_on() {
+    let bmm = Bmm::new();
+    let mut random = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").subsec_nanos();
+    let mut receipts = Vec::new();
+    for _ in 0..3 {
+        let old = folders(&bmm);
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let moment = Duration::from_millis(u64::from(random >> 16) % 5_000);
+        let mut running = start(&bmm);
+        let start = Instant::now();
+        while running.lives() && start.elapsed() < moment {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        running.signal("KILL");
+        running.end();
+        let made = folders(&bmm).into_iter().find(|folder| !old.contains(folder));
+        if let Some(folder) = made {
+            // A second death, on the way back.
+            let id = folder.file_name().expect("a name").to_str().expect("UTF-8");
+            let mut running = bmm.spawn(&["--json", "job", "resume", id]);
+            std::thread::sleep(moment / 4);
+            running.signal("KILL");
+            running.end();
+            receipts.push(resume(&bmm, id));
+        }
+    }
+    let chain = Chain::up(&bmm);
+    receipts.iter().for_each(|receipt| check_paid_once(&chain, receipt));
+}
+
+#[test]
+fn ctrl_c_leaves_a_job_that_is_resumed_or_cancelled() {
+    let bmm = Bmm::new();
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let old = folders(&bmm);
+        let mut running = start(&bmm);
+        let id = wait_for(&mut running, &bmm, &old, working);
+        running.signal("INT");
+        let ran = running.wait();
+        let failure: Value = serde_json::from_str(&ran.stderr).expect("one JSON object");
+        assert_eq!((ran.code, ran.stdout.as_str(), &failure["error"]["kind"]), (3, "", &"job".into()), "{failure}");
+        let hint = failure["error"]["hints"][0].as_str().expect("a hint");
+        assert_eq!(hint, format!("go on with it: bmm job resume {}", &id[..8]));
+        ids.push(id);
+    }
+    let shown = bmm.run(&["job", "show", &ids[0]]);
+    assert!(shown.stdout.contains(": interrupted") && shown.stdout.contains("bmm job resume"), "{}", shown.stdout);
+    assert_eq!(bmm.run(&["job", "list"]).stdout.matches(" interrupted ").count(), 2);
+    let told = bmm.fails(3, &["job", "watch", &ids[0]]);
+    assert!(told.contains("no process works on this job") && told.contains("bmm job resume"), "{told}");
+    let told = bmm.fails(1, &["job", "get", &ids[0]]);
+    assert!(told.contains("no outputs yet") && told.contains("hint:"), "{told}");
+
+    let resumed = resume(&bmm, &ids[0]);
+    let cancelled = bmm.json(&["job", "cancel", &ids[1]]);
+    assert_eq!(cancelled["status"], "cancelled");
+    let done: u64 = read(&cancelled, "done");
+    assert!((1..u64::from(TASKS)).contains(&done), "verified work is paid: {cancelled}");
+    assert!(units(&cancelled, "price_bmm") < units(&resumed, "price_bmm"));
+    assert!(!units(&cancelled, "price_bmm").is_zero() && cancelled["outputs"] == Value::Array(Vec::new()));
+    let chain = Chain::up(&bmm);
+    check_paid_once(&chain, &resumed);
+    check_paid_once(&chain, &cancelled);
+}
+
+#[test]
+fn a_job_cancelled_before_its_escrow_costs_nothing() {
+    let bmm = Bmm::new();
+    let mut running = start(&bmm);
+    let id = wait_for(&mut running, &bmm, &[], |_, record| record["status"] == "opening");
+    running.signal("KILL");
+    running.end();
+    let cancelled = bmm.json(&["job", "cancel", &id]);
+    assert_eq!((&cancelled["status"], &cancelled["done"]), (&"cancelled".into(), &0.into()));
+    assert!(units(&cancelled, "price_bmm").is_zero());
+    let chain = Chain::up(&bmm);
+    let job: B256 = read(&cancelled, "job");
+    // The transaction may have been in the last block before the end.
+    let opened: Vec<bmm_types::system::Jobs::Opened> = chain.events(Some(job));
+    let refunded: Vec<bmm_types::system::Jobs::Refunded> = chain.events(Some(job));
+    assert_eq!(opened.len(), refunded.len());
+}
+
+#[test]
+fn a_job_that_another_process_works_on_is_left_alone() {
+    let bmm = Bmm::new();
+    let mut running = start(&bmm);
+    let id = wait_for(&mut running, &bmm, &[], working);
+    for command in ["resume", "cancel"] {
+        let told = bmm.fails(1, &["job", command, &id]);
+        assert!(told.contains("another bmm process works on this job") && told.contains("hint:"), "{told}");
+    }
+    assert_eq!(bmm.json(&["job", "list"])["jobs"][0]["active"], true);
+    let watched = bmm.json(&["job", "watch", &id]);
+    assert_eq!((&watched["status"], &watched["id"]), (&"settled".into(), &watched["receipt"]["job"]));
+    let receipt = running.wait().json();
+    assert_eq!(bmm.json(&["job", "show", &id])["receipt"], receipt);
+}
+
+#[test]
+fn a_job_past_its_deadline_ends_with_what_is_done() {
+    let bmm = Bmm::new();
+    let job_file = job(&bmm, &worker(ROUNDS), 4_000, "[budget]\nmax = \"9000 BMM\"\ndeadline = \"5 s\"\n");
+    let ran = bmm.run(&["--json", "run", job_file.to_str().expect("UTF-8")]);
+    let receipt = ran.json();
+    assert_eq!((ran.code, &receipt["status"]), (3, &"failed".into()), "{ran:?}");
+    assert!(
+        ran.stderr.contains("deadline") && receipt["ending"].as_str().is_some_and(|text| text.contains("deadline")),
+        "{ran:?}"
+    );
+    assert!(read::<u64>(&receipt, "done") > 0 && !units(&receipt, "price_bmm").is_zero(), "{receipt}");
+    check_paid_once(&Chain::up(&bmm), &receipt);
+}
