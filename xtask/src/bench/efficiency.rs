@@ -20,45 +20,43 @@ use std::{
 
 /// Share of the cores' time that programs must get.
 const BAR: f64 = 0.97;
-/// Paths a pixel: enough for half a minute on two cores, where the example takes more.
-const SAMPLES: u32 = 12;
+/// Paths a pixel: enough for twenty seconds on two cores, where the example takes more.
+const SAMPLES: u32 = 8;
+/// Runs of each side.
+const ROUNDS: u32 = 2;
 
-/// Renders directly, through `bmm run`, and directly once more, as the machine may change its speed in between.
+/// Renders directly and through `bmm run` in turns; the faster run of each counts, as others only ever take time away.
 pub fn run(providers: u16) -> Outcome {
     let binary = build()?;
     let dir = tempfile::tempdir()?;
     let job_file = job_of_fewer_samples(dir.path())?;
     let direct = Direct::prepare(&job_file)?;
-    let first = direct.run(providers)?;
-    let receipt = market(&binary, &job_file, dir.path(), providers)?;
-    let second = direct.run(providers)?;
-    let (wall, busy) = ((first.wall + second.wall) / 2, (first.busy + second.busy) / 2);
+    let (mut peers, mut markets) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        peers.push(direct.run(providers)?);
+        markets.push(market(&binary, &job_file, &dir.path().join(round.to_string()), providers)?);
+    }
+    let peer = peers.into_iter().min_by_key(|took| took.running).ok_or("nothing was measured")?;
+    let market = markets.into_iter().min_by_key(|took| took.running).ok_or("nothing was measured")?;
 
-    let running = Duration::from_millis(receipt.running_ms).as_secs_f64();
-    let ran = Duration::from_millis(receipt.busy_ms).as_secs_f64();
-    let cores = f64::from(providers);
+    let share = |took: &Took| took.busy.as_secs_f64() / (took.running.as_secs_f64() * f64::from(providers));
+    let speed = peer.running.as_secs_f64() / market.running.as_secs_f64();
     let figures = vec![
-        Figure::new("providers of one core", cores, ""),
-        Figure::new("first lease to last result", running, "s"),
-        Figure::new("time that programs ran, all providers added", ran, "s"),
-        Figure::new("share of the cores' time that programs ran", ran / (running * cores), "")
-            .held_against(BarIs::AtLeast, BAR),
-        Figure::new("speed against the peer", wall.as_secs_f64() / running, "x").held_against(BarIs::AtLeast, BAR),
-        Figure::new("escrow to settlement", Duration::from_millis(receipt.wall_ms).as_secs_f64(), "s"),
+        Figure::new("providers of one core", f64::from(providers), ""),
+        Figure::new("first lease to last result", market.running.as_secs_f64(), "s"),
+        Figure::new("time that programs ran, all providers added", market.busy.as_secs_f64(), "s"),
+        Figure::new("share of the cores' time that programs ran", share(&market), "").held_against(BarIs::AtLeast, BAR),
+        Figure::new("speed against the peer", speed, "x").held_against(BarIs::AtLeast, BAR),
     ];
     let reference = vec![
-        Figure::new("first task to last result", wall.as_secs_f64(), "s"),
-        Figure::new("time that programs ran, all threads added", busy.as_secs_f64(), "s"),
-        Figure::new(
-            "share of the cores' time that programs ran",
-            busy.as_secs_f64() / (wall.as_secs_f64() * cores),
-            "",
-        ),
+        Figure::new("first task to last result", peer.running.as_secs_f64(), "s"),
+        Figure::new("time that programs ran, all threads added", peer.busy.as_secs_f64(), "s"),
+        Figure::new("share of the cores' time that programs ran", share(&peer), ""),
     ];
     let notes = [
-        "examples/render/job.toml with 12 paths a pixel, merging left out.",
+        "examples/render/job.toml with 8 paths a pixel; the faster of two runs of each side in turns; merging is left out.",
         "Through the whole path: embedded node, miner, escrow, encoded and signed messages, vouchers, log.",
-        "The peer runs the same tasks in the same VM by one thread a core and a counter; mean of a run before and one after.",
+        "The peer runs the same tasks in the same VM by one thread a core and a counter.",
     ];
     Ok(Report::new("efficiency", figures, Some(reference), &notes))
 }
@@ -92,8 +90,8 @@ fn job_of_fewer_samples(dir: &Path) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-/// Runs the job as a user does, in an empty data folder, and returns the receipt.
-fn market(binary: &Path, job: &Path, dir: &Path, providers: u16) -> Outcome<Receipt> {
+/// Runs the job as a user does, in an empty data folder.
+fn market(binary: &Path, job: &Path, dir: &Path, providers: u16) -> Outcome<Took> {
     let mut command = Command::new(binary);
     command.args(["run", "--json", "--providers", &providers.to_string()]).arg(job);
     command.arg("--data").arg(dir.join("data")).arg("--out").arg(dir.join("out"));
@@ -101,7 +99,8 @@ fn market(binary: &Path, job: &Path, dir: &Path, providers: u16) -> Outcome<Rece
     if !output.status.success() {
         return Err(format!("bmm run failed: {}", output.status).into());
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let receipt: Receipt = serde_json::from_slice(&output.stdout)?;
+    Ok(Took { running: Duration::from_millis(receipt.running_ms), busy: Duration::from_millis(receipt.busy_ms) })
 }
 
 /// The peer: the job's tasks without a market.
@@ -109,9 +108,9 @@ struct Direct {
     job: PreparedJob,
 }
 
-/// What a run of the peer took.
+/// What a run took: from its first task to its last result, and the time that programs ran, all threads added.
 struct Took {
-    wall: Duration,
+    running: Duration,
     busy: Duration,
 }
 
@@ -148,6 +147,6 @@ impl Direct {
                 .map(|worker| worker.join().expect("a worker does not panic"))
                 .sum::<Result<Duration, String>>()
         })?;
-        Ok(Took { wall: started.elapsed(), busy })
+        Ok(Took { running: started.elapsed(), busy })
     }
 }
