@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     error::ChainError,
     events::{Events, HeadEvent},
+    params,
     pool::{PoolLimits, TxPool},
     template::PendingCache,
 };
@@ -13,7 +14,7 @@ use bmm_ledger::{
     genesis,
     store::{Store, StoreError},
 };
-use bmm_pow::{Asert, Difficulty, Work};
+use bmm_pow::{Asert, Work};
 use bmm_types::{Block, ChainParams, Header, Seal, SealedBlock};
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -74,9 +75,10 @@ impl Chain {
         clock: Arc<dyn Clock>,
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
+        let asert = params::check(&params)?;
         let store = Store::open(folder, params.digest())?;
         begin(&params, &store)?;
-        Self::with_store(params, store, clock, options)
+        Self::with_store(params, asert, store, clock, options)
     }
 
     /// Begins a chain in memory, for tests and simulations.
@@ -85,9 +87,10 @@ impl Chain {
         clock: Arc<dyn Clock>,
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
+        let asert = params::check(&params)?;
         let store = Store::in_memory(params.digest())?;
         begin(&params, &store)?;
-        Self::with_store(params, store, clock, options)
+        Self::with_store(params, asert, store, clock, options)
     }
 
     /// Begins a chain in memory with a genesis of one's own and the state at it, for foreign test vectors.
@@ -101,27 +104,29 @@ impl Chain {
         clock: Arc<dyn Clock>,
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
+        let asert = params::check(&params)?;
         let store = Store::in_memory(params.digest())?;
         store.init(&SealedBlock { block: genesis, seal: Seal::None }, state)?;
-        Self::with_store(params, store, clock, options)
+        Self::with_store(params, asert, store, clock, options)
     }
 
     fn with_store(
         params: ChainParams,
+        asert: Asert,
         store: Store,
         clock: Arc<dyn Clock>,
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
-        let asert = schedule(&params)?;
         let genesis = store.canonical(0)?.ok_or(StoreError::Empty)?;
         let head = read_head(&store)?;
+        let pool = TxPool::new(options.pool, &head.header);
         let chain = Self {
             asert,
             genesis,
             clock,
             head: RwLock::new(Arc::new(head)),
             importing: Mutex::default(),
-            pool: Mutex::new(TxPool::new(options.pool)),
+            pool: Mutex::new(pool),
             pending: Mutex::default(),
             events: Events::default(),
             store,
@@ -165,16 +170,6 @@ impl Chain {
     pub fn wait_for_head_above(&self, number: u64, timeout: Duration) -> Option<Arc<HeadBlock>> {
         self.events.wait_until(timeout, || Some(self.head()).filter(|head| head.number() > number))
     }
-}
-
-/// Makes the schedule of difficulty that the parameters describe.
-fn schedule(params: &ChainParams) -> Result<Asert, ChainError> {
-    let min_difficulty = Difficulty::new(params.min_difficulty)
-        .ok_or(ChainError::Params { field: "min_difficulty", what: "must be at least 1" })?;
-    if params.asert_half_life_secs == 0 {
-        return Err(ChainError::Params { field: "asert_half_life_secs", what: "must be at least 1" });
-    }
-    Ok(Asert::new(params.genesis_time, params.block_secs, params.asert_half_life_secs, min_difficulty))
 }
 
 /// Stores genesis if there is none yet. The store's parameters are checked when it is opened, and they fix genesis.

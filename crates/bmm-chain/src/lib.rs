@@ -23,6 +23,7 @@ mod events;
 mod extra;
 mod header;
 mod import;
+mod params;
 mod pool;
 mod producer;
 mod reads;

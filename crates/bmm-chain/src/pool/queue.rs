@@ -6,6 +6,7 @@ use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, U256};
 use bmm_ledger::{
     diff::Account,
+    exec::header::next_base_fee,
     store::{StateView, StoreError},
 };
 use bmm_types::{Header, Transaction};
@@ -18,7 +19,11 @@ use std::{
 /// How far above the account's next nonce a transaction may be, as a multiple of the limit per sender.
 const NONCE_GAP_FACTOR: u64 = 4;
 
-/// How good a transaction is to have: payable at the base fee, then the tip, then the earlier.
+/// How good a transaction is to have: whether it could be in the next block (no nonce is missing before it, and it pays the base
+/// fee), then the tip, then the earlier.
+///
+/// What waits for an earlier nonce may wait for ever, so that its tip costs nobody anything: it goes before all that could be in
+/// a block.
 type Rank = (bool, u128, Reverse<u64>, Address);
 
 /// The transactions of one sender.
@@ -41,6 +46,13 @@ impl Queue {
             fits
         })
     }
+
+    /// Whether all of them could be in the next block, one after another: the first is due, and none is missing.
+    fn is_ready(&self) -> bool {
+        let last = u64::try_from(self.transactions.len()).ok().and_then(|len| self.account.nonce.checked_add(len));
+        let ends = self.transactions.first_key_value().zip(self.transactions.last_key_value());
+        ends.is_some_and(|((first, _), (end, _))| *first == self.account.nonce && end.checked_add(1) == last)
+    }
 }
 
 /// The pool. It holds no rule that another node could disagree about.
@@ -56,14 +68,15 @@ pub(crate) struct TxPool {
 }
 
 impl TxPool {
-    pub fn new(limits: PoolLimits) -> Self {
+    /// Makes an empty pool over `head`.
+    pub fn new(limits: PoolLimits, head: &Header) -> Self {
         Self {
             limits,
             queues: HashMap::new(),
             by_hash: HashMap::new(),
             last: BTreeSet::new(),
             bytes: 0,
-            base_fee: 0,
+            base_fee: next_base_fee(head),
             arrivals: 0,
         }
     }
@@ -91,9 +104,7 @@ impl TxPool {
         self.check_funds(&transaction, sender, &account, replaced.as_deref())?;
         self.arrivals = self.arrivals.saturating_add(1);
         let entry = Arc::new(PoolTransaction { transaction, hash, sender, arrival: self.arrivals });
-        if replaced.is_none() {
-            self.make_room(&entry)?;
-        }
+        self.make_room(&entry, &account, replaced.as_deref())?;
         if let Some(replaced) = replaced {
             self.remove(sender, replaced.transaction.nonce());
         }
@@ -148,30 +159,44 @@ impl TxPool {
         if cost > account.balance { Err(PoolError::Funds { balance: account.balance, cost }) } else { Ok(()) }
     }
 
-    /// Takes the worst last transactions away until the new one fits, as long as they are worse than it.
-    fn make_room(&mut self, new: &PoolTransaction) -> Result<(), PoolError> {
+    /// Takes the worst last transactions away until the new one fits, as long as they are worse than it. One that replaces another
+    /// has that one's room.
+    fn make_room(
+        &mut self,
+        new: &PoolTransaction,
+        account: &Account,
+        replaced: Option<&PoolTransaction>,
+    ) -> Result<(), PoolError> {
         let len = new.transaction.encode_2718_len();
-        while self.by_hash.len() >= self.limits.transactions || self.bytes.saturating_add(len) > self.limits.bytes {
+        let (freed, freed_bytes) = replaced.map_or((0, 0), |old| (1, old.transaction.encode_2718_len()));
+        let next = self.next_nonce(new.sender).unwrap_or(account.nonce);
+        let rank = self.rank_of(new, new.transaction.nonce() <= next);
+        while self.by_hash.len().saturating_sub(freed) >= self.limits.transactions
+            || self.bytes.saturating_sub(freed_bytes).saturating_add(len) > self.limits.bytes
+        {
             let worst = *self.last.first().ok_or(PoolError::Full)?;
-            // One's own must not go either: the new one would be left with a gap before it.
-            if worst >= self.rank_of(new) || worst.3 == new.sender {
+            let nonce = self.queues.get(&worst.3).and_then(|queue| queue.transactions.keys().next_back().copied());
+            let nonce = nonce.ok_or(PoolError::Full)?;
+            // Of one's own only later ones may go: else the new one would be left with a gap before it.
+            if worst >= rank || (worst.3 == new.sender && nonce <= new.transaction.nonce()) {
                 return Err(PoolError::Full);
             }
-            let nonce = self.queues.get(&worst.3).and_then(|queue| queue.transactions.keys().next_back().copied());
-            self.remove(worst.3, nonce.ok_or(PoolError::Full)?);
+            self.remove(worst.3, nonce);
         }
         Ok(())
     }
 
-    fn rank_of(&self, tx: &PoolTransaction) -> Rank {
+    /// Ranks a transaction; `ready` says whether no nonce is missing before it.
+    fn rank_of(&self, tx: &PoolTransaction, ready: bool) -> Rank {
         let tip = tx.transaction.effective_tip_per_gas(self.base_fee);
-        (tip.is_some(), tip.unwrap_or(0), Reverse(tx.arrival), tx.sender)
+        (ready && tip.is_some(), tip.unwrap_or(0), Reverse(tx.arrival), tx.sender)
     }
 
     /// Brings `last` up to date for one sender; forgets the sender when nothing is left.
     fn rank(&mut self, sender: Address) {
         let Some(queue) = self.queues.get(&sender) else { return };
-        let rank = queue.transactions.values().next_back().map(|tx| self.rank_of(tx));
+        let ready = queue.is_ready();
+        let rank = queue.transactions.values().next_back().map(|tx| self.rank_of(tx, ready));
         if let Some(old) = queue.rank {
             self.last.remove(&old);
         }
@@ -207,7 +232,7 @@ impl TxPool {
             let account = state.account(sender)?.unwrap_or_default();
             self.refresh(sender, account);
         }
-        let base_fee = bmm_ledger::exec::header::next_base_fee(head);
+        let base_fee = next_base_fee(head);
         if base_fee != self.base_fee {
             self.base_fee = base_fee;
             let senders: Vec<Address> = self.queues.keys().copied().collect();
@@ -238,6 +263,8 @@ impl TxPool {
         for nonce in gone {
             self.remove(sender, nonce);
         }
+        // The account's next nonce says what is ready.
+        self.rank(sender);
     }
 
     /// Returns the nonce after the sender's transactions that follow without a gap; `None` if it has none waiting.

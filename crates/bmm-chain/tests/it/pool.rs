@@ -174,6 +174,70 @@ fn the_cheapest_goes_when_the_pool_is_full() {
 }
 
 #[test]
+fn what_waits_for_a_nonce_keeps_nothing_out() {
+    let world = small(3, 64);
+    for from in 1..4 {
+        world.chain.submit(with_fees(&world, from, 1, 100, 90)).expect("room");
+    }
+    for from in 4..7 {
+        world.chain.submit(with_fees(&world, from, 0, 10, 1)).expect("could be in the next block");
+    }
+    assert_eq!((world.chain.pool_status().pending, world.chain.pool_status().queued), (3, 0));
+    assert!(matches!(refused(&world, with_fees(&world, 1, 1, 100, 90)), PoolError::Full));
+    // One's own later one makes room for an earlier one, and not the other way round.
+    let world = small(1, 64);
+    world.chain.submit(with_fees(&world, 1, 5, 100, 90)).expect("room");
+    world.chain.submit(with_fees(&world, 1, 0, 10, 1)).expect("it comes before the other one");
+    assert_eq!((world.chain.pool_status().pending, world.chain.pool_status().queued), (1, 0));
+    assert!(matches!(refused(&world, with_fees(&world, 1, 1, 100, 90)), PoolError::Full));
+}
+
+#[test]
+fn a_gap_that_is_filled_counts_as_filled() {
+    let world = small(3, 64);
+    world.chain.submit(with_fees(&world, 1, 1, 10, 5)).expect("room");
+    world.chain.submit(with_fees(&world, 2, 0, 10, 3)).expect("room");
+    world.chain.submit(with_fees(&world, 1, 0, 10, 2)).expect("room");
+    // All could be in the next block now, and the second sender's is the worst of the last ones.
+    world.chain.submit(with_fees(&world, 3, 0, 10, 4)).expect("better than the worst");
+    let senders: Vec<_> = world.chain.pool_content().pending.iter().map(|tx| tx.sender).collect();
+    assert!(senders.contains(&key(1).address()) && !senders.contains(&key(2).address()));
+}
+
+#[test]
+fn replacements_stay_within_the_bytes() {
+    let limit = 500;
+    let pool = PoolLimits { bytes: limit, ..PoolLimits::default() };
+    let world = World::with(params(Engine::Dev), ChainOptions { pool });
+    let long = |from, fee: u128, tip: u128, len: usize| {
+        let mut tx = unsigned(&world.chain, 0, key(9).address(), 1);
+        (tx.max_fee_per_gas, tx.max_priority_fee_per_gas) = (fee * GWEI, tip * GWEI);
+        (tx.input, tx.gas_limit) = (vec![0; len].into(), 100_000);
+        signed(from, tx)
+    };
+    let bytes = || world.chain.pool_content().pending.iter().map(|tx| tx.transaction.encode_2718_len()).sum::<usize>();
+    for from in 1..5 {
+        world.chain.submit(long(from, 10, 5, 0)).expect("room");
+    }
+    assert!(bytes() <= limit);
+    assert!(matches!(refused(&world, long(1, 20, 6, limit)), PoolError::Full), "longer than all that may wait");
+    world.chain.submit(long(2, 20, 6, 200)).expect("better than those that go for it");
+    assert!(bytes() <= limit, "{}", bytes());
+    world.chain.submit(long(2, 30, 7, 300)).expect("in the room of the one before");
+    assert!(bytes() <= limit, "{}", bytes());
+}
+
+#[test]
+fn the_base_fee_is_known_before_the_first_block() {
+    let world = small(1, 64);
+    let mut low = unsigned(&world.chain, 0, key(9).address(), 1);
+    let fee = u128::from(world.chain.next_base_fee()) - 1;
+    (low.max_fee_per_gas, low.max_priority_fee_per_gas) = (fee, fee);
+    world.chain.submit(signed(1, low)).expect("room");
+    world.chain.submit(with_fees(&world, 2, 0, 10, 1)).expect("it pays the base fee, the other does not");
+}
+
+#[test]
 fn one_sender_has_a_limit() {
     let world = small(100, 4);
     for nonce in 0..4 {
