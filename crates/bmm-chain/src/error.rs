@@ -72,13 +72,15 @@ pub enum ImportError {
     /// See [`bmm_pow::verify`].
     #[error("proof of work: {0}")]
     AuxPow(#[from] AuxPowError),
-    /// Enough seals of this block are stored.
-    #[error("{max} seals of block {block} are stored already")]
-    TooManySeals {
+    /// A further seal of a block that lies too far below the head for anybody to build on it.
+    #[error("block {block} is {depth} blocks below the head; further seals are kept down to {limit} only")]
+    SealTooLate {
         /// The block.
         block: B256,
-        /// How many are kept.
-        max: usize,
+        /// Its distance from the head.
+        depth: u64,
+        /// The largest distance allowed.
+        limit: u64,
     },
     /// The state root is not that of the state.
     #[error("state root {got} should be {expected}")]

@@ -220,10 +220,48 @@ fn a_child_may_build_on_any_valid_seal() {
     assert!(!world.chain.add_seal(id, second).expect("known"));
     world.chain.import(&child).expect("valid now");
 
-    let block = world.chain.block(id).expect("a store").expect("stored").block;
-    let more: Vec<_> = (2..8).map(|n| world.chain.add_seal(id, proof(&block, n * 1_000))).collect();
-    assert!(matches!(more.last(), Some(Err(ImportError::TooManySeals { .. }))), "four are kept");
     assert!(matches!(world.chain.add_seal(B256::ZERO, first), Err(ImportError::UnknownBlock(_))));
+}
+
+#[test]
+fn a_producer_of_many_seals_splits_nothing() {
+    let world = World::new(Engine::Pow);
+    world.clock.advance(1);
+    let block = world.template(3).block;
+    let id = block.header.hash_slow();
+    let seals: Vec<_> = (0..7).map(|n| proof(&block, n * 1_000)).collect();
+    world.chain.import(&SealedBlock { block, seal: seals[0].clone() }).expect("valid");
+    for further in &seals[1..] {
+        assert!(world.chain.add_seal(id, further.clone()).expect("valid"), "none is refused for their number");
+    }
+    world.clock.advance(1);
+    let child_of = |number: usize| {
+        let mut child = world.template(3).block;
+        child.header.mix_hash = seals[number].randomness(id);
+        seal(&world.chain, resign(child, 3))
+    };
+    // The first and the last three are kept; what was built on another is taken once that comes again.
+    for kept in [0, 4, 5, 6] {
+        assert!(!world.chain.add_seal(id, seals[kept].clone()).expect("known"));
+    }
+    let child = child_of(1);
+    assert!(matches!(world.chain.import(&child), Err(ImportError::MixHash { .. })));
+    assert!(world.chain.add_seal(id, seals[1].clone()).expect("valid"));
+    assert!(world.chain.import(&child).expect("valid now").became_head);
+}
+
+#[test]
+fn seals_of_old_blocks_are_not_kept() {
+    let world = World::new(Engine::Pow);
+    world.clock.advance(1);
+    let block = world.template(3).block;
+    let id = block.header.hash_slow();
+    world.chain.import(&seal(&world.chain, block.clone())).expect("valid");
+    (0..1_024).for_each(|_| drop(world.grow(3)));
+    assert!(world.chain.add_seal(id, proof(&block, 1_000)).expect("just young enough"));
+    world.grow(3);
+    let late = world.chain.add_seal(id, proof(&block, 2_000));
+    assert!(matches!(late, Err(ImportError::SealTooLate { depth: 1_025, .. })), "{late:?}");
 }
 
 #[test]
