@@ -38,6 +38,11 @@ pub(crate) struct Importing {
 }
 
 impl Importing {
+    /// Returns whether a block is remembered as invalid.
+    pub fn is_invalid(&self, id: B256) -> bool {
+        self.invalid.contains(&id)
+    }
+
     /// Remembers an invalid block, forgetting the oldest when there are too many.
     pub fn mark_invalid(&mut self, id: B256) {
         if self.invalid.insert(id) {
@@ -69,12 +74,18 @@ impl Chain {
     /// The rule that the block breaks, or [`ImportError::is_internal`]. A known block with a seal that is new has its seal kept.
     pub fn import(&self, block: &SealedBlock) -> Result<Imported, ImportError> {
         let id = block.id();
+        if self.store.header(id)?.is_some() {
+            if let Err(error) = self.add_seal(id, block.seal.clone()) {
+                tracing::debug!(%id, %error, "the seal that came with a known block was not kept");
+            }
+            return self.import_known(&mut self.importing.lock(), id);
+        }
         self.check_candidate(id, block)?;
         let senders = self.senders_of(&block.block.body)?;
 
         let mut importing = self.importing.lock();
         if self.store.header(id)?.is_some() {
-            return Err(ImportError::Known(id));
+            return self.import_known(&mut importing, id);
         }
         let parent_id = block.block.header.parent_hash;
         let parent_work = self.store.work(parent_id)?.ok_or(ImportError::UnknownParent(parent_id))?;
@@ -86,29 +97,41 @@ impl Chain {
             self.announce(applied.head, None);
             return Ok(Imported { id, became_head: true, reorg: None });
         }
-        self.store.store_side_block(block, work.get())?;
         if work <= head.work {
+            self.store.store_side_block(block, work.get())?;
             return Ok(Imported { id, became_head: false, reorg: None });
         }
+        // Noted before it is stored: a crash in between must not leave the heaviest branch lying there unnoticed.
+        self.note_switch(id)?;
+        self.store.store_side_block(block, work.get())?;
         let reorg = self.switch_to(&mut importing, id)?;
+        Ok(Imported { id, became_head: true, reorg: Some(reorg) })
+    }
+
+    /// Answers for a block that is stored. If it ends the heaviest branch and is not the head, a change of branch failed before for
+    /// reasons of this node (a full disk), and is tried again.
+    fn import_known(&self, importing: &mut Importing, id: B256) -> Result<Imported, ImportError> {
+        if importing.is_invalid(id) {
+            return Err(ImportError::KnownInvalid(id));
+        }
+        let work = self.store.work(id)?.map(Work::from_stored);
+        if work.is_none_or(|work| work <= self.head().work) {
+            return Err(ImportError::Known(id));
+        }
+        self.note_switch(id)?;
+        let reorg = self.switch_to(importing, id)?;
         Ok(Imported { id, became_head: true, reorg: Some(reorg) })
     }
 
     /// Checks everything that does not need the state.
     fn check_candidate(&self, id: B256, block: &SealedBlock) -> Result<(), ImportError> {
         let header = &block.block.header;
-        if self.store.header(id)?.is_some() {
-            if let Err(error) = self.add_seal(id, block.seal.clone()) {
-                tracing::debug!(%id, %error, "the seal that came with a known block was not kept");
-            }
-            return Err(ImportError::Known(id));
-        }
         {
             let importing = self.importing.lock();
-            if importing.invalid.contains(&id) {
+            if importing.is_invalid(id) {
                 return Err(ImportError::KnownInvalid(id));
             }
-            if importing.invalid.contains(&header.parent_hash) {
+            if importing.is_invalid(header.parent_hash) {
                 return Err(ImportError::InvalidParent(header.parent_hash));
             }
         }

@@ -10,11 +10,14 @@ use alloy_primitives::B256;
 use alloy_rlp::{RlpDecodable, RlpEncodable};
 use bmm_ledger::store::StoreError;
 use bmm_pow::Work;
-use bmm_types::Transaction;
 use std::sync::Arc;
 
 /// Name of the note that a change of branch is under way.
 const NOTE: &str = "chain/reorg";
+
+/// How many abandoned blocks, the last ones, give their transactions back to the pool. Blocks wait while that is done, and
+/// the pool holds no more than a few full blocks.
+const MAX_RETURNED_BLOCKS: usize = 128;
 
 /// A change of branch under way, as it is noted for the case of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
@@ -26,17 +29,24 @@ struct Underway {
 }
 
 impl Chain {
-    /// Makes the stored block `to` the head: takes back the blocks down to the common ancestor, executes those up to `to`.
+    /// Notes that the head is about to change to the branch of `to`, for the case of a crash.
+    pub(crate) fn note_switch(&self, to: B256) -> Result<(), ImportError> {
+        Ok(self.store.put_note(NOTE, &alloy_rlp::encode(Underway { to, from: self.head().id }))?)
+    }
+
+    /// Makes the stored block `to`, which is noted, the head: takes back the blocks down to the common ancestor, executes those up
+    /// to `to`.
     ///
     /// When a block of the new branch turns out invalid, it and its descendants are remembered as such and the old head is
     /// restored.
     pub(crate) fn switch_to(&self, importing: &mut Importing, to: B256) -> Result<Arc<Reorg>, ImportError> {
         let from = self.head().id;
-        self.store.put_note(NOTE, &alloy_rlp::encode(Underway { to, from }))?;
         let result = self.try_switch(importing, to);
         if let Err(error) = &result {
             tracing::warn!(%to, %error, "a heavier branch was not taken");
             self.try_switch(importing, from)?;
+            // Transactions that came meanwhile were weighed against the state on the way.
+            self.pool.lock().on_block(&self.store.view()?, &self.head().header, None)?;
         }
         self.store.put_note(NOTE, &[])?;
         let reorg = Arc::new(result?);
@@ -47,6 +57,10 @@ impl Chain {
     /// Moves to `to`, leaving the head where it stands if that fails on the way.
     fn try_switch(&self, importing: &mut Importing, to: B256) -> Result<Reorg, ImportError> {
         let (ancestor, adopted) = self.path_to(to)?;
+        if let Some(index) = adopted.iter().position(|id| importing.is_invalid(*id)) {
+            adopted[index..].iter().for_each(|invalid| importing.mark_invalid(*invalid));
+            return Err(ImportError::InvalidParent(adopted[index]));
+        }
         let mut abandoned = Vec::new();
         loop {
             let head = self.store.head().ok_or(StoreError::Empty)?;
@@ -85,7 +99,8 @@ impl Chain {
 
     /// Executes a stored block on the head.
     fn apply_stored(&self, importing: &mut Importing, id: B256) -> Result<(), ImportError> {
-        let unknown = || ImportError::UnknownBlock(id);
+        // Not a fault of the block: it was stored whole.
+        let unknown = || ImportError::State(format!("stored block {id} is not there whole"));
         let block = self.store.block(id)?.ok_or_else(unknown)?;
         let work = Work::from_stored(self.store.work(id)?.ok_or_else(unknown)?);
         let senders = self.senders_of(&block.block.body)?;
@@ -96,16 +111,20 @@ impl Chain {
     /// Gives the pool the transactions that are in no block any more, and tells of the new head.
     fn after_switch(&self, reorg: &Arc<Reorg>) -> Result<(), ImportError> {
         let head = self.head();
-        let mut orphans: Vec<Transaction> = Vec::new();
-        // Oldest first, so that nonces come in order.
-        for id in reorg.abandoned.iter().rev() {
-            orphans.extend(self.store.body(*id)?.into_iter().flat_map(|body| body.transactions));
-        }
         self.pool.lock().on_block(&self.store.view()?, &head.header, None)?;
-        for transaction in orphans {
-            let hash = *transaction.tx_hash();
-            if let Err(error) = self.submit(transaction) {
-                tracing::debug!(%hash, %error, "a transaction of an abandoned block does not go back to the pool");
+        if reorg.abandoned.len() > MAX_RETURNED_BLOCKS {
+            tracing::warn!(
+                abandoned = reorg.abandoned.len(),
+                "of so many blocks only the last give their transactions back"
+            );
+        }
+        // Oldest first, so that nonces come in order.
+        for id in reorg.abandoned.iter().take(MAX_RETURNED_BLOCKS).rev() {
+            for transaction in self.store.body(*id)?.into_iter().flat_map(|body| body.transactions) {
+                let hash = *transaction.tx_hash();
+                if let Err(error) = self.submit(transaction) {
+                    tracing::debug!(%hash, %error, "a transaction of an abandoned block does not go back to the pool");
+                }
             }
         }
         self.announce(head, Some(reorg.clone()));
@@ -119,10 +138,22 @@ impl Chain {
             return Ok(self.store.put_note(NOTE, &[])?);
         };
         let mut importing = self.importing.lock();
-        if let Err(error) = self.try_switch(&mut importing, to) {
-            tracing::warn!(%to, %error, "a change of branch could not be ended; going back");
-            self.try_switch(&mut importing, from).map_err(Box::new)?;
+        for branch in [to, from] {
+            // When the new branch is no heavier than the head, or the old one lighter, the change is over and done with: the note
+            // outlived its purpose.
+            let (work, head) = (self.store.work(branch)?.map(Work::from_stored), self.head().work);
+            if work.is_none_or(|work| work < head || (work == head && branch == to)) {
+                continue;
+            }
+            match self.try_switch(&mut importing, branch) {
+                Ok(_) => break,
+                Err(error) if branch == to => {
+                    tracing::warn!(%to, %error, "a change of branch could not be ended; going back");
+                }
+                Err(error) => return Err(Box::new(error).into()),
+            }
         }
+        self.pool.lock().on_block(&self.store.view()?, &self.head().header, None)?;
         Ok(self.store.put_note(NOTE, &[])?)
     }
 }

@@ -142,6 +142,39 @@ fn a_branch_that_fails_is_remembered_and_the_head_restored() {
 }
 
 #[test]
+fn what_stands_on_an_invalid_block_is_not_executed_again() {
+    let (ours, blocks) = rivals();
+    let old = ours.chain.head();
+    let on = |parent: &SealedBlock, vanity: u8| {
+        let mut child = blocks[1].block.clone();
+        child.header.parent_hash = parent.id();
+        child.header.number = parent.block.header.number + 1;
+        child.header.timestamp = parent.block.header.timestamp + 1;
+        child.header.mix_hash = Seal::None.randomness(parent.id());
+        let extra = &child.header.extra_data;
+        child.header.extra_data = [&[vanity], &extra[1..]].concat().into();
+        child.header.base_fee_per_gas = Some(bmm_ledger::exec::header::next_base_fee(&parent.block.header));
+        SealedBlock { block: resign(child, 4), seal: Seal::None }
+    };
+    // The first block of their branch lies; two others stand on it before anybody looks.
+    let mut lie = blocks[0].block.clone();
+    lie.header.state_root = B256::repeat_byte(7);
+    let lie = SealedBlock { block: resign(lie, 4), seal: Seal::None };
+    ours.grow(3);
+    ours.clock.advance(10);
+    let (one, other) = (on(&lie, 1), on(&lie, 2));
+    for block in [&lie, &one, &other] {
+        assert!(!ours.chain.import(block).expect("not looked at yet").became_head);
+    }
+    let error = ours.chain.import(&on(&one, 1)).expect_err("heavier, and false");
+    assert!(matches!(error, ImportError::StateRoot { .. }), "{error:?}");
+    let error = ours.chain.import(&on(&other, 2)).expect_err("heavier, and known to be false");
+    assert!(matches!(error, ImportError::InvalidParent(id) if id == lie.id()), "{error:?}");
+    assert!(matches!(ours.chain.import(&on(&other, 3)), Err(ImportError::InvalidParent(id)) if id == other.id()));
+    assert_eq!(ours.chain.head().header.parent_hash, old.id);
+}
+
+#[test]
 fn with_proof_of_work_work_counts_and_not_length() {
     let mut hard = params(Engine::Pow);
     hard.block_secs = 10;

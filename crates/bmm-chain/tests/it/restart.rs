@@ -2,10 +2,10 @@
 
 use crate::world::{GENESIS_TIME, World, key, params, proof, sign, transfer};
 use alloy_eips::BlockId;
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use bmm_chain::{Chain, ChainError, ChainOptions, ManualClock, TemplateRequest};
 use bmm_ledger::store::Store;
-use bmm_types::{ChainParams, Engine, Seal, SealedBlock};
+use bmm_types::{Amount, ChainParams, Engine, Seal, SealedBlock};
 use std::{path::Path, sync::Arc};
 
 fn open(folder: &Path, params: ChainParams) -> Result<World, ChainError> {
@@ -102,4 +102,67 @@ fn a_change_of_branch_survives_a_crash() {
     // Nothing of it is left: it grows on.
     world.clock.advance(20);
     assert_eq!(world.grow(2).id, world.chain.head().id);
+}
+
+#[test]
+fn a_heavier_branch_is_not_left_lying() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open_store = || Store::open(folder.path(), params(Engine::Dev).digest()).expect("nobody else has it open");
+    let note = |to: B256, from: B256| open_store().put_note("chain/reorg", &alloy_rlp::encode(vec![to, from]));
+    let world = open(folder.path(), params(Engine::Dev)).expect("a new chain");
+    let old = world.grow(2).id;
+    let other = World::new(Engine::Dev);
+    other.clock.advance(7);
+    let branch: Vec<_> =
+        (0..3).map(|_| other.chain.block(other.grow(3).id).expect("a store").expect("stored")).collect();
+    world.chain.import(&branch[0]).expect("valid");
+    let work =
+        |block: &SealedBlock| other.chain.resolve(block.id().into()).expect("a store").expect("stored").work.get();
+    drop(world);
+
+    // A crash after the note, before the block is stored.
+    note(branch[1].id(), old).expect("a short note");
+    let world = open(folder.path(), params(Engine::Dev)).expect("the same chain");
+    assert_eq!(world.chain.head().id, old);
+    drop(world);
+    // A crash after both, before anything is taken back.
+    note(branch[1].id(), old).expect("a short note");
+    open_store().store_side_block(&branch[1], work(&branch[1])).expect("fits");
+    let world = open(folder.path(), params(Engine::Dev)).expect("the same chain");
+    assert_eq!(world.chain.head().id, branch[1].id());
+    drop(world);
+    // A block that was stored, while the change to it failed for reasons of this node, is tried again when it comes again.
+    open_store().store_side_block(&branch[2], work(&branch[2])).expect("fits");
+    let world = open(folder.path(), params(Engine::Dev)).expect("the same chain");
+    world.clock.advance(20);
+    assert!(world.chain.import(&branch[2]).expect("valid").became_head);
+    // A note that outlived its change takes nothing back.
+    let head = world.grow(2).id;
+    drop(world);
+    note(branch[1].id(), old).expect("a short note");
+    let world = open(folder.path(), params(Engine::Dev)).expect("the same chain");
+    assert_eq!(world.chain.head().id, head);
+}
+
+#[test]
+fn parameters_that_nothing_can_be_built_on_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let field = |change: &dyn Fn(&mut ChainParams)| {
+        let mut params = params(Engine::Dev);
+        change(&mut params);
+        match open(folder.path(), params).err() {
+            Some(ChainError::Params { field, .. }) => field,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(field(&|p| p.min_difficulty = U256::ZERO), "min_difficulty");
+    assert_eq!(field(&|p| p.asert_half_life_secs = 0), "asert_half_life_secs");
+    assert_eq!(field(&|p| p.gas_limit = 4_999), "gas_limit");
+    assert_eq!(field(&|p| p.gas_limit = 1 << 63), "gas_limit");
+    assert_eq!(field(&|p| p.emission.as_mut().expect("emits").blocks_per_era = 0), "emission.blocks_per_era");
+    assert_eq!(field(&|p| p.emission.as_mut().expect("emits").producer_bps += 1), "emission");
+    assert_eq!(field(&|p| p.jobs.as_mut().expect("there").fee_bps = 10_001), "jobs.fee_bps");
+    assert_eq!(field(&|p| p.alloc[0].balance = Amount::from_units(u128::MAX)), "alloc");
+    assert_eq!(field(&|p| p.alloc[0].balance = Amount(U256::MAX)), "alloc");
+    assert!(open(folder.path(), params(Engine::Dev)).is_ok(), "nothing was begun in the folder");
 }
