@@ -59,7 +59,8 @@ impl Producer {
             Engine::NoSeal => return Err(ChainError::NoProducer),
         };
         let stop = Arc::new(AtomicBool::new(false));
-        let worker = Worker { chain: chain.clone(), config, signer, stop: stop.clone() };
+        let worker =
+            Worker { chain: chain.clone(), config, signer, stop: stop.clone(), told_of_clock: AtomicBool::default() };
         let thread = thread::Builder::new()
             .name("producer".into())
             .spawn(move || produce(&worker))
@@ -95,6 +96,8 @@ struct Worker {
     config: ProducerConfig,
     signer: BlockSigner,
     stop: Arc<AtomicBool>,
+    /// Whether it has been said that the clock is behind the head.
+    told_of_clock: AtomicBool,
 }
 
 impl Worker {
@@ -172,8 +175,18 @@ impl Worker {
             Engine::Pow => 0,
             Engine::Dev | Engine::NoSeal => self.chain.params.max_ahead_secs,
         };
-        let earliest = self.chain.head().header.timestamp.saturating_add(1);
-        if earliest > self.chain.now_secs().saturating_add(ahead) {
+        let (now, earliest) = (self.chain.now_secs(), self.chain.head().header.timestamp.saturating_add(1));
+        let behind = earliest.saturating_sub(now) > self.chain.params.max_ahead_secs.saturating_add(1);
+        if !behind {
+            self.told_of_clock.store(false, Ordering::Relaxed);
+        } else if !self.told_of_clock.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                head_time = earliest.saturating_sub(1),
+                now,
+                "the head's time is ahead of this node's clock; no block is made before it is reached; check the clock"
+            );
+        }
+        if earliest > now.saturating_add(ahead) {
             self.chain.events.wait(seen, PAUSE);
             return None;
         }

@@ -100,11 +100,7 @@ impl Chain {
             let built = self.build(&parent, state, &TemplateRequest::default())?;
             let mut header = built.header;
             header.difficulty = engine::next_difficulty(&self.params, &self.asert, &parent.header);
-            let block = Arc::new(PendingBlock {
-                header,
-                body: built.body,
-                receipts: built.executed.receipts,
-            });
+            let block = Arc::new(PendingBlock { header, body: built.body, receipts: built.executed.receipts });
             cache.last = Some((parent.id, Instant::now(), block.clone()));
             return Ok(block);
         }

@@ -1,10 +1,13 @@
 //! The producer: real blocks with real work, and blocks on demand.
 
-use crate::world::{key, params, sign, transfer};
+use crate::world::{GENESIS_TIME, key, params, sign, transfer};
 use alloy_primitives::B256;
-use bmm_chain::{Chain, ChainError, ChainOptions, PoolStatus, Producer, ProducerConfig, SystemClock, TemplateRequest};
+use bmm_chain::{
+    Chain, ChainError, ChainOptions, Clock, HeadBlock, ManualClock, PoolStatus, Producer, ProducerConfig, SystemClock,
+    TemplateRequest,
+};
 use bmm_pow::{Throttle, verify};
-use bmm_types::Engine;
+use bmm_types::{ChainParams, Engine};
 use std::{sync::Arc, thread, time::Duration};
 
 /// Far longer than anything here takes.
@@ -41,6 +44,49 @@ fn mines_blocks_with_real_work() {
     }
     assert!(chain.transaction(hash).expect("a store").is_some());
     assert_eq!(chain.head(), head, "nobody mines any more");
+}
+
+/// A development chain is opened again after days: it is far behind its schedule, so that work is as easy as it ever gets, and
+/// still it makes no more than one block a second, dated within its clock.
+#[test]
+fn a_chain_that_was_idle_for_days_makes_a_block_a_second() {
+    const DAYS: u64 = 3 * 86_400;
+    const SECS: u64 = 30;
+    let folder = tempfile::tempdir().expect("a folder");
+    let params = ChainParams::dev(key(0).address(), GENESIS_TIME);
+    let clock = Arc::new(ManualClock::new(GENESIS_TIME));
+    let open = || Chain::open(params.clone(), folder.path(), clock.clone(), ChainOptions::default()).expect("a chain");
+    // The throttle of a development node, but for the waiting.
+    let config = || ProducerConfig { throttle: Throttle::NONE, ..config() };
+    let run = |chain: &Arc<Chain>| {
+        let producer = Producer::start(chain.clone(), config(), Arc::new(|hash| sign(5, hash))).expect("started");
+        for _ in 0..SECS {
+            clock.advance(1);
+            let due = |head: &HeadBlock| head.header.timestamp >= clock.now_secs();
+            while !due(&chain.head()) {
+                let waited = chain.wait_for_head_above(chain.head().number(), LONG);
+                assert!(waited.is_some() || due(&chain.head()), "a block is due");
+            }
+        }
+        producer.stop();
+    };
+    run(&open());
+    clock.advance(DAYS);
+    let chain = open();
+    let before = chain.head();
+    assert_eq!(before.header.timestamp, GENESIS_TIME + SECS);
+    let woke = clock.now_secs();
+    run(&chain);
+    let head = chain.head();
+    assert_eq!(head.header.timestamp, woke + SECS, "dated by the clock, not by the schedule");
+    assert!((SECS..=SECS + 1).contains(&(head.number() - before.number())), "a second has one block at most");
+    for number in before.number() + 2..=head.number() {
+        let id = chain.canonical(number).expect("a store").expect("canonical");
+        let header = chain.header(id).expect("a store").expect("stored");
+        assert_eq!(header.difficulty, chain.params().min_difficulty);
+        let parent = chain.header(header.parent_hash).expect("a store").expect("stored");
+        assert!(header.timestamp > parent.timestamp && header.timestamp <= clock.now_secs());
+    }
 }
 
 #[test]
