@@ -27,6 +27,12 @@ pub(crate) fn check(params: &ChainParams) -> Result<Asert, ChainError> {
     }
     if let Some(jobs) = &params.jobs {
         must(u32::from(jobs.fee_bps) <= WHOLE_BPS, "jobs.fee_bps", "must be at most 10000")?;
+        let kept = params.base_fee_to.is_some();
+        must(
+            kept,
+            "base_fee_to",
+            "must be set where `jobs` is: the Token says how many units exist, so no fee may destroy one",
+        )?;
     }
     let mined = params.emission.map_or(Amount::ZERO, |emission| emission.mined_total);
     let supply = params.alloc.iter().try_fold(mined, |sum, allocation| sum.checked_add(allocation.balance));

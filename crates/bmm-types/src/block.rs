@@ -32,3 +32,29 @@ impl SealedBlock {
         self.block.header.hash_slow()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Lengths and types of all kinds; a prefix that promises more than there is allocates nothing.
+        #[test]
+        fn decoding_rubbish_never_panics(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            prefix in proptest::sample::select(vec![0xf8u8, 0xf9, 0xfa, 0xff, 0xc0, 0xb8, 0xbf]),
+        ) {
+            let _ = alloy_rlp::decode_exact::<SealedBlock>(&bytes);
+            bytes.insert(0, prefix);
+            let _ = alloy_rlp::decode_exact::<SealedBlock>(&bytes);
+            let _ = alloy_rlp::decode_exact::<Transaction>(&bytes);
+        }
+    }
+
+    #[test]
+    fn blocks_round_trip() {
+        let sealed = SealedBlock { block: Block::default(), seal: Seal::None };
+        assert_eq!(alloy_rlp::decode_exact::<SealedBlock>(alloy_rlp::encode(&sealed)), Ok(sealed));
+    }
+}

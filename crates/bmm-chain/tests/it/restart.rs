@@ -162,6 +162,7 @@ fn parameters_that_nothing_can_be_built_on_are_refused() {
     assert_eq!(field(&|p| p.emission.as_mut().expect("emits").blocks_per_era = 0), "emission.blocks_per_era");
     assert_eq!(field(&|p| p.emission.as_mut().expect("emits").producer_bps += 1), "emission");
     assert_eq!(field(&|p| p.jobs.as_mut().expect("there").fee_bps = 10_001), "jobs.fee_bps");
+    assert_eq!(field(&|p| p.base_fee_to = None), "base_fee_to");
     assert_eq!(field(&|p| p.alloc[0].balance = Amount::from_units(u128::MAX)), "alloc");
     assert_eq!(field(&|p| p.alloc[0].balance = Amount(U256::MAX)), "alloc");
     assert!(open(folder.path(), params(Engine::Dev)).is_ok(), "nothing was begun in the folder");

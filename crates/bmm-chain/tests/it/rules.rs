@@ -7,6 +7,7 @@ use alloy_primitives::{B64, B256, Bloom, U256};
 use bmm_chain::ImportError;
 use bmm_ledger::{BlockError, TxError};
 use bmm_types::{Block, Engine, Seal, SealedBlock};
+use proptest::prelude::*;
 
 /// A block with two transactions on a chain of a few blocks.
 fn world(engine: Engine) -> (World, Block) {
@@ -278,4 +279,37 @@ fn difficulty_follows_the_schedule() {
     assert_eq!(difficulty(&world), U256::from(2 << 4));
     let state = world.chain.state(BlockId::latest()).expect("a state");
     assert!(state.account(key(1).address()).expect("a store").expect("rich").balance > U256::ZERO);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever comes over a wire in place of a valid block is refused and changes nothing; the block itself is taken afterwards.
+    #[test]
+    fn damaged_bytes_are_refused(
+        damages in prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), 1..40),
+        pow: bool,
+    ) {
+        let (world, block) = world(if pow { Engine::Pow } else { Engine::Dev });
+        let block = seal(&world.chain, block);
+        let bytes = alloy_rlp::encode(&block);
+        let head = world.chain.head();
+        for damage in damages {
+            let mut other = bytes.clone();
+            for (at, byte) in damage {
+                let at = at.index(other.len());
+                other[at] = byte;
+            }
+            match alloy_rlp::decode_exact::<SealedBlock>(&other) {
+                // Work is so easy here that a damaged nonce may be another proof of the same block.
+                Ok(decoded) if decoded.block == block.block => {}
+                Ok(decoded) => prop_assert!(world.chain.import(&decoded).is_err()),
+                Err(_) => {}
+            }
+            prop_assert_eq!(world.chain.head(), head.clone());
+        }
+        prop_assert!(alloy_rlp::decode_exact::<SealedBlock>(&bytes[..bytes.len() - 1]).is_err());
+        let same = alloy_rlp::decode_exact::<SealedBlock>(&bytes).expect("what was encoded");
+        prop_assert!(world.chain.import(&same).expect("valid").became_head);
+    }
 }
