@@ -99,6 +99,9 @@ fn rivals() -> (World, Vec<SealedBlock>) {
 fn a_longer_branch_takes_over_and_transactions_go_back() {
     let (ours, blocks) = rivals();
     let old = ours.chain.head();
+    // Waiting here: one that their branch holds, and one that follows on the abandoned one.
+    let theirs = ours.pay(2, 0, 88);
+    let follows = ours.pay(1, 1, 78);
     let events = ours.chain.subscribe_heads(8);
     let first = ours.chain.import(&blocks[0]).expect("valid");
     assert!(!first.became_head, "as heavy as ours, and later");
@@ -112,10 +115,12 @@ fn a_longer_branch_takes_over_and_transactions_go_back() {
     assert_eq!((event.head.id, event.reorg), (blocks[1].id(), Some(reorg)));
 
     let waiting: Vec<_> = ours.chain.pool_content().pending;
-    assert_eq!(waiting.len(), 1, "the abandoned transfer");
-    assert_eq!(waiting[0].sender, key(1).address());
+    assert_eq!(waiting.len(), 2, "the abandoned transfer and what follows on it");
+    assert!(waiting.iter().all(|tx| tx.sender == key(1).address()));
+    assert_eq!(waiting[1].hash, follows);
+    assert!(ours.chain.pending_transaction(theirs).is_none(), "their branch holds it");
     ours.clock.advance(10);
-    assert_eq!(ours.template(3).block.body.transactions.len(), 1);
+    assert_eq!(ours.template(3).block.body.transactions.len(), 2);
     assert!(ours.chain.import(&blocks[2]).expect("valid").became_head);
 }
 
