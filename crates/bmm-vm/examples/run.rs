@@ -1,6 +1,6 @@
 //! Runs one program in the sandbox and prints what it used.
 //!
-//! `cargo run --release -p bmm-vm --example run -- APP.wasm [-i NAME=FILE]... [-o DIR] [-n] [ARGUMENT]...`: `-i` puts a
+//! `cargo run --release -p bmm-vm --example run -- APP.wasm|APP.wat [-i NAME=FILE]... [-o DIR] [-n] [ARGUMENT]...`: `-i` puts a
 //! file under `/in`, `-o` saves `/out` to a directory, `-n` asks for canonical NaNs.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people")]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bmm_vm::{InputSet, Limits, StopFlag, TaskInput, Vm, VmConfig};
 
-const USAGE: &str = "usage: run APP.wasm [-i NAME=FILE]... [-o DIR] [-n] [ARGUMENT]...";
+const USAGE: &str = "usage: run APP.wasm|APP.wat [-i NAME=FILE]... [-o DIR] [-n] [ARGUMENT]...";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut words = std::env::args().skip(1).peekable();
@@ -32,7 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let (args, inputs): (Vec<String>, _) = (words.collect(), inputs.build());
     let vm = Vm::new(VmConfig { max_instances: 1, ..VmConfig::default() })?;
-    let program = vm.prepare(&wasm, canonical_nans)?;
+    let started = std::time::Instant::now();
+    let program = vm.prepare(&wat::parse_bytes(&wasm)?, canonical_nans)?;
+    println!("compiled in {:?}", started.elapsed());
     let limits = Limits { memory_bytes: 4 << 30, time: Duration::from_hours(1), ..Limits::default() };
     let task = TaskInput { args: &args, inputs: &inputs, limits, ..TaskInput::new() };
     let outcome = program.run(&task, &StopFlag::new())?;
