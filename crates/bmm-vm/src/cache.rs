@@ -17,37 +17,40 @@ const HEADER_BYTES: usize = MAGIC.len() + 32;
 /// How the names of the cache's files end.
 const EXTENSION: &str = "code";
 
-/// Keeps the last used values, up to a fixed number of them.
+/// Keeps the last used values, up to a fixed number and a fixed total of bytes.
 pub(crate) struct Recent<K, V> {
-    /// The most recently used is last.
-    entries: Vec<(K, V)>,
+    /// The most recently used is last; the last field is the size of the value.
+    entries: Vec<(K, V, usize)>,
     capacity: usize,
+    max_bytes: usize,
 }
 
 impl<K: PartialEq, V> Recent<K, V> {
-    /// Returns an empty cache for `capacity` values.
-    pub fn new(capacity: usize) -> Self {
-        Self { entries: Vec::with_capacity(capacity), capacity }
+    /// Returns an empty cache for `capacity` values of `max_bytes` together.
+    pub fn new(capacity: usize, max_bytes: usize) -> Self {
+        Self { entries: Vec::with_capacity(capacity), capacity, max_bytes }
     }
 
     /// Finds a value and makes it the most recently used.
     pub fn get(&mut self, key: &K) -> Option<&V> {
-        let at = self.entries.iter().rposition(|(known, _)| known == key)?;
+        let at = self.entries.iter().rposition(|(known, ..)| known == key)?;
         let last = self.entries.len() - 1;
         if at != last {
             let entry = self.entries.remove(at);
             self.entries.push(entry);
         }
-        self.entries.last().map(|(_, value)| value)
+        self.entries.last().map(|(_, value, _)| value)
     }
 
-    /// Adds a value, in the place of the least recently used one if there is no room.
-    pub fn insert(&mut self, key: K, value: V) {
-        self.entries.retain(|(known, _)| *known != key);
-        if self.entries.len() >= self.capacity {
-            self.entries.remove(0);
+    /// Adds a value of `bytes`, in the place of the least recently used ones if there is no room. The newest always stays.
+    pub fn insert(&mut self, key: K, value: V, bytes: usize) {
+        self.entries.retain(|(known, ..)| *known != key);
+        let mut total = self.entries.iter().fold(bytes, |total, (.., bytes)| total.saturating_add(*bytes));
+        while !self.entries.is_empty() && (self.entries.len() >= self.capacity || total > self.max_bytes) {
+            let (.., gone) = self.entries.remove(0);
+            total = total.saturating_sub(gone);
         }
-        self.entries.push((key, value));
+        self.entries.push((key, value, bytes));
     }
 }
 
@@ -199,13 +202,23 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first() {
-        let mut recent = Recent::new(2);
-        recent.insert(1, 'a');
-        recent.insert(2, 'b');
+        let mut recent = Recent::new(2, 100);
+        recent.insert(1, 'a', 10);
+        recent.insert(2, 'b', 10);
         assert_eq!(recent.get(&1), Some(&'a'));
-        recent.insert(3, 'c');
+        recent.insert(3, 'c', 10);
         let found = [1, 2, 3].map(|key| recent.get(&key).copied());
         assert_eq!(found, [Some('a'), None, Some('c')]);
+    }
+
+    #[test]
+    fn large_values_push_out_as_many_as_they_need_room_for() {
+        let mut recent = Recent::new(8, 100);
+        (0..4).for_each(|key| recent.insert(key, key, 25));
+        recent.insert(4, 4, 50);
+        assert_eq!([0, 1, 2, 3, 4].map(|key| recent.get(&key).is_some()), [false, false, true, true, true]);
+        recent.insert(5, 5, 1_000);
+        assert_eq!([2, 3, 4, 5].map(|key| recent.get(&key).is_some()), [false, false, false, true]);
     }
 
     #[test]

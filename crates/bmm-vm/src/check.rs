@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use wasmparser::{Parser, Payload};
+use wasmparser::{FunctionBody, Parser, Payload, TypeRef};
 use wasmtime::{ExternType, FuncType, Linker, Module, Store};
 
 use crate::error::ModuleError;
 use crate::state::TaskState;
 use crate::task::{StopFlag, TaskInput};
+use crate::weight::{self, Arity, Signatures};
 
 /// Most entries of one table.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
@@ -19,6 +20,12 @@ const MAX_FUNCTIONS: u64 = 200_000;
 const MAX_GLOBALS: u64 = 10_000;
 /// Most local variables of all functions of a module together.
 const MAX_LOCALS: u64 = 4_000_000;
+/// Most work that one function makes for the compiler, in the units of [`weight`]: some ten seconds and a gigabyte.
+const MAX_FUNCTION_UNITS: u64 = 16_000_000;
+/// Most work that a module makes for the compiler besides what its length explains.
+const MAX_MODULE_UNITS: u64 = 16_000_000;
+/// Work that each byte of a module explains; honest code has less than one.
+const UNITS_PER_BYTE: u64 = 2;
 /// Bytes of a page of linear memory.
 pub(crate) const PAGE_BYTES: u64 = 65_536;
 
@@ -52,11 +59,33 @@ pub(crate) fn start(module: &Module) -> Result<(), ModuleError> {
 /// A few bytes can declare 50,000 local variables, and a module can do so in every function: without bounds a small file
 /// keeps the compiler busy for hours.
 pub(crate) fn contents(wasm: &[u8], max_memory_bytes: u64) -> Result<(), ModuleError> {
-    let malformed = |error: wasmparser::BinaryReaderError| ModuleError::Malformed(error.to_string());
-    let mut locals = 0_u64;
+    let mut bodies = Bodies {
+        max_units: MAX_MODULE_UNITS.saturating_add(UNITS_PER_BYTE.saturating_mul(wasm.len() as u64)),
+        ..Bodies::default()
+    };
     for payload in Parser::new(0).parse_all(wasm) {
         match payload.map_err(malformed)? {
-            Payload::FunctionSection(section) => at_most("functions", section.count().into(), MAX_FUNCTIONS)?,
+            Payload::TypeSection(section) => {
+                for ty in section.into_iter_err_on_gc_types() {
+                    let ty = ty.map_err(malformed)?;
+                    let count = |values: &[_]| u32::try_from(values.len()).unwrap_or(u32::MAX);
+                    bodies.signatures.types.push(Arity { params: count(ty.params()), results: count(ty.results()) });
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    if let TypeRef::Func(ty) | TypeRef::FuncExact(ty) = import.map_err(malformed)?.ty {
+                        bodies.signatures.functions.push(ty);
+                        bodies.next = bodies.next.saturating_add(1);
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => {
+                at_most("functions", section.count().into(), MAX_FUNCTIONS)?;
+                for ty in section {
+                    bodies.signatures.functions.push(ty.map_err(malformed)?);
+                }
+            }
             Payload::GlobalSection(section) => at_most("globals", section.count().into(), MAX_GLOBALS)?,
             Payload::TableSection(section) => {
                 at_most("tables", section.count().into(), MAX_TABLES.into())?;
@@ -69,16 +98,45 @@ pub(crate) fn contents(wasm: &[u8], max_memory_bytes: u64) -> Result<(), ModuleE
                     first_memory(memory.map_err(malformed)?.initial, max_memory_bytes)?;
                 }
             }
-            Payload::CodeSectionEntry(body) => {
-                for local in body.get_locals_reader().map_err(malformed)? {
-                    locals = locals.saturating_add(local.map_err(malformed)?.0.into());
-                }
-                at_most("local variables", locals, MAX_LOCALS)?;
-            }
+            Payload::CodeSectionEntry(body) => bodies.check(&body)?,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Turns the parser's error into the room's.
+fn malformed(error: impl std::fmt::Display) -> ModuleError {
+    ModuleError::Malformed(error.to_string())
+}
+
+/// Follows the bodies of a module's functions.
+#[derive(Default)]
+struct Bodies {
+    signatures: Signatures,
+    /// Number of the next function.
+    next: u32,
+    locals: u64,
+    units: u64,
+    max_units: u64,
+}
+
+impl Bodies {
+    /// All functions together have no more variables, and make no more work for the compiler, than the bounds say.
+    fn check(&mut self, body: &FunctionBody<'_>) -> Result<(), ModuleError> {
+        let mut own = 0_u64;
+        for local in body.get_locals_reader().map_err(malformed)? {
+            own = own.saturating_add(local.map_err(malformed)?.0.into());
+        }
+        self.locals = self.locals.saturating_add(own);
+        at_most("local variables", self.locals, MAX_LOCALS)?;
+        let arity = self.signatures.of_function(self.next);
+        self.next = self.next.saturating_add(1);
+        let units = weight::of_function(body, arity, own, &self.signatures).map_err(malformed)?;
+        at_most("units of work for the compiler in one function", units, MAX_FUNCTION_UNITS)?;
+        self.units = self.units.saturating_add(units);
+        at_most("units of work for the compiler", self.units, self.max_units)
+    }
 }
 
 /// A count stays within its bound.

@@ -33,6 +33,7 @@ mod state;
 mod task;
 mod vm;
 mod wasi;
+mod weight;
 
 pub use error::{ModuleError, VmError};
 pub use input::{Blob, InputError, InputSet, InputSetBuilder, MAX_INPUT_FILES};

@@ -28,6 +28,8 @@ const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 /// Programs kept ready in memory.
 const RECENT_PROGRAMS: usize = 64;
+/// Machine code of all programs that are kept ready, bytes.
+const RECENT_CODE_BYTES: usize = 1 << 30;
 
 /// Configures a [`Vm`]; every field has a default.
 #[derive(Debug, Clone)]
@@ -101,7 +103,7 @@ impl Vm {
             config,
             engines: Default::default(),
             disk,
-            recent: Mutex::new(Recent::new(RECENT_PROGRAMS)),
+            recent: Mutex::new(Recent::new(RECENT_PROGRAMS, RECENT_CODE_BYTES)),
             compiling: Mutex::new(()),
             slots: Arc::new(slots),
         };
@@ -131,7 +133,7 @@ impl Vm {
             return Ok(program);
         }
         let program = Arc::new(self.compile(wasm, hash, canonical_nans)?);
-        self.recent.lock().insert((canonical_nans, hash), Arc::clone(&program));
+        self.recent.lock().insert((canonical_nans, hash), Arc::clone(&program), program.code_bytes());
         Ok(program)
     }
 
