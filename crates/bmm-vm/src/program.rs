@@ -1,5 +1,6 @@
 //! A program that is ready to run, and running it.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -41,6 +42,12 @@ impl Program {
         self.first_memory_bytes
     }
 
+    /// Returns the size of the machine code with its tables, bytes.
+    pub(crate) fn code_bytes(&self) -> usize {
+        let image = self.pre.module().image_range();
+        (image.end as usize).saturating_sub(image.start as usize)
+    }
+
     /// Runs one task to its end on this thread, waiting for a free instance if all are in use.
     ///
     /// Whatever the program does is an [`Outcome`].
@@ -62,7 +69,9 @@ impl Program {
         } else if stop.is_set() {
             Exit::Cancelled
         } else {
-            let ended = self.drive(&mut store);
+            // A fault in the sandbox's own code must not take the host's thread along; the store is thrown away then.
+            let ended = std::panic::catch_unwind(AssertUnwindSafe(|| self.drive(&mut store)));
+            let ended = ended.map_err(|_| internal("a system call panicked"))?;
             exit_of(ended, store.data().limiter.denied)?
         };
         let used = fuel - store.get_fuel().map_err(internal)?.min(fuel);

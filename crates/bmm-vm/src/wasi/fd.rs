@@ -7,7 +7,7 @@ use super::guest::{Guest, Range};
 use super::path::{Node, Side, inode};
 use super::tree;
 
-/// Fuel for one entry of a directory's listing.
+/// Fuel for one entry of a directory's listing, besides the length of its directory's path.
 const ENTRY_FUEL: u64 = 64;
 /// Bytes of an entry's head in a listing.
 const DIRENT_BYTES: usize = 24;
@@ -302,8 +302,14 @@ impl Wasi {
     ) -> Call {
         guest.range(out, 4)?;
         let buffer = guest.range(list.0, list.1)?;
+        // No listing gives such a cookie, and counting on from it must not overflow.
+        if i64::try_from(cookie).is_err() {
+            return Err(Errno::Inval.into());
+        }
         let (side, dir) = self.descriptors.dir(fd)?;
         let (prefix, dir) = (tree::prefix(dir), dir.to_owned());
+        // Finding an entry compares paths that begin with the directory's.
+        let entry_fuel = ENTRY_FUEL + prefix.len() as u64;
         let mut listing = Listing { buffer: guest.get_mut(buffer), used: 0 };
         let mut number = cookie;
         while number < 2 && !listing.is_full() {
@@ -315,7 +321,7 @@ impl Wasi {
             Handle::Dir { cursor: Some((known, from)), .. } if *known == number => from.clone(),
             _ => {
                 let (from, skipped) = self.skip(side, &prefix, number.saturating_sub(2));
-                self.owed_fuel += skipped * ENTRY_FUEL;
+                self.owed_fuel += skipped * entry_fuel;
                 from
             }
         };
@@ -330,7 +336,7 @@ impl Wasi {
             from = next;
         }
         let used = listing.used;
-        self.owed_fuel += steps * ENTRY_FUEL;
+        self.owed_fuel += (steps + 1) * entry_fuel;
         if let Handle::Dir { cursor, .. } = &mut self.descriptors.get_mut(fd)?.handle {
             *cursor = Some((number, from));
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::errno::{Call, Errno, Fault};
 use super::tree;
+use crate::input::{MAX_DEPTH, MAX_PATH_BYTES};
 use crate::task::LimitKind;
 
 /// Is what a path of `/out` leads to.
@@ -138,6 +139,19 @@ impl OutFiles {
         if to.starts_with(&tree::prefix(from)) {
             return Err(Errno::Inval.into());
         }
+        let below = tree::prefix(from);
+        let keys: Vec<String> = self
+            .entries
+            .range(below.clone()..)
+            .map(|(key, _)| key)
+            .take_while(|key| moved == Entry::Dir && key.starts_with(&below))
+            .cloned()
+            .collect();
+        // What lies in a directory obeys the same bounds as any path, or trees could be piled up without end.
+        let fits = |key: &String| is_within_bounds(to, &key[below.len()..]);
+        if !keys.iter().all(fits) {
+            return Err(Errno::Nametoolong.into());
+        }
         match (moved, self.entry(to)) {
             (_, None) => {}
             (Entry::File(_), Some(Entry::Dir)) => return Err(Errno::Isdir.into()),
@@ -147,14 +161,6 @@ impl OutFiles {
         }
         self.entries.remove(from);
         self.entries.insert(to.to_owned(), moved);
-        let below = tree::prefix(from);
-        let keys: Vec<String> = self
-            .entries
-            .range(below.clone()..)
-            .map(|(key, _)| key)
-            .take_while(|key| moved == Entry::Dir && key.starts_with(&below))
-            .cloned()
-            .collect();
         for key in &keys {
             if let Some(entry) = self.entries.remove(key) {
                 self.entries.insert(format!("{to}/{}", &key[below.len()..]), entry);
@@ -224,6 +230,12 @@ impl OutFiles {
         }
         Ok(len.saturating_sub(old))
     }
+}
+
+/// Tells whether the path `rest` below the directory `dir` is a path that a program may have.
+fn is_within_bounds(dir: &str, rest: &str) -> bool {
+    let depth = dir.split('/').count() + rest.split('/').count();
+    dir.len() + 1 + rest.len() <= MAX_PATH_BYTES && depth <= MAX_DEPTH
 }
 
 fn to_usize(bytes: u64) -> Call<usize> {

@@ -6,6 +6,9 @@ use super::out::Entry;
 use super::tree;
 use crate::input::{Blob, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES};
 
+/// Fuel for looking a directory up, besides the length of its path.
+const LOOKUP_FUEL: u64 = 64;
+
 /// Names one of the two file systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -70,7 +73,7 @@ impl Wasi {
     }
 
     /// Resolves a path against a directory. There are no symbolic links, so names are all there is to it.
-    pub(super) fn resolve(&self, side: Side, dir: &str, raw: &[u8]) -> Call<Place> {
+    pub(super) fn resolve(&mut self, side: Side, dir: &str, raw: &[u8]) -> Call<Place> {
         if raw.len() > MAX_PATH_BYTES {
             return Err(Errno::Nametoolong.into());
         }
@@ -90,6 +93,8 @@ impl Wasi {
             match name {
                 "" | "." => {}
                 ".." => {
+                    // Each step back looks a directory up, which compares paths of this length.
+                    self.owed_fuel += LOOKUP_FUEL + path.len() as u64;
                     self.require_dir(side, &path)?;
                     depth = depth.checked_sub(1).ok_or(Errno::Notcapable)?;
                     path.truncate(path.rfind('/').unwrap_or(0));
@@ -107,6 +112,7 @@ impl Wasi {
         if path.len() > MAX_PATH_BYTES || path.split('/').count() > MAX_DEPTH {
             return Err(Errno::Nametoolong.into());
         }
+        self.owed_fuel += path.len() as u64;
         let last = text.rsplit('/').next().unwrap_or("");
         Ok(Place { side, path, only_dir: matches!(last, "" | "." | "..") })
     }

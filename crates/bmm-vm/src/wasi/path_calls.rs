@@ -13,6 +13,9 @@ const OPEN_DIRECTORY: u32 = 2;
 const OPEN_EXCLUSIVE: u32 = 4;
 const OPEN_TRUNCATE: u32 = 8;
 
+/// Fuel for each name that moves when its directory is renamed, besides the lengths of the old and the new path.
+const MOVE_FUEL: u64 = 256;
+
 /// Holds how a program wants to open a path.
 #[derive(Clone, Copy)]
 pub(super) struct OpenHow {
@@ -37,9 +40,10 @@ impl Wasi {
         if len as usize > MAX_PATH_BYTES {
             return Err(Errno::Nametoolong.into());
         }
-        self.owed_fuel += u64::from(len);
         let (side, dir) = self.descriptors.dir(fd)?;
-        self.resolve(side, dir, guest.read(at, len)?)
+        let dir = dir.to_owned();
+        self.owed_fuel += u64::from(len) + dir.len() as u64;
+        self.resolve(side, &dir, guest.read(at, len)?)
     }
 
     pub(super) fn path_open(
@@ -159,7 +163,7 @@ impl Wasi {
             return Err(Errno::Notdir.into());
         }
         let moved = self.out.rename(&from.path, &to.path)?;
-        self.owed_fuel += moved * 256;
+        self.owed_fuel += moved * (MOVE_FUEL + from.path.len() as u64 + to.path.len() as u64);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Whole-room tests: programs written as text, run in the real sandbox.
 
+mod abuse;
 mod determinism;
 mod fuzz;
 mod hostile;
