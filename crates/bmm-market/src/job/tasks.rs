@@ -69,6 +69,9 @@ pub struct Tasks {
     distinct_names: bool,
 }
 
+/// Most bytes that the arguments of a task are filled with; the sandbox takes half as many.
+const MAX_FILLED_BYTES: usize = 2 << 20;
+
 /// Where a task stands on each axis.
 type Positions = [u64; 8];
 
@@ -102,13 +105,25 @@ impl Tasks {
         }
         let at = self.positions(index);
         let records = self.records(&at);
-        let fill = |template: &Template| self.fill(template, index, &at, &records);
+        // A description of a few bytes can ask for arguments of many gigabytes. What passes the bound is cut, and stays above
+        // what any sandbox takes, so that the task is refused there and nowhere runs with less than it should have.
+        let mut room = MAX_FILLED_BYTES;
+        let mut fill = |template: &Template| {
+            let text = self.fill(template, index, &at, &records, room);
+            room = room.saturating_sub(text.len());
+            text
+        };
         Some(Task {
             index,
-            args: self.args.iter().map(fill).collect(),
+            args: self.args.iter().map(&mut fill).collect(),
             stdin: self.stdin(&at),
             mounts: self.mounts(&at),
-            collect: self.collect.as_ref().map(|path| fill(path).trim_start_matches("/out/").to_owned()),
+            collect: self.collect.as_ref().map(|path| self.fill(path, index, &at, &records, MAX_FILLED_BYTES)).map(
+                |path| {
+                    let below = path.strip_prefix("/out/").map(str::to_owned);
+                    below.unwrap_or(path)
+                },
+            ),
             seed: self.seed(index),
         })
     }
@@ -120,7 +135,7 @@ impl Tasks {
             return None;
         }
         let at = self.positions(index);
-        let name = self.collect.as_ref().map(|path| self.fill(path, index, &at, &self.records(&at)));
+        let name = self.collect.as_ref().map(|path| self.fill(path, index, &at, &self.records(&at), MAX_FILLED_BYTES));
         let name = name.as_deref().and_then(|path| path.strip_prefix("/out/")).unwrap_or_default();
         if self.distinct_names && super::is_normal(name) {
             return Some(name.to_owned());
@@ -195,9 +210,12 @@ impl Tasks {
         }
     }
 
-    fn fill(&self, template: &Template, index: u64, at: &Positions, records: &[Vec<String>]) -> String {
+    fn fill(&self, template: &Template, index: u64, at: &Positions, records: &[Vec<String>], room: usize) -> String {
         let mut text = String::new();
         for piece in &template.pieces {
+            if text.len() >= room {
+                break;
+            }
             match piece {
                 Piece::Text(plain) => text.push_str(plain),
                 Piece::Task => push(&mut text, index),
@@ -304,10 +322,26 @@ fn is_distinct(template: &Template, axes: &[Axis]) -> bool {
     let alone = axes.iter().enumerate().all(|(other, axis)| other == *number || axis.kind.len() == 1);
     alone
         && match field {
-            Field::Value | Field::Start | Field::End | Field::Index => true,
+            Field::Value => axes.get(*number).is_some_and(|axis| values_differ(axis, template)),
+            Field::Start | Field::End | Field::Index => true,
             Field::Name | Field::Stem => axes.get(*number).is_some_and(|axis| names_differ(axis, *field)),
             Field::Line | Field::Column(_) | Field::Path => false,
         }
+}
+
+/// Tells whether the values of an axis make different paths of a template with one placeholder, all of them usable. A value
+/// with a slash could make one path lead through another.
+fn values_differ(axis: &Axis, template: &Template) -> bool {
+    let AxisKind::Values(values) = &axis.kind else { return true };
+    let mut path = String::new();
+    let is_file = |value: &String| {
+        path.clear();
+        for piece in &template.pieces {
+            path.push_str(if let Piece::Text(text) = piece { text } else { value });
+        }
+        !value.contains('/') && path.strip_prefix("/out/").is_some_and(super::is_normal)
+    };
+    values.iter().all(is_file) && values.iter().collect::<std::collections::BTreeSet<_>>().len() == values.len()
 }
 
 fn names_differ(axis: &Axis, field: Field) -> bool {

@@ -64,3 +64,32 @@ fn a_thousand_million_tasks_cost_nothing_until_asked_for() {
     job.split[1].1 = AxisSource::Range { start: 0, end: 1_001, chunk: 1 };
     assert!(job.build(folder.path()).unwrap_err().to_string().contains("larger chunks"));
 }
+
+#[test]
+fn arguments_do_not_grow_beyond_what_any_sandbox_takes() {
+    let folder = folder();
+    let mut job = JobFile::new("app.wasm");
+    job.split.push(("v".into(), AxisSource::Values(vec!["x".repeat(60_000)])));
+    job.args = vec!["{v}".repeat(20_000); 100];
+    let tasks = job.build(folder.path()).unwrap().tasks().unwrap();
+    let bytes: usize = tasks.task(0).unwrap().args.iter().map(String::len).sum();
+    assert!((2 << 20..3 << 20).contains(&bytes), "{bytes} bytes");
+}
+
+#[test]
+fn values_name_files_only_if_they_are_all_different_and_usable() {
+    let folder = folder();
+    let mut job = JobFile::new("app.wasm");
+    job.collect = "/out/{v}.txt".into();
+    job.merge = "folder".into();
+    let mut names = |values: [&str; 2]| {
+        job.split = vec![("v".into(), AxisSource::Values(values.map(str::to_owned).to_vec()))];
+        let tasks = job.build(folder.path()).unwrap().tasks().unwrap();
+        [0, 1].map(|index| tasks.file_name(index).unwrap())
+    };
+    let numbered = ["00000000.txt", "00000001.txt"];
+    assert_eq!(names(["a", "b"]), ["a.txt", "b.txt"]);
+    assert_eq!(names(["a", "../b"]), numbered);
+    assert_eq!(names(["a", "a.txt/b"]), numbered);
+    assert_eq!(names(["00000001", "\\"]), numbered);
+}

@@ -3,6 +3,7 @@
 mod errors;
 mod expansion;
 mod files;
+mod hostile;
 
 use std::path::Path;
 
