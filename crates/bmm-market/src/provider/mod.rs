@@ -62,12 +62,16 @@ pub struct Provider {
 /// Says why this provider cannot work for a job; `None` if it can.
 fn objection(
     offer: &Offer,
+    from: Address,
     announcement: &JobAnnouncement,
     spec: &JobSpec,
     chain_id: u64,
     now: Micros,
 ) -> Option<String> {
     let limits = &spec.limits;
+    if announcement.requester != from {
+        return Some(format!("the job is of {}, who does not speak for itself", announcement.requester));
+    }
     if announcement.chain_id != chain_id {
         return Some(format!("the job is on chain {}, this provider on {chain_id}", announcement.chain_id));
     }
@@ -200,9 +204,11 @@ impl Provider {
             Err(error) => return self.decline(from, id, &error.to_string()),
         };
         let now = self.now;
-        let objection = objection(&self.config.offer.offer, &announcement, &spec, self.config.chain_id, now);
+        let objection = objection(&self.config.offer.offer, from, &announcement, &spec, self.config.chain_id, now);
         let objection = objection.or_else(|| self.leaving.clone()).or_else(|| {
-            (self.jobs.len() >= self.config.max_jobs).then(|| "there are too many jobs already".to_owned())
+            // Those that only wait for their settlement take no room.
+            let live = self.jobs.values().filter(|job| job.state != State::Closed).count();
+            (live >= self.config.max_jobs).then(|| "there are too many jobs already".to_owned())
         });
         if let Some(reason) = objection {
             return self.decline(from, id, &reason);
@@ -235,6 +241,7 @@ impl Provider {
         self.interrupt(id);
         if let Some(job) = self.jobs.get_mut(&id) {
             job.state = State::Closed;
+            job.announcement.spec = Vec::new();
             if job.account.voucher.is_none() {
                 self.forget(id);
             }

@@ -194,6 +194,10 @@ pub(super) fn flush(
                     prices.cost(result.fuel, u64::try_from(bytes.len()).unwrap_or(0))
                 }
                 TaskEnd::Done(TaskOutput::Stored { size, .. }) => prices.cost(result.fuel, *size),
+                // An honest requester stops a job whose program fails; one that does not owes for the runs.
+                TaskEnd::Failed(failure) if matches!(failure.kind, FailureKind::Program | FailureKind::Time) => {
+                    prices.cost(result.fuel, 0)
+                }
                 TaskEnd::Failed(_) => Amount::ZERO,
             };
             job.account.deliver(results.iter().map(worth).sum(), part);

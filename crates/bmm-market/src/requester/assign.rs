@@ -3,6 +3,7 @@
 use alloy_primitives::Address;
 use bmm_types::Amount;
 use bmm_types::market::{Lease, MAX_LEASE_RANGES, MAX_LEASE_TASKS, TaskRange, ToProvider};
+use bmm_types::system::MAX_SETTLED_PROVIDERS;
 
 use super::api::Effect;
 use super::contest::{Attempt, AttemptState, Contest};
@@ -30,6 +31,9 @@ impl Requester {
                 continue;
             }
             let Some(slots) = state.waiting else { continue };
+            if !state.is_engaged() && self.peers.list.len() > MAX_SETTLED_PROVIDERS && self.is_full() {
+                continue;
+            }
             let room = self.affordable(peer);
             let size = self.lease_size(peer, slots).min(room);
             let tasks = if size == 0 { Vec::new() } else { self.choose(peer, size) };
@@ -39,6 +43,11 @@ impl Requester {
                 self.help_the_tail(peer, u64::from(slots).min(room));
             }
         }
+    }
+
+    /// Tells whether as many providers are or may have to be paid as one settlement can pay.
+    fn is_full(&self) -> bool {
+        self.peers.list.iter().filter(|peer| peer.is_engaged()).count() >= MAX_SETTLED_PROVIDERS
     }
 
     /// Returns how many tasks a lease should have: the wanted work by the measured time of a task, growing step by step

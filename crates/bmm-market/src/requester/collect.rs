@@ -11,8 +11,13 @@ use sha2::{Digest, Sha256};
 use super::Requester;
 use super::api::{Effect, Phase};
 use super::contest::{Attempt, AttemptState, Contest};
+use super::lease::LeaseState;
 use super::log::{Entry, PaidTask};
 use super::settle::Accepted;
+use crate::{MILLISECOND, Micros};
+
+/// Fuel that no host uses in a millisecond: bulk copies cost a unit a byte, and memory moves less than 256 GB/s for a core.
+const MAX_FUEL_PER_MILLI: u64 = 256_000_000;
 
 /// Returns the digest of an acceptance: SHA-256 over (index, fuel, output hash), numbers little-endian.
 fn digest(tasks: &[PaidTask]) -> B256 {
@@ -38,12 +43,15 @@ impl Requester {
         let batch = signed.batch;
         let count = u64::try_from(batch.results.len()).unwrap_or(u64::MAX);
         self.peers.list[peer].news = true;
-        let held = self.leases.remove(&batch.lease).filter(|lease| self.phase == Phase::Running && lease.peer == peer);
+        // Another provider's lease must stay where it is, whoever names it.
+        let is_own = self.leases.get(&batch.lease).is_some_and(|lease| lease.peer == peer);
+        let held = if is_own && self.phase == Phase::Running { self.leases.remove(&batch.lease) } else { None };
         let Some(mut lease) = held else {
             self.peers.list[peer].standing.superseded += count;
             return;
         };
-        self.peers.list[peer].measure(batch.busy_micros.saturating_mul(1_000), count);
+        let busy = self.credible_busy(&lease, batch.busy_micros, count);
+        self.peers.list[peer].measure(busy.saturating_mul(1_000), count);
         for (result, content) in batch.results.into_iter().zip(contents) {
             if lease.take(result.index) {
                 self.peers.list[peer].out = self.peers.list[peer].out.saturating_sub(1);
@@ -54,6 +62,14 @@ impl Requester {
         }
         self.leases.insert(batch.lease, lease);
         self.drop_if_empty(batch.lease);
+    }
+
+    /// Bounds the time that a provider says its slots were busy, by the time that has passed since the lease and by the time
+    /// that its tasks may run: who claims to be slow would be waited for.
+    fn credible_busy(&self, lease: &LeaseState, busy: Micros, tasks: u64) -> Micros {
+        let slots = self.peers.list[lease.peer].offer.as_ref().map_or(1, |offer| u64::from(offer.slots));
+        let passed = self.now.saturating_sub(lease.issued).saturating_mul(slots);
+        busy.min(passed).min(self.spec.limits.time_millis.saturating_mul(MILLISECOND).saturating_mul(tasks))
     }
 
     fn result_came(&mut self, peer: usize, result: TaskResult, content: Content) {
@@ -68,8 +84,9 @@ impl Requester {
         self.peers.list[peer].failures_in_a_row = 0;
         let plausible = content.size <= self.spec.limits.output_bytes
             && (content.size > 0 || content == Content::of(&[]))
-            && self.spec.limits.fuel.is_none_or(|limit| fuel <= limit);
+            && fuel <= self.most_fuel();
         if !plausible {
+            self.peers.list[peer].standing.refused += 1;
             return self.host_failed(peer, task, "it reported a result beyond the job's limits");
         }
         let plain = self.spec.verify.copies() == 1 && (self.contests.is_empty() || !self.contests.contains_key(&task));
@@ -146,6 +163,12 @@ impl Requester {
         earned.1 = earned.1.saturating_add(fuel);
         earned.2 = Amount(earned.2.0.saturating_add(amount.0));
         true
+    }
+
+    /// Returns the most fuel that a task can use: its limit, or what no processor gets through in the time that it may run.
+    pub(super) fn most_fuel(&self) -> u64 {
+        let limits = &self.spec.limits;
+        limits.fuel.unwrap_or(u64::MAX).min(limits.time_millis.saturating_add(1).saturating_mul(MAX_FUEL_PER_MILLI))
     }
 
     pub(super) fn note_size(&mut self, fuel: u64, bytes: u64) {

@@ -88,5 +88,32 @@ mod tests {
             prop_assert_eq!(read(&bytes), (entries, bytes.len()));
             let _ = read(&junk);
         }
+
+        #[test]
+        fn damaged_entries_end_the_log_and_never_panic(flips in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4), body in prop::collection::vec(any::<u8>(), 0..80)) {
+            let paid = |task| PaidTask { task, content: Content::of(b"x"), fuel: 5 };
+            let entries = [
+                Entry::Job { spec: ContentHash::of(b"spec") },
+                Entry::Run,
+                Entry::Accepted { provider: Address::ZERO, tasks: vec![paid(1), paid(2)], fuel: 10, amount: Amount::ONE_BMM },
+                Entry::Ending(Ending::Cancelled("by its user".into())),
+                Entry::Merged,
+                Entry::Settled { transaction: B256::ZERO },
+            ];
+            let mut bytes: Vec<u8> = entries.iter().flat_map(encode).collect();
+            for (at, byte) in flips {
+                let at = at % bytes.len();
+                bytes[at] = byte;
+            }
+            let (found, sound) = read(&bytes);
+            prop_assert!(entries.starts_with(&found) && sound <= bytes.len());
+            // A right checksum over any body: only the encoding itself is left to refuse it.
+            let mut entry = vec![0; 8];
+            entry.extend_from_slice(&body);
+            entry[..4].copy_from_slice(&u32::try_from(body.len()).unwrap().to_le_bytes());
+            entry[4..8].copy_from_slice(&Sha256::digest(&body)[..4]);
+            let (found, sound) = read(&entry);
+            prop_assert!(found.len() <= 1 && (sound == 0) == found.is_empty());
+        }
     }
 }

@@ -70,6 +70,16 @@ struct Escrow {
     amount: Amount,
 }
 
+/// Bytes that are on their way.
+struct Fetching {
+    /// What was asked for: the length is the asked provider's word.
+    content: Content,
+    /// Who was asked.
+    peer: usize,
+    /// Tasks that wait for bytes of this hash.
+    tasks: BTreeSet<u64>,
+}
+
 /// A requester of one job.
 pub struct Requester {
     config: RequesterConfig,
@@ -92,7 +102,7 @@ pub struct Requester {
     queue: VecDeque<TaskRange>,
     contests: HashMap<u64, Contest>,
     /// Tasks that wait for bytes, by their hash.
-    fetching: HashMap<ContentHash, (usize, BTreeSet<u64>)>,
+    fetching: HashMap<ContentHash, Fetching>,
     results: Results,
     accepted: Vec<Accepted>,
     spent: Amount,
@@ -112,7 +122,7 @@ pub struct Requester {
     /// Bytes that arrived in this event.
     stored: Vec<(Content, Vec<u8>)>,
     /// Providers found wrong in this event.
-    caught: Vec<usize>,
+    caught: BTreeSet<usize>,
     out_of_budget: bool,
     /// The first reason found in this event to end the job.
     doom: Option<Ending>,
@@ -156,7 +166,7 @@ impl Requester {
             done_at_start: 0,
             earned: BTreeMap::new(),
             stored: Vec::new(),
-            caught: Vec::new(),
+            caught: BTreeSet::new(),
             out_of_budget: false,
             doom: None,
             now: 0,
@@ -234,7 +244,7 @@ impl Requester {
         if !self.stored.is_empty() {
             self.effects.push(Effect::Store(std::mem::take(&mut self.stored)));
         }
-        while let Some(peer) = self.caught.pop() {
+        while let Some(peer) = self.caught.pop_first() {
             self.punish(peer);
         }
         self.record_earned();
@@ -253,7 +263,9 @@ impl Requester {
             ToRequester::Offer(offer) => self.offered(from, *offer),
             ToRequester::LeaseRequest { job: of, slots } if Some(of) == job => {
                 if let Some(peer) = self.peers.number(from) {
-                    self.peers.list[peer].waiting = Some(slots);
+                    let peer = &mut self.peers.list[peer];
+                    let offered = peer.offer.as_ref().map_or(1, |offer| offer.slots);
+                    peer.waiting = Some(slots.min(offered));
                 }
             }
             ToRequester::Released { job: of, ranges } if Some(of) == job => self.released(from, &ranges),

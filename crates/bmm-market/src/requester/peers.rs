@@ -71,6 +71,11 @@ impl Peer {
         self.connected && self.refused.is_none() && self.offer.is_some()
     }
 
+    /// Tells whether it is to be paid, or may have to be for what it has out.
+    pub fn is_engaged(&self) -> bool {
+        !self.total.is_zero() || !self.leases.is_empty() || self.standing.pending > 0
+    }
+
     /// Notes a run's measured time; the average follows slowly.
     pub fn measure(&mut self, busy_nanos: u64, tasks: u64) {
         if tasks == 0 {

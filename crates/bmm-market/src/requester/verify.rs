@@ -8,7 +8,7 @@ use bmm_types::market::{Content, TaskFailure, TaskRange, ToProvider};
 
 use super::api::{Effect, Ending, JobFailure};
 use super::contest::{AttemptState, Contest};
-use super::{Phase, Requester};
+use super::{Fetching, Phase, Requester};
 
 /// Operators that may differ beyond the number asked for, before the program is held to be not deterministic.
 const MAX_FURTHER_OPERATORS: usize = 3;
@@ -43,11 +43,11 @@ impl Requester {
 
     fn fetch(&mut self, task: u64, content: Content, peer: usize) {
         let from = self.peers.list[peer].address;
-        let (_, waiting) = self.fetching.entry(content.hash).or_insert_with(|| {
+        let fetching = self.fetching.entry(content.hash).or_insert_with(|| {
             self.effects.push(Effect::Fetch { from, content });
-            (peer, BTreeSet::new())
+            Fetching { content, peer, tasks: BTreeSet::new() }
         });
-        waiting.insert(task);
+        fetching.tasks.insert(task);
     }
 
     /// The result of a task is verified: everybody who gave it is paid, for the least fuel that any of them claims; whoever
@@ -67,7 +67,7 @@ impl Requester {
             let standing = &mut self.peers.list[peer].standing;
             standing.pending = standing.pending.saturating_sub(1);
             standing.refused += 1;
-            self.caught.push(peer);
+            self.caught.insert(peer);
         }
         for (peer, ..) in agreeing.iter().skip(self.spec.verify.copies().into()) {
             let standing = &mut self.peers.list[*peer].standing;
@@ -102,7 +102,7 @@ impl Requester {
         match content {
             Some(content) if copies > 1 && content != verified.content => {
                 self.peers.list[peer].standing.refused += 1;
-                self.caught.push(peer);
+                self.caught.insert(peer);
             }
             Some(content) if copies > 1 && verified.paid < copies => {
                 self.credit(peer, task, content, fuel.min(verified.fuel));
@@ -113,17 +113,20 @@ impl Requester {
     }
 
     /// The program failed. Twice in the same way on different providers, or twice on the only one, it is the program's
-    /// fault: these runs are paid and the job stops. Else another provider tries.
+    /// fault: these runs are paid, for the least fuel that any of them claims, and the job stops. Else another provider tries.
     pub(super) fn program_failed(&mut self, peer: usize, task: u64, fuel: u64, failure: Box<TaskFailure>) {
         let most = usize::from(self.config.max_host_failures) + usize::from(self.spec.verify.copies());
-        let state = AttemptState::Failed { failure: failure.clone(), fuel };
-        self.contest(peer, task).end(peer, state);
+        // Kept for comparing: a million failures must not hold their words and the ends of their standard errors.
+        let kept = Box::new(TaskFailure { message: String::new(), stderr: Vec::new(), ..TaskFailure::clone(&failure) });
+        self.contest(peer, task).end(peer, AttemptState::Failed { failure: kept, fuel });
         let Some(contest) = self.contests.get(&task) else { return };
         let alike = contest.failed_alike(&failure);
         let providers = alike.iter().map(|(peer, _)| *peer).collect::<BTreeSet<_>>().len();
         let only_one = alike.len() >= 2 && self.nobody_else_for(contest);
         if providers >= 2 || only_one || contest.program_failures() >= most {
-            for (peer, fuel) in alike {
+            // Who failed alike worked alike, so the least claim is the credible one.
+            let fuel = alike.iter().map(|(_, fuel)| *fuel).min().unwrap_or(0).min(self.most_fuel());
+            for peer in alike.iter().map(|(peer, _)| *peer) {
                 let amount = self.peers.list[peer].prices.cost(fuel, 0);
                 self.spend(peer, fuel, amount);
             }
@@ -190,22 +193,24 @@ impl Requester {
         self.fetch_elsewhere(peer);
     }
 
-    /// Bytes arrived, or could not be had.
+    /// Bytes arrived, or could not be had. One hash has one length: once the bytes are here, whoever claimed another lied.
     pub(super) fn fetched(&mut self, from: Address, hash: ContentHash, ok: bool) {
         let Some(peer) = self.peers.number(from) else { return };
-        if self.phase != Phase::Running || self.fetching.get(&hash).is_none_or(|(asked, _)| *asked != peer) {
+        if self.phase != Phase::Running || self.fetching.get(&hash).is_none_or(|fetching| fetching.peer != peer) {
             return;
         }
-        let Some((_, tasks)) = self.fetching.remove(&hash) else { return };
+        let Some(Fetching { content: asked, tasks, .. }) = self.fetching.remove(&hash) else { return };
         for task in tasks {
             let Some(contest) = self.contests.get_mut(&task) else { continue };
             contest.fetching = false;
             let mut missing = 0;
             for attempt in &mut contest.attempts {
                 let AttemptState::Returned { content, here, .. } = &mut attempt.state else { continue };
-                if content.hash == hash && ok {
+                if *content == asked && ok {
                     *here = true;
-                } else if content.hash == hash && attempt.peer == peer {
+                } else if content.hash == hash && ok {
+                    self.caught.insert(attempt.peer);
+                } else if *content == asked && attempt.peer == peer {
                     attempt.state = AttemptState::HostFailed;
                     missing += 1;
                 }
@@ -222,7 +227,7 @@ impl Requester {
 
     /// What was being fetched from a provider that is gone has to come from another.
     pub(super) fn fetch_elsewhere(&mut self, peer: usize) {
-        let asked = self.fetching.iter().filter(|(_, (asked, _))| *asked == peer);
+        let asked = self.fetching.iter().filter(|(_, fetching)| fetching.peer == peer);
         let mut hashes: Vec<ContentHash> = asked.map(|(hash, _)| *hash).collect();
         hashes.sort_unstable();
         let from = self.peers.list[peer].address;

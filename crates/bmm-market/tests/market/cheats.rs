@@ -1,0 +1,236 @@
+//! Parties that follow the protocol to the letter and still want more than their due, or want others to have less.
+
+use alloy_primitives::{Address, B256};
+use alloy_signer_local::PrivateKeySigner;
+use bmm_market::provider::{self, Provider, ProviderConfig};
+use bmm_market::requester::{self, Effect, Ending, JobFailure, Requester, RequesterConfig};
+use bmm_market::{Micros, SECOND};
+use bmm_types::Amount;
+use bmm_types::market::{
+    Content, FailureKind, JobAnnouncement, Lease, ResultBatch, SignedResults, SignedVoucher, Standing, TaskEnd,
+    TaskFailure, TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester, Verify, Wire, receipt_hash, voucher_hash,
+};
+use bmm_types::system::Voucher;
+
+use super::fixtures::{CHAIN, JOB, key, offer, sign, spec};
+
+const NOW: Micros = 1_000 * SECOND;
+const DEADLINE: u64 = 100_000;
+const GFUEL: u64 = 1_000_000_000;
+
+/// A requester of some tasks with some providers at one BMM per Gfuel, each with two slots.
+struct Bench {
+    requester: Requester,
+    effects: Vec<Effect>,
+    now: Micros,
+}
+
+impl Bench {
+    fn new(tasks: u64, verify: Verify, providers: &[&PrivateKeySigner]) -> Self {
+        let escrow = Amount::from_bmm(1_000);
+        let config = RequesterConfig::new(CHAIN, key(1).address());
+        let requester = Requester::new(config, spec(tasks, verify, escrow)).unwrap();
+        let mut bench = Self { requester, effects: Vec::new(), now: NOW };
+        bench.tell(requester::Event::Opened { job: JOB, escrow, deadline: DEADLINE });
+        for provider in providers {
+            bench.says(provider, ToRequester::Offer(Box::new(offer(provider, 2, Amount::from_bmm(1)))));
+        }
+        bench
+    }
+
+    fn tell(&mut self, event: requester::Event) {
+        self.effects.extend(self.requester.handle(self.now, event));
+    }
+
+    fn says(&mut self, from: &PrivateKeySigner, message: ToRequester) {
+        let message = ToRequester::decode(&message.encode()).unwrap();
+        self.tell(requester::Event::Message { from: from.address(), message });
+    }
+
+    /// Asks for tasks; returns the lease, if one comes at once.
+    fn lease(&mut self, from: &PrivateKeySigner, slots: u16) -> Option<Lease> {
+        self.effects.clear();
+        self.says(from, ToRequester::LeaseRequest { job: JOB, slots });
+        self.leased(from)
+    }
+
+    fn leased(&self, to: &PrivateKeySigner) -> Option<Lease> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Send { to: address, message: ToProvider::Lease { lease, .. } } if *address == to.address() => {
+                Some(lease.clone())
+            }
+            _ => None,
+        })
+    }
+
+    fn results(&mut self, from: &PrivateKeySigner, lease: u64, busy_micros: u64, results: Vec<TaskResult>) {
+        let batch = ResultBatch { job: JOB, lease, batch: 1, busy_micros, results };
+        let signature = sign(from, receipt_hash(CHAIN, &batch.receipt(from.address())));
+        self.says(from, ToRequester::Results(SignedResults { batch, signature }));
+    }
+
+    fn total(&self, of: &PrivateKeySigner) -> Amount {
+        let progress = self.requester.progress(self.now);
+        progress.providers.iter().find(|provider| provider.provider == of.address()).map_or(Amount::ZERO, |p| p.total)
+    }
+}
+
+fn tasks(lease: &Lease) -> Vec<u64> {
+    lease.ranges.iter().flat_map(|range| range.first..range.end()).collect()
+}
+
+fn done(index: u64, fuel: u64, bytes: &[u8]) -> TaskResult {
+    TaskResult { index, fuel, peak_memory_bytes: 0, end: TaskEnd::Done(TaskOutput::Inline(bytes.to_vec())) }
+}
+
+fn stored(index: u64, content: Content) -> TaskResult {
+    let end = TaskEnd::Done(TaskOutput::Stored { hash: content.hash, size: content.size });
+    TaskResult { index, fuel: GFUEL, peak_memory_bytes: 0, end }
+}
+
+fn failed(index: u64, fuel: u64) -> TaskResult {
+    let failure = TaskFailure {
+        kind: FailureKind::Program,
+        reason: "exit_code:1".into(),
+        message: "it exited".into(),
+        stderr: vec![b'x'; 1_000],
+    };
+    TaskResult { index, fuel, peak_memory_bytes: 0, end: TaskEnd::Failed(Box::new(failure)) }
+}
+
+#[test]
+fn nobody_takes_a_lease_from_another_by_naming_it() {
+    let (honest, thief) = (key(2), key(3));
+    let mut bench = Bench::new(2, Verify::None, &[&honest, &thief]);
+    let lease = bench.lease(&honest, 2).unwrap();
+    bench.results(&thief, lease.id, 1, tasks(&lease).into_iter().map(|task| done(task, GFUEL, b"bad")).collect());
+    assert_eq!(bench.total(&thief), Amount::ZERO);
+    bench.results(&honest, lease.id, 1, tasks(&lease).into_iter().map(|task| done(task, GFUEL, b"good")).collect());
+    assert_eq!((bench.total(&honest), bench.requester.progress(NOW).done), (Amount::from_bmm(2), 2));
+}
+
+#[test]
+fn a_failing_program_is_paid_for_the_least_that_anybody_claims() {
+    let (honest, greedy) = (key(2), key(3));
+    let mut bench = Bench::new(1, Verify::None, &[&honest, &greedy]);
+    let lease = bench.lease(&honest, 1).unwrap();
+    bench.results(&honest, lease.id, 1, vec![failed(0, 2 * GFUEL)]);
+    let lease = bench.lease(&greedy, 1).unwrap();
+    bench.results(&greedy, lease.id, 1, vec![failed(0, 900 * GFUEL)]);
+    assert!(matches!(bench.requester.ending(), Some(Ending::Failed(JobFailure::Program { providers: 2, .. }))));
+    assert_eq!((bench.total(&honest), bench.total(&greedy)), (Amount::from_bmm(2), Amount::from_bmm(2)));
+}
+
+#[test]
+fn fuel_that_no_processor_burns_in_the_time_is_no_result() {
+    let liar = key(2);
+    let mut bench = Bench::new(4, Verify::None, &[&liar]);
+    let lease = bench.lease(&liar, 1).unwrap();
+    bench.results(&liar, lease.id, 1, vec![done(0, u64::MAX, b"x")]);
+    let progress = bench.requester.progress(NOW);
+    assert_eq!((progress.done, progress.spent, progress.phase), (0, Amount::ZERO, requester::Phase::Running));
+}
+
+#[test]
+fn who_says_to_be_slow_is_not_waited_for() {
+    let (idler, willing) = (key(2), key(3));
+    let mut bench = Bench::new(3, Verify::None, &[&idler, &willing]);
+    let lease = bench.lease(&idler, 4_096).unwrap();
+    assert_eq!(lease.tasks(), 2, "no more slots than were offered");
+    // One result in a second that is said to have taken for ever; the other task is kept.
+    bench.now += SECOND;
+    bench.results(&idler, lease.id, u64::MAX, vec![done(0, GFUEL, b"x")]);
+    let other = bench.lease(&willing, 1).unwrap();
+    bench.results(&willing, other.id, SECOND, vec![done(2, GFUEL, b"x")]);
+    assert_eq!((tasks(&lease)[1], bench.lease(&willing, 1)), (1, None));
+    bench.effects.clear();
+    bench.now += 60 * SECOND;
+    bench.tell(requester::Event::Tick);
+    let again = bench.leased(&willing).map(|lease| tasks(&lease));
+    assert_eq!(again, Some(vec![1]));
+}
+
+#[test]
+fn bytes_have_one_length_whatever_is_claimed() {
+    let (honest, liar) = (key(2), key(3));
+    let mut bench = Bench::new(2, Verify::None, &[&honest, &liar]);
+    let content = Content::of(b"the bytes");
+    let first = bench.lease(&honest, 1).unwrap();
+    bench.results(&honest, first.id, 1, vec![stored(0, content)]);
+    let second = bench.lease(&liar, 1).unwrap();
+    bench.results(&liar, second.id, 1, vec![stored(1, Content { size: 60_000_000, ..content })]);
+    bench.tell(requester::Event::Fetched { from: honest.address(), hash: content.hash, ok: true });
+    assert_eq!((bench.total(&honest), bench.total(&liar)), (Amount::from_bmm(1), Amount::ZERO));
+    let found = bench.requester.progress(NOW).providers;
+    assert!(found.iter().any(|p| p.provider == liar.address() && p.refused.is_some()));
+    // The task goes to the honest one.
+    assert_eq!(bench.lease(&honest, 1).map(|lease| tasks(&lease)), Some(vec![1]));
+}
+
+fn announcement(job: B256, requester: Address) -> JobAnnouncement {
+    let spec = spec(40, Verify::None, Amount::from_bmm(5)).encode();
+    JobAnnouncement { job, requester, chain_id: CHAIN, budget: Amount::from_bmm(5), deadline: DEADLINE, spec }
+}
+
+fn hears(provider: &mut Provider, message: ToProvider) -> Vec<provider::Effect> {
+    provider.handle(NOW, provider::Event::Message { from: key(1).address(), message })
+}
+
+fn sent(effects: &[provider::Effect]) -> Vec<&ToRequester> {
+    let sends = effects.iter().filter_map(|effect| match effect {
+        provider::Effect::Send { message, .. } => Some(message),
+        _ => None,
+    });
+    sends.collect()
+}
+
+#[test]
+fn nobody_announces_the_job_of_another() {
+    let mut provider = Provider::new(ProviderConfig::new(CHAIN, offer(&key(2), 1, Amount::from_bmm(1))));
+    let effects = hears(&mut provider, ToProvider::Job(announcement(JOB, key(7).address())));
+    assert!(matches!(sent(&effects)[..], [ToRequester::Decline { .. }]), "{effects:?}");
+    let event = provider::Event::Message {
+        from: key(7).address(),
+        message: ToProvider::Job(announcement(JOB, key(7).address())),
+    };
+    assert!(matches!(provider.handle(NOW, event)[..], [provider::Effect::Prepare { .. }]));
+}
+
+#[test]
+fn failing_runs_are_not_given_away() {
+    let mut provider = Provider::new(ProviderConfig::new(CHAIN, offer(&key(2), 1, Amount::from_bmm(1))));
+    hears(&mut provider, ToProvider::Job(announcement(JOB, key(1).address())));
+    let mut effects = provider.handle(NOW, provider::Event::Ready { job: JOB });
+    let mut runs = 0;
+    for lease in 0..40 {
+        if !sent(&effects).iter().any(|message| matches!(message, ToRequester::LeaseRequest { .. })) {
+            break;
+        }
+        let ranges = vec![TaskRange { first: lease, count: 1 }];
+        hears(&mut provider, ToProvider::Lease { job: JOB, lease: Lease { id: lease, ranges } });
+        let results = vec![failed(lease, GFUEL)];
+        effects = provider.handle(NOW, provider::Event::Done { slot: 0, results, busy_micros: SECOND });
+        runs += 1;
+    }
+    assert!((1..=6).contains(&runs), "{runs} unpaid runs");
+}
+
+#[test]
+fn jobs_that_wait_for_their_settlement_take_no_room() {
+    let config = ProviderConfig { max_jobs: 1, ..ProviderConfig::new(CHAIN, offer(&key(2), 1, Amount::from_bmm(1))) };
+    let mut provider = Provider::new(config);
+    for number in 1..4 {
+        let job = B256::with_last_byte(number);
+        let effects = hears(&mut provider, ToProvider::Job(announcement(job, key(1).address())));
+        assert!(matches!(effects[..], [provider::Effect::Prepare { .. }]), "{effects:?}");
+        provider.handle(NOW, provider::Event::Ready { job });
+        let (own, total) = (key(2).address(), Amount::from_bmm(1));
+        let hash = voucher_hash(CHAIN, &Voucher { job, provider: own, total: total.units() });
+        let voucher = SignedVoucher { job, provider: own, total, signature: sign(&key(1), hash) };
+        hears(&mut provider, ToProvider::Voucher { voucher, standing: Standing::default() });
+        hears(&mut provider, ToProvider::Over { job, reason: String::new() });
+    }
+    assert_eq!(provider.earnings().len(), 3);
+    let later = provider.handle((DEADLINE + 1) * SECOND, provider::Event::Tick);
+    assert_eq!(later.iter().filter(|effect| matches!(effect, provider::Effect::Claim(_))).count(), 3);
+}
