@@ -24,6 +24,100 @@ fn lease(ranges: Vec<TaskRange>) -> ToProvider {
     ToProvider::Lease { job: B256::ZERO, lease: Lease { id: 1, ranges } }
 }
 
+/// Reads bytes as one kind of message; what is read survives being written and read again.
+fn reads<T: Wire + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> bool {
+    let Ok(message) = T::decode(bytes) else { return false };
+    assert_eq!(T::decode(&message.encode()).as_ref(), Ok(&message));
+    true
+}
+
+fn spec() -> JobSpec {
+    let content = Content::of(b"content");
+    let axis = |name: &str, kind| Axis { name: name.into(), kind };
+    let files = || vec![InputFile { path: "scenes/a.txt".into(), content }];
+    JobSpec {
+        name: "job".into(),
+        app: content,
+        args: vec!["{rows.start}".into()],
+        inputs: files(),
+        axes: vec![
+            axis("rows", AxisKind::Range { start: -5, end: 1_080, chunk: 16 }),
+            axis("v", AxisKind::Values(vec!["a".into(), "b".into()])),
+            axis("l", AxisKind::Lines { content, lines: 7, chunk: 2 }),
+            axis("r", AxisKind::Rows { content, rows: 3, chunk: 1, columns: vec!["id".into()], stdin: true }),
+            axis("f", AxisKind::Files(files())),
+        ],
+        output: Output {
+            collect: Collect::File("/out/tile.ppm".into()),
+            merge: Merge::App { app: content, args: vec!["--width".into()] },
+            file: "render.png".into(),
+        },
+        verify: Verify::Replicate(3),
+        limits: TaskLimits { fuel: Some(5), ..TaskLimits::default() },
+        budget: Budget { max: Amount::ONE_BMM, deadline_seconds: 60, price: Some(Amount::ONE_BMM) },
+        canonical_nans: true,
+        deterministic: true,
+        extra: vec![1, 2],
+    }
+}
+
+type Reader = fn(&[u8]) -> bool;
+
+/// Returns one message of every kind, encoded, with its reader.
+fn every_message() -> Vec<(Reader, Vec<u8>)> {
+    let (job, address, standing) = (B256::repeat_byte(1), Address::repeat_byte(2), Standing::default());
+    let (signature, reason) = (SignatureBytes::repeat_byte(3), || "a reason".to_owned());
+    let ranges = || vec![TaskRange { first: 3, count: 4 }, TaskRange { first: 9, count: 1 }];
+    let offer = SignedOffer {
+        offer: Offer {
+            provider: address,
+            price_per_gfuel: Amount::ONE_BMM,
+            price_per_gib: Amount::ZERO,
+            slots: 2,
+            memory_bytes: 1 << 30,
+            time_millis: 60_000,
+            output_bytes: 1 << 20,
+            runtimes: vec![Runtime::Wasm, Runtime::Miner],
+            isa: "x86_64".into(),
+            rating_fuel_per_second: 1,
+            expires_at: 2,
+            sequence: 3,
+        },
+        signature,
+    };
+    let voucher = SignedVoucher { job, provider: address, total: Amount::ONE_BMM, signature };
+    let announcement = JobAnnouncement {
+        job,
+        requester: address,
+        chain_id: 7,
+        budget: Amount::ONE_BMM,
+        deadline: 9,
+        spec: spec().encode(),
+    };
+    let to_provider = [
+        ToProvider::Job(announcement),
+        lease(ranges()),
+        ToProvider::Recall { job, tasks: 5 },
+        ToProvider::Drop { job, ranges: ranges() },
+        ToProvider::Voucher { voucher, standing },
+        ToProvider::Standing { job, standing },
+        ToProvider::Over { job, reason: reason() },
+    ];
+    let to_requester = [
+        ToRequester::Offer(Box::new(offer.clone())),
+        ToRequester::Decline { job, reason: reason() },
+        ToRequester::LeaseRequest { job, slots: 4 },
+        ToRequester::Released { job, ranges: ranges() },
+        results(vec![5; 40]),
+        ToRequester::Leave { job, reason: reason() },
+    ];
+    let mut all: Vec<(Reader, Vec<u8>)> =
+        vec![(reads::<JobSpec>, spec().encode()), (reads::<SignedOffer>, offer.encode())];
+    all.extend(to_provider.iter().map(|message| (reads::<ToProvider> as Reader, message.encode())));
+    all.extend(to_requester.iter().map(|message| (reads::<ToRequester> as Reader, message.encode())));
+    all
+}
+
 #[test]
 fn bounds_hold_while_decoding() {
     assert!(ToRequester::decode(&results(vec![0; MAX_INLINE_BYTES]).encode()).is_ok());
@@ -83,6 +177,21 @@ proptest! {
     fn messages_round_trip(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
         let message = results(bytes);
         prop_assert_eq!(ToRequester::decode(&message.encode()), Ok(message));
+    }
+
+    #[test]
+    fn damaged_messages_never_panic(number in 0usize..64, flips in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6), cut: usize, keep: bool) {
+        let whole = every_message();
+        let (decode, mut bytes) = whole[number % whole.len()].clone();
+        prop_assert!(decode(&bytes), "an undamaged message is read");
+        for (at, byte) in flips {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        if !keep {
+            bytes.truncate(cut % bytes.len());
+        }
+        let _ = decode(&bytes);
     }
 
     #[test]
