@@ -11,7 +11,8 @@ use serde::Serialize;
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 /// What to do about a job that failed for good.
-const FAILED_HINT: &str = "what was verified is paid; mend the program or the job file and run the job anew with `bmm run`";
+const FAILED_HINT: &str =
+    "what was verified is paid; mend the program or the job file and run the job anew with `bmm run`";
 
 /// `bmm job …`
 #[derive(Debug, Subcommand)]

@@ -92,7 +92,8 @@ impl RunArgs {
         };
         if let Some(budget) = self.budget {
             if budget.is_zero() {
-                return Err(Failure::user("--budget is 0 BMM: nothing can be paid from it").hint("raise it, for example --budget '5 BMM'"));
+                return Err(Failure::user("--budget is 0 BMM: nothing can be paid from it")
+                    .hint("raise it, for example --budget '5 BMM'"));
             }
             file.budget.max = budget;
         }
@@ -137,9 +138,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 fn job_failure(path: Option<&Path>, error: &JobError) -> Failure {
     match (path, error.fault.as_ref()) {
         (Some(path), _) => Failure::user(format!("{}: {}", path.display(), error.cause())).hint(error.hint()),
-        (None, JobFault::Unreadable { .. }) => {
-            Failure::user(error.cause()).hint("check the spelling and the rights; paths are relative to the current folder")
-        }
+        (None, JobFault::Unreadable { .. }) => Failure::user(error.cause())
+            .hint("check the spelling and the rights; paths are relative to the current folder"),
         (None, _) => Failure::user(error.cause()).hint(error.hint()),
     }
 }

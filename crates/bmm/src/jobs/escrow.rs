@@ -64,12 +64,17 @@ impl Escrow {
         })
     }
 
-    /// Locks the budget, unless that was done before. `salt` must be the one of the job's id.
+    /// Locks the budget, unless that was done before, and tells which transaction did it. `salt` must be the one of the job's id.
     pub fn open(&self, salt: B256, spec: B256, deadline: u64, budget: Amount) -> Outcome<Option<Mined>> {
         if self.state()?.state != job_state::UNKNOWN {
-            return Ok(None);
+            return self.find(Jobs::Opened::SIGNATURE_HASH);
         }
-        self.transact(budget, &Jobs::openCall { salt, spec, deadline }).map(Some)
+        match self.transact(budget, &Jobs::openCall { salt, spec, deadline }) {
+            Ok(mined) => Ok(Some(mined)),
+            // The transaction of a process that died may have waited in the node's pool, and come first.
+            Err(_) if self.state()?.state != job_state::UNKNOWN => self.find(Jobs::Opened::SIGNATURE_HASH),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Pays the providers, unless that was done before.
@@ -81,7 +86,11 @@ impl Escrow {
                 providers: settlement.providers.iter().map(|total| total.provider).collect(),
                 totals: settlement.providers.iter().map(|total| total.total.units()).collect(),
             };
-            return self.transact(Amount::ZERO, &call);
+            match self.transact(Amount::ZERO, &call) {
+                // As with `open`.
+                Err(_) if self.state()?.state != job_state::OPEN => {}
+                result => return result,
+            }
         }
         self.find(Jobs::Settled::SIGNATURE_HASH)?.ok_or_else(|| {
             Failure::job("the escrow was closed without a settlement: the deadline passed and the budget went back")

@@ -17,7 +17,7 @@ use crate::{
 use alloy_primitives::{Address, B256};
 use bmm_types::{
     Amount, ContentHash,
-    market::{JobSpec, Wire},
+    market::{JobSpec, Merge, Wire},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -146,12 +146,27 @@ impl JobFolder {
             let dir = entry.doing("list", &root)?.path();
             if dir.join("job.json").is_file() {
                 let folder = Self { dir };
-                let created = folder.record()?.created;
-                jobs.push((created, folder));
+                let record = folder.record()?;
+                if folder.is_whole(&record) {
+                    jobs.push((record.created, folder));
+                }
             }
         }
         jobs.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.dir.cmp(&b.1.dir)));
         Ok(jobs.into_iter().map(|(_, folder)| folder).collect())
+    }
+
+    /// Whether the folder was finished: of a process that died while it made one, something is missing. The escrow is opened only
+    /// after that, so that nothing is lost with such a folder.
+    fn is_whole(&self, record: &JobRecord) -> bool {
+        record.status != JobStatus::Opening
+            || self.spec().is_ok_and(|spec| {
+                let merger = match &spec.output.merge {
+                    Merge::App { app, .. } => Some(*app),
+                    Merge::Concat | Merge::Folder => None,
+                };
+                spec.contents().iter().chain(&merger).all(|content| self.content_path(content.hash).exists())
+            })
     }
 
     fn name(&self) -> &str {

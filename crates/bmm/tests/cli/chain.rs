@@ -34,9 +34,7 @@ impl Chain {
             if let Ok(listening) = serde_json::from_str(&up.stdout()) {
                 break listening;
             }
-            if !up.lives() {
-                panic!("bmm up ends: {:?}", up.wait());
-            }
+            assert!(up.lives(), "bmm up ends: {}", up.stderr());
             std::thread::sleep(Duration::from_millis(10));
         };
         let url = listening["rpc"].as_str().expect("an address");

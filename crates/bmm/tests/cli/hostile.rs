@@ -6,7 +6,7 @@ use crate::{
     run::{Bmm, Ran},
 };
 use serde_json::Value;
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 struct Hostile {
     /// Definitions beside `_start`.
@@ -150,9 +150,9 @@ fn nothing_outside_the_mounts_can_be_opened() {
     );
     for (number, path) in PATHS.iter().enumerate() {
         let at = 256 + 64 * number;
-        definitions.push_str(&format!("(data (i32.const {at}) \"{path}\")"));
+        let _ = write!(definitions, "(data (i32.const {at}) \"{path}\")");
         for dir in [3, 4] {
-            start.push_str(&format!("(call $try (i32.const {dir}) (i32.const {at}) (i32.const {}))", path.len()));
+            let _ = write!(start, "(call $try (i32.const {dir}) (i32.const {at}) (i32.const {}))", path.len());
         }
     }
     let ran = run(&bmm, &job(&bmm, &program(&definitions, &start), 1, ""));
@@ -179,7 +179,7 @@ fn modules_that_are_none_are_refused_before_anything_is_paid() {
         (component, "component"),
         (imports, "system"),
         (idle, "_start"),
-        (b"\x7fELF\x02\x01\x01".to_vec(), "native program"),
+        (b"\x7fELF\x02\x01\x01\0\0\0".to_vec(), "native program"),
         (b"#!/bin/sh\n".to_vec(), "script"),
         (Vec::new(), "empty"),
     ];

@@ -115,6 +115,11 @@ impl Running {
         std::fs::read_to_string(self.dir.path().join("stdout")).expect("text")
     }
 
+    /// What it wrote to stderr so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("stderr")).expect("text")
+    }
+
     /// Whether it still runs.
     pub fn lives(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
@@ -137,7 +142,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 return ExitStatus::code(&status);
             }
-            assert!(start.elapsed() < PATIENCE, "bmm does not end: {}", self.stdout());
+            assert!(start.elapsed() < PATIENCE, "bmm does not end: {}", self.stderr());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -145,8 +150,7 @@ impl Running {
     /// Waits for its end, and returns what it left.
     pub fn wait(mut self) -> Ran {
         let code = self.end().expect("not killed");
-        let stderr = std::fs::read_to_string(self.dir.path().join("stderr")).expect("text");
-        Ran { code, stdout: self.stdout(), stderr }
+        Ran { code, stdout: self.stdout(), stderr: self.stderr() }
     }
 }
 
