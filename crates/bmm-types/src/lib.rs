@@ -4,6 +4,7 @@
 //! The lowest layer. It knows nothing of storage, networks, clocks or threads: no I/O, no async. Everything here can be
 //! built, compared, encoded and decoded, and nothing else.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions))]
 
 pub mod amount;
 pub mod block;
