@@ -1,7 +1,5 @@
 //! The job file as written: types, units and keys are checked here, files and meaning in `build`.
 
-use std::cell::RefCell;
-
 use bmm_types::Amount;
 use bmm_types::market::{Budget, TaskLimits, Verify};
 use toml::de::DeTable;
@@ -115,7 +113,7 @@ impl JobFile {
             let at = error.span().map(|span| Location::of(source, span.start));
             JobError::new(at, JobFault::Syntax(error.message().trim().replace('\n', ", ")))
         })?;
-        let document = Document { source, places: RefCell::default() };
+        let document = Document::new(source);
         let mut job = read(&Table::root(&document, parsed.get_ref()).only(&[
             "name",
             "app",

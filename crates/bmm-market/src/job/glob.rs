@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobSetBuilder};
 
 /// Most files and folders that are looked at.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -23,8 +23,10 @@ pub(super) enum GlobError {
 pub(super) fn find(base: &Path, pattern: &str) -> Result<Vec<(String, PathBuf)>, GlobError> {
     let wild = pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len());
     let (folder, rest) = pattern.split_at(pattern[..wild].rfind('/').map_or(0, |at| at + 1));
-    let glob = GlobBuilder::new(rest).literal_separator(true).build();
-    let matcher = glob.map_err(|error| GlobError::Pattern(error.kind().to_string()))?.compile_matcher();
+    let wrong = |error: globset::Error| GlobError::Pattern(error.kind().to_string().chars().take(200).collect());
+    let glob = GlobBuilder::new(rest).literal_separator(true).build().map_err(wrong)?;
+    // A set says that a pattern is too complicated; a single matcher would panic.
+    let matcher = GlobSetBuilder::new().add(glob).build().map_err(wrong)?;
     let root = base.join(folder);
     let mut found = Vec::new();
     let mut looked_at = 0usize;

@@ -1,6 +1,6 @@
 //! A strict reader of TOML tables: unknown keys and wrong types are errors that say where and what.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use toml::Spanned;
@@ -15,11 +15,36 @@ pub(super) type Places = BTreeMap<String, Location>;
 pub(super) struct Document<'a> {
     pub source: &'a str,
     pub places: RefCell<Places>,
+    /// The place that was found last.
+    last: Cell<(usize, Location)>,
 }
 
-impl Document<'_> {
+impl<'a> Document<'a> {
+    /// Wraps the text of a job file.
+    pub fn new(source: &'a str) -> Self {
+        Self { source, places: RefCell::default(), last: Cell::new((0, Location { line: 1, column: 1 })) }
+    }
+
     fn fail(&self, offset: usize, fault: JobFault) -> JobError {
-        JobError::new(Some(Location::of(self.source, offset)), fault)
+        JobError::new(Some(self.locate(offset)), fault)
+    }
+
+    /// Finds the place of a byte, counting on from the last one if that lies before: keys are mostly met in their order, and
+    /// there can be hundreds of thousands.
+    fn locate(&self, offset: usize) -> Location {
+        let (from, mut place) = self.last.get();
+        let Some(between) = self.source.get(from..offset) else {
+            return Location::of(self.source, offset);
+        };
+        match between.rfind('\n') {
+            Some(at) => {
+                place.line += between.matches('\n').count();
+                place.column = between[at + 1..].chars().count() + 1;
+            }
+            None => place.column += between.chars().count(),
+        }
+        self.last.set((offset, place));
+        place
     }
 }
 
@@ -107,7 +132,7 @@ impl<'a> Table<'a> {
 
     fn value(&self, key: &Spanned<toml::de::DeString<'a>>, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
         let path = join(&self.path, key.get_ref());
-        let place = Location::of(self.document.source, key.span().start);
+        let place = self.document.locate(key.span().start);
         self.document.places.borrow_mut().insert(path.clone(), place);
         Value { document: self.document, path, read: value }
     }

@@ -111,6 +111,23 @@ proptest! {
 }
 
 #[test]
+fn a_pattern_that_is_too_complicated_is_refused() {
+    let pattern = format!("{}*{}", "{".repeat(3_000), "}".repeat(3_000));
+    let text = format!("app = \"app.wasm\"\n[split]\nf = {{ files = \"{pattern}\" }}");
+    assert!(build(&text, folder().path()).unwrap_err().to_string().contains("split.f.files"));
+}
+
+#[test]
+fn places_are_right_however_many_keys_come_before() {
+    let place = |text: &str| JobFile::parse(text).unwrap_err().at.map(|at| (at.line, at.column));
+    let keys: String = (0..50_000).map(|number| number.to_string() + " = \"ä\"\n").collect::<Vec<_>>().concat();
+    assert_eq!(place(&format!("app = \"a\"\n[inputs]\n{keys}\"ü\" = 5")), Some((50_003, 7)));
+    assert_eq!(place("app = \"a\"\ninputs = { k = \"ä\", \"ü\" = 5 }"), Some((2, 27)));
+    // An unknown key of the root is found after keys behind it were read.
+    assert_eq!(place("app = \"a\"\nnam = 1\n[inputs]\nk = \"b\""), Some((2, 1)));
+}
+
+#[test]
 fn deep_nesting_is_refused() {
     for (open, close) in [("[", "]"), ("{a=", "}")] {
         let text = format!("app = \"app.wasm\"\nargs = {}{}", open.repeat(100_000), close.repeat(100_000));
