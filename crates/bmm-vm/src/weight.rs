@@ -122,7 +122,7 @@ impl Scale<'_> {
                 let arity = self.signatures.of_block(*blockty);
                 self.open(arity, arity.params);
             }
-            Operator::Else => self.blocks += 1,
+            Operator::Else | Operator::Unreachable => self.blocks += 1,
             Operator::End => {
                 self.blocks += 1;
                 self.labels.pop();
@@ -140,7 +140,6 @@ impl Scale<'_> {
                 self.blocks += 1;
                 self.branch_values += u64::from(self.labels.first().copied().unwrap_or_default());
             }
-            Operator::Unreachable => self.blocks += 1,
             Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                 self.linear += self.signatures.of_function(*function_index).values() * CALL_VALUE;
             }

@@ -33,7 +33,7 @@ impl Bench {
         let mut bench = Self { requester, effects: Vec::new(), now: NOW };
         bench.tell(requester::Event::Opened { job: JOB, escrow, deadline: DEADLINE });
         for provider in providers {
-            bench.says(provider, ToRequester::Offer(Box::new(offer(provider, 2, Amount::from_bmm(1)))));
+            bench.says(provider, &ToRequester::Offer(Box::new(offer(provider, 2, Amount::from_bmm(1)))));
         }
         bench
     }
@@ -42,7 +42,7 @@ impl Bench {
         self.effects.extend(self.requester.handle(self.now, event));
     }
 
-    fn says(&mut self, from: &PrivateKeySigner, message: ToRequester) {
+    fn says(&mut self, from: &PrivateKeySigner, message: &ToRequester) {
         let message = ToRequester::decode(&message.encode()).unwrap();
         self.tell(requester::Event::Message { from: from.address(), message });
     }
@@ -50,7 +50,7 @@ impl Bench {
     /// Asks for tasks; returns the lease, if one comes at once.
     fn lease(&mut self, from: &PrivateKeySigner, slots: u16) -> Option<Lease> {
         self.effects.clear();
-        self.says(from, ToRequester::LeaseRequest { job: JOB, slots });
+        self.says(from, &ToRequester::LeaseRequest { job: JOB, slots });
         self.leased(from)
     }
 
@@ -66,7 +66,7 @@ impl Bench {
     fn results(&mut self, from: &PrivateKeySigner, lease: u64, busy_micros: u64, results: Vec<TaskResult>) {
         let batch = ResultBatch { job: JOB, lease, batch: 1, busy_micros, results };
         let signature = sign(from, receipt_hash(CHAIN, &batch.receipt(from.address())));
-        self.says(from, ToRequester::Results(SignedResults { batch, signature }));
+        self.says(from, &ToRequester::Results(SignedResults { batch, signature }));
     }
 
     fn total(&self, of: &PrivateKeySigner) -> Amount {
