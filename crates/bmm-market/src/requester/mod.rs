@@ -13,6 +13,7 @@ mod lease;
 mod log;
 mod peers;
 mod progress;
+mod restore;
 mod results;
 mod settle;
 mod verify;
@@ -177,49 +178,6 @@ impl Requester {
     /// Returns the first bytes of a new job's log.
     pub fn start_log(&self) -> Vec<u8> {
         log::encode(&Entry::Job { spec: ContentHash::of(&self.spec_bytes) })
-    }
-
-    /// Takes up a job from its log, however the process that wrote it ended. Also returns the length of the log's sound
-    /// part, to which the file must be cut before more is appended. Work goes on with [`Event::Opened`].
-    pub fn restore(config: RequesterConfig, spec: JobSpec, log: &[u8]) -> Result<(Self, usize), RequesterError> {
-        let mut this = Self::new(config, spec)?;
-        let (entries, sound) = log::read(log);
-        let expected = ContentHash::of(&this.spec_bytes);
-        match entries.first() {
-            Some(Entry::Job { spec }) if *spec == expected => {}
-            Some(Entry::Job { spec }) => return Err(RequesterError::OtherJob { found: *spec, expected }),
-            _ => return Err(RequesterError::EmptyLog),
-        }
-        for entry in entries {
-            this.replay(entry);
-        }
-        // Everything without a result is handed out anew.
-        let open = (0..this.fresh).filter(|task| !this.results.is_done(*task));
-        this.queue = split_ranges(lease::into_ranges(open)).into();
-        Ok((this, sound))
-    }
-
-    fn replay(&mut self, entry: Entry) {
-        match entry {
-            Entry::Job { .. } => {}
-            // Leases of each run have their own numbers: 2^40 of them.
-            Entry::Run => self.next_lease = ((self.next_lease >> 40) + 1) << 40,
-            Entry::Opened { job, escrow } => self.escrow = Some(Escrow { job, amount: escrow }),
-            Entry::Accepted { provider, tasks, fuel, amount } => {
-                let peer = self.peers.enter(provider);
-                for paid in &tasks {
-                    if paid.task < self.tasks {
-                        self.results.pay(paid.task, paid.content, paid.fuel);
-                        self.fresh = self.fresh.max(paid.task + 1);
-                        self.note_size(paid.fuel, paid.content.size);
-                    }
-                }
-                self.book(peer, &tasks, fuel, amount);
-            }
-            Entry::Ending(ending) => self.ending = Some(ending),
-            Entry::Merged => self.merged = true,
-            Entry::Settled { transaction } => self.settled = Some(transaction),
-        }
     }
 
     /// Handles an event; the effects are to be carried out in their order.

@@ -67,6 +67,21 @@ impl Results {
         (page.paid[at] > 0).then_some(VerifiedResult { content, fuel: page.fuel[at], paid: page.paid[at] })
     }
 
+    /// Drops the results whose bytes are not at hand; empty ones always are. Returns how many tasks are open again.
+    pub fn drop_missing(&mut self, is_here: impl Fn(Content) -> bool) -> u64 {
+        let before = self.done;
+        for page in self.pages.iter_mut().flatten() {
+            for at in 0..PAGE {
+                let content = Content { hash: page.hash[at], size: page.size[at] };
+                if page.paid[at] > 0 && content.size > 0 && !is_here(content) {
+                    page.paid[at] = 0;
+                    self.done -= 1;
+                }
+            }
+        }
+        before - self.done
+    }
+
     /// Notes that a provider is paid for a task: the first time with its result.
     pub fn pay(&mut self, task: u64, content: Content, fuel: u64) {
         let (page, at) = place(task);

@@ -75,6 +75,12 @@ impl Bench {
     }
 }
 
+/// Returns what the effects append to the log.
+fn records(effects: &[Effect]) -> Vec<u8> {
+    let record = |effect: &Effect| if let Effect::Record(bytes) = effect { bytes.clone() } else { Vec::new() };
+    effects.iter().flat_map(record).collect()
+}
+
 fn tasks(lease: &Lease) -> Vec<u64> {
     lease.ranges.iter().flat_map(|range| range.first..range.end()).collect()
 }
@@ -233,4 +239,30 @@ fn jobs_that_wait_for_their_settlement_take_no_room() {
     assert_eq!(provider.earnings().len(), 3);
     let later = provider.handle((DEADLINE + 1) * SECOND, provider::Event::Tick);
     assert_eq!(later.iter().filter(|effect| matches!(effect, provider::Effect::Claim(_))).count(), 3);
+}
+
+#[test]
+fn results_whose_bytes_were_lost_are_made_again() {
+    let honest = key(2);
+    let spec = spec(3, Verify::None, Amount::from_bmm(1_000));
+    let config = RequesterConfig::new(CHAIN, key(1).address());
+    let mut bench = Bench::new(3, Verify::None, &[&honest]);
+    let mut log = bench.requester.start_log();
+    log.extend(records(&bench.effects));
+    let lease = bench.lease(&honest, 2).unwrap();
+    bench.effects.clear();
+    bench.results(&honest, lease.id, 1, vec![done(0, GFUEL, b"kept"), done(1, GFUEL, b"lost")]);
+    log.extend(records(&bench.effects));
+
+    let (mut restored, _) = Requester::restore(config, spec, &log).unwrap();
+    assert_eq!(restored.progress(NOW).done, 2);
+    assert_eq!(restored.give_up_missing(|content| content == Content::of(b"kept")), 1);
+    let mut bench = Bench { requester: restored, effects: Vec::new(), now: NOW };
+    bench.tell(requester::Event::Opened { job: JOB, escrow: Amount::from_bmm(1_000), deadline: DEADLINE });
+    bench.says(&honest, &ToRequester::Offer(Box::new(offer(&honest, 2, Amount::from_bmm(1)))));
+    let lease = bench.lease(&honest, 2).unwrap();
+    assert_eq!(tasks(&lease), [1, 2]);
+    bench.results(&honest, lease.id, 1, vec![done(1, GFUEL, b"lost"), done(2, GFUEL, b"new")]);
+    assert_eq!((bench.requester.phase(), bench.total(&honest)), (requester::Phase::Merging, Amount::from_bmm(4)));
+    assert_eq!(bench.requester.give_up_missing(|_| false), 0, "only before the work begins");
 }
