@@ -8,7 +8,7 @@ use super::{Escrow, Phase, Requester, RequesterConfig, RequesterError, lease, sp
 
 impl Requester {
     /// Takes up a job from its log, however the process that wrote it ended. Also returns the length of the log's sound
-    /// part, to which the file must be cut before more is appended. Work goes on with [`Event::Opened`].
+    /// part, to which the file must be cut before more is appended. Work goes on with [`Event::Opened`](super::Event::Opened).
     pub fn restore(config: RequesterConfig, spec: JobSpec, log: &[u8]) -> Result<(Self, usize), RequesterError> {
         let mut this = Self::new(config, spec)?;
         let (entries, sound) = log::read(log);
@@ -31,7 +31,7 @@ impl Requester {
         self.queue = split_ranges(lease::into_ranges(open)).into();
     }
 
-    /// After [`Self::restore`] and before [`Event::Opened`]: gives up the results whose bytes were lost, as the end of a file
+    /// After [`Self::restore`] and before [`Event::Opened`](super::Event::Opened): gives up the results whose bytes were lost, as the end of a file
     /// is when the power fails. Their tasks run again, and are paid again, within the escrow; without their bytes the job could
     /// not be put together. Returns how many. Once the job's end is decided or its results are merged, nothing changes.
     pub fn give_up_missing(&mut self, is_here: impl Fn(Content) -> bool) -> u64 {
