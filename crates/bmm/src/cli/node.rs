@@ -12,7 +12,10 @@ use serde::Serialize;
 use std::{
     net::SocketAddr,
     path::PathBuf,
-    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    sync::{
+        atomic::{AtomicU8, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    },
     time::Duration,
 };
 
@@ -116,11 +119,17 @@ fn serve(context: &Context, serve: &Serve, chain: &str, mine: Option<Mine>) -> O
     Ok(())
 }
 
-/// Returns a queue that gets an element for each Ctrl-C (and SIGTERM, where there is one).
+/// Returns a queue that gets an element for each Ctrl-C (and SIGTERM, where there is one). A third one ends the process at once, which is
+/// safe at any moment.
+#[expect(clippy::exit, reason = "somebody who asks three times does not want to wait")]
 pub fn interrupts() -> Outcome<Receiver<()>> {
     let (sender, receiver) = sync_channel(8);
     let failure = |error: ctrlc::Error| Failure::internal(format!("cannot listen for Ctrl-C: {error}"));
+    let asked = AtomicU8::new(0);
     ctrlc::set_handler(move || {
+        if asked.fetch_add(1, Ordering::Relaxed) >= 2 {
+            std::process::exit(130);
+        }
         let _ = sender.try_send(());
     })
     .map_err(failure)?;

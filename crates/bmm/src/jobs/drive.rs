@@ -31,8 +31,8 @@ const BURST: usize = 256;
 
 /// What the driver leaves to its caller.
 pub trait Desk {
-    /// Puts the results together.
-    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Result<(), String>;
+    /// Puts the results together; `None` if the user interrupted.
+    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Option<Result<(), String>>;
     /// Pays, and returns the transaction.
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256>;
     /// Shows how far the job is; called a few times a second.
@@ -120,6 +120,8 @@ pub struct Driver<'a, D> {
     desk: D,
     todo: VecDeque<Event>,
     ending: Option<Ending>,
+    /// The user interrupted while the results were put together.
+    interrupted: bool,
     pace: Pace,
 }
 
@@ -155,6 +157,7 @@ impl<'a, D: Desk> Driver<'a, D> {
             desk: parts.desk,
             todo: VecDeque::new(),
             ending: None,
+            interrupted: false,
             pace: Pace::default(),
         }
     }
@@ -165,19 +168,16 @@ impl<'a, D: Desk> Driver<'a, D> {
         let mut ticked = Instant::now();
         loop {
             self.work()?;
-            if let Some(ending) = self.ending.take() {
+            if self.ending.is_some() || self.interrupted {
                 self.journal.sync()?;
-                return Ok(Some(ending));
+                return Ok(self.ending.take());
             }
             self.listen();
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.todo.push_back(Event::Tick);
                 self.desk.progress(&self.requester);
-                if self.desk.interrupted() {
-                    self.journal.sync()?;
-                    return Ok(None);
-                }
+                self.interrupted = self.desk.interrupted();
             }
         }
     }
@@ -240,8 +240,10 @@ impl<'a, D: Desk> Driver<'a, D> {
             Effect::SignVoucher { voucher, standing } => self.sign(&voucher, standing),
             Effect::Merge => {
                 self.journal.sync()?;
-                let merged = self.desk.merge(&self.requester, &mut self.journal.outputs);
-                self.todo.push_back(Event::Merged(merged));
+                match self.desk.merge(&self.requester, &mut self.journal.outputs) {
+                    Some(merged) => self.todo.push_back(Event::Merged(merged)),
+                    None => self.interrupted = true,
+                }
             }
             Effect::Settle(settlement) => {
                 self.journal.sync()?;

@@ -23,14 +23,12 @@ impl Network {
         if let Some(url) = &context.config.rpc.url {
             return Ok(Self { rpc: RpcClient::new(url)?, _embedded: None });
         }
-        if let Some(node) = NodeFile::read(&context.data.node_file())? {
-            let rpc = RpcClient::new(&node.rpc)?;
-            if rpc.chain_id().is_ok() {
-                return Ok(Self { rpc, _embedded: None });
-            }
-            // The file of a node that was killed.
+        // The file may be that of a node that was killed.
+        let node = NodeFile::read(&context.data.node_file())?;
+        match node.map(|node| node.client()).transpose()?.flatten() {
+            Some(rpc) => Ok(Self { rpc, _embedded: None }),
+            None => Self::embed(context),
         }
-        Self::embed(context)
     }
 
     fn embed(context: &Context) -> Outcome<Self> {

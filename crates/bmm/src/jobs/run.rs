@@ -26,7 +26,7 @@ use bmm_market::{
     job::Job,
     requester::{Ending, Event, Requester, RequesterConfig, Settlement, explain_offers},
 };
-use bmm_types::{ContentHash, market::JobSpec, system};
+use bmm_types::{Amount, ContentHash, market::JobSpec, system};
 use bmm_vm::{StopFlag, Vm};
 use std::{
     path::{Path, PathBuf},
@@ -36,6 +36,10 @@ use std::{
 
 /// How long `bmm run` waits for the challenge time to pass, so that the receipt can tell what came back.
 const REFUND_PATIENCE: Duration = Duration::from_secs(15);
+/// How often a long merge looks whether the user wants it to stop.
+const MERGE_POLL: Duration = Duration::from_millis(50);
+/// Gas that must be left beside the budget: opening, settling and refunding use less than this together for two hundred providers.
+const GAS_ROOM: u128 = 10_000_000;
 
 /// What the user chose for a job.
 #[derive(Debug)]
@@ -97,6 +101,20 @@ impl NewJob {
         Ok(())
     }
 
+    /// The wallet must hold the budget, and gas for the job's transactions.
+    fn check_funds(&self, rpc: &RpcClient, key: &PrivateKeySigner) -> Outcome {
+        let (budget, balance) = (self.job.spec.budget.max, rpc.balance(key.address())?);
+        let gas = Amount::from_units(rpc.fees()?.max_fee.saturating_mul(GAS_ROOM));
+        if budget.checked_add(gas).is_some_and(|needed| needed <= balance) {
+            return Ok(());
+        }
+        Err(Failure::user(format!(
+            "budget.max is {budget}, and up to {gas} may go for gas, but the wallet {} holds {balance}",
+            key.address()
+        ))
+        .hint("lower budget.max in the job file (or --budget), or choose another wallet with --wallet"))
+    }
+
     fn create(
         &self,
         context: &Context,
@@ -106,15 +124,7 @@ impl NewJob {
     ) -> Outcome<(JobFolder, JobRecord)> {
         let chain_id = rpc.chain_id()?;
         let spec = &self.job.spec;
-        let balance = rpc.balance(key.address())?;
-        if balance < spec.budget.max {
-            return Err(Failure::user(format!(
-                "budget.max is {}, but the wallet {} holds {balance}",
-                spec.budget.max,
-                key.address()
-            ))
-            .hint("lower budget.max in the job file (or --budget), or choose another wallet with --wallet"));
-        }
+        self.check_funds(rpc, key)?;
         let salt = B256::random();
         let now = now_secs();
         let record = JobRecord {
@@ -196,8 +206,17 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn run(self, mut record: JobRecord, cancel: Option<String>) -> Outcome {
+    /// Works on the job; whatever goes wrong, the user learns how to go on.
+    fn run(self, record: JobRecord, cancel: Option<String>) -> Outcome {
         let _lock = self.folder.lock()?;
+        let id = format!("{:x}", record.id);
+        self.work(record, cancel).map_err(|failure| match self.folder.receipt() {
+            Ok(Some(_)) => failure,
+            _ => failure.hint(format!("nothing is lost; go on with the job: bmm job resume {}", &id[..8])),
+        })
+    }
+
+    fn work(&self, mut record: JobRecord, cancel: Option<String>) -> Outcome {
         let json = self.context.global.json;
         let spec = self.folder.spec()?;
         let escrow = Escrow::new(self.network.rpc.clone(), self.key.clone(), record.id);
@@ -208,9 +227,7 @@ impl Work<'_> {
         record.worked_ms = record.worked_ms.saturating_add(millis(started.elapsed()));
         let Some(end) = end? else {
             self.folder.save(&record)?;
-            let id = format!("{:x}", record.id);
-            return Err(Failure::job("interrupted; nothing is lost")
-                .hint(format!("go on with it: bmm job resume {}", &id[..8])));
+            return Err(Failure::job("interrupted"));
         };
         self.finish(&escrow, record, &end)
     }
@@ -249,9 +266,11 @@ impl Work<'_> {
         };
         let (providers, inbox) = hosts.start(record.providers, record.requester)?;
         let opened = Event::Opened { job: record.id, escrow: record.budget, deadline: record.deadline };
+        let cancelling = cancel.is_some();
         let cancelled = cancel.map(|reason| Event::Cancel { reason });
         let chain_id = record.chain_id;
-        let desk = JobDesk { work: self, spec, escrow, record, view: ProgressView::new(self.context, spec) };
+        let view = ProgressView::new(self.context, spec);
+        let desk = JobDesk { work: self, spec, escrow, record, view, cancelling };
         let parts = DriverParts { requester, key: &self.key, chain_id, journal, inbox, providers, desk };
         let mut driver = Driver::new(parts);
         let ending = driver.run([opened].into_iter().chain(cancelled))?;
@@ -273,10 +292,10 @@ impl Work<'_> {
             Ending::Failed(_) => JobStatus::Failed,
         };
         record.ending = end.ending.to_string();
-        self.folder.save(&record)?;
         let mined = escrow.settle(&end.settlement)?;
         let mut receipt = end.receipt(&record, mined);
         self.folder.save_receipt(&receipt)?;
+        self.folder.save(&record)?;
         if let Some(mined) = escrow.refund(REFUND_PATIENCE)? {
             record.refund_transaction = Some(mined.transaction);
             receipt.refunded_bmm = Some(record.budget.saturating_sub(receipt.price_bmm));
@@ -356,23 +375,62 @@ struct JobDesk<'a> {
     escrow: &'a Escrow,
     record: &'a mut JobRecord,
     view: ProgressView,
+    cancelling: bool,
+}
+
+/// What the merging thread needs.
+struct MergePlan<'a> {
+    vm: &'a Vm,
+    folder: &'a JobFolder,
+    spec: &'a JobSpec,
+    contents: Contents,
+    out: &'a Path,
+}
+
+impl MergePlan<'_> {
+    fn merge(&self, requester: &Requester, outputs: &mut Outputs, stop: &StopFlag) -> Result<Vec<PathBuf>, String> {
+        let prepared = PreparedJob::new(self.vm, self.spec, self.contents.clone())?;
+        let merger =
+            Merger { spec: self.spec, tasks: prepared.tasks(), folder: self.folder, out: self.out, vm: self.vm };
+        let result = |index| requester.result(index).map(|result| result.content);
+        merger.merge(&result, outputs, stop).map_err(|failure| failure.message)
+    }
 }
 
 impl Desk for JobDesk<'_> {
-    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Result<(), String> {
+    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Option<Result<(), String>> {
+        if self.cancelling {
+            return Some(Err("the job is cancelled".into()));
+        }
         self.view.merging();
-        let prepared = PreparedJob::new(&self.work.vm, self.spec, self.work.contents.clone())?;
-        let merger = Merger {
-            spec: self.spec,
-            tasks: prepared.tasks(),
-            folder: &self.work.folder,
-            out: &self.record.out,
+        let stop = StopFlag::new();
+        let plan = MergePlan {
             vm: &self.work.vm,
+            folder: &self.work.folder,
+            spec: self.spec,
+            contents: self.work.contents.clone(),
+            out: &self.record.out,
         };
-        let result = |index| requester.result(index).map(|result| result.content);
-        let written = merger.merge(&result, outputs, &StopFlag::new()).map_err(|failure| failure.message)?;
-        self.record.outputs = written;
-        self.work.folder.save(self.record).map_err(|failure| failure.message)
+        let merge = || plan.merge(requester, outputs, &stop);
+        let (merged, interrupted) = std::thread::scope(|scope| {
+            let merging = scope.spawn(merge);
+            let mut interrupted = false;
+            while !merging.is_finished() {
+                if self.work.interrupts.recv_timeout(MERGE_POLL).is_ok() {
+                    interrupted = true;
+                    stop.stop();
+                }
+            }
+            (merging.join(), interrupted)
+        });
+        if interrupted {
+            return None;
+        }
+        let written = merged.unwrap_or_else(|_| Err("the merging thread died".into()));
+        Some(written.and_then(|written| {
+            self.record.outputs = written;
+            self.work.folder.save(self.record).map_err(|failure| failure.message)
+        }))
     }
 
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256> {

@@ -66,7 +66,8 @@ impl Node {
         })?;
         let url = format!("http://{}", api.address());
         let file = data.node_file();
-        NodeFile { pid: std::process::id(), rpc: url.clone(), chain: options.chain.clone() }.write(&file)?;
+        NodeFile { pid: std::process::id(), rpc: url.clone(), chain: options.chain.clone(), genesis: chain.genesis() }
+            .write(&file)?;
         Ok(Self { chain, producer, api: Some(api), runtime, url, file })
     }
 

@@ -113,6 +113,16 @@ impl RpcClient {
         Ok(self.call::<U64>("eth_blockNumber", ())?.to())
     }
 
+    /// Returns the id of the canonical block `number`, if there is one.
+    pub fn block_hash(&self, number: u64) -> Result<Option<B256>, RpcError> {
+        #[derive(Deserialize)]
+        struct Found {
+            hash: B256,
+        }
+        let found: Option<Found> = self.call("eth_getBlockByNumber", (U64::from(number), false))?;
+        Ok(found.map(|block| block.hash))
+    }
+
     /// Returns the balance of `address` at the latest block.
     pub fn balance(&self, address: Address) -> Result<Amount, RpcError> {
         Ok(Amount(self.call("eth_getBalance", (address, "latest"))?))

@@ -6,6 +6,7 @@ use crate::{
     failure::{Failure, IoContext, Outcome},
     paths::write_atomically,
 };
+use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -18,6 +19,8 @@ pub struct NodeFile {
     pub rpc: String,
     /// The chain it follows, as the configuration names it.
     pub chain: String,
+    /// Id of that chain's genesis block: another node may have taken the address of one that was killed.
+    pub genesis: B256,
 }
 
 impl NodeFile {
@@ -34,6 +37,13 @@ impl NodeFile {
         })
     }
 
+    /// Makes a client of the node if it answers and follows the chain that the file names; `None` if it is gone.
+    pub fn client(&self) -> Outcome<Option<RpcClient>> {
+        let rpc = RpcClient::new(&self.rpc)?;
+        let genesis = rpc.block_hash(0).ok().flatten();
+        Ok(Some(rpc).filter(|_| genesis == Some(self.genesis)))
+    }
+
     /// Writes the file.
     pub fn write(&self, path: &Path) -> Outcome {
         write_atomically(path, &serde_json::to_vec(self).expect("plain values"))
@@ -45,8 +55,9 @@ pub fn connect(context: &Context) -> Outcome<RpcClient> {
     if let Some(url) = &context.config.rpc.url {
         return Ok(RpcClient::new(url)?);
     }
-    match NodeFile::read(&context.data.node_file())? {
-        Some(node) => Ok(RpcClient::new(&node.rpc)?),
+    let node = NodeFile::read(&context.data.node_file())?;
+    match node.map(|node| node.client()).transpose()?.flatten() {
+        Some(rpc) => Ok(rpc),
         None => Err(Failure::user(format!("no node runs in the data folder {}", context.data.root().display()))
             .hint("start one with `bmm up` or `bmm node`, or name one with --rpc URL")),
     }
@@ -61,7 +72,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary folder");
         let path = dir.path().join("node.json");
         assert_eq!(NodeFile::read(&path), Ok(None));
-        let node = NodeFile { pid: 7, rpc: "http://127.0.0.1:1".into(), chain: "dev".into() };
+        let node = NodeFile { pid: 7, rpc: "http://127.0.0.1:1".into(), chain: "dev".into(), genesis: B256::ZERO };
         node.write(&path).expect("written");
         assert_eq!(NodeFile::read(&path), Ok(Some(node)));
         std::fs::write(&path, "{").expect("write");

@@ -211,7 +211,7 @@ fn ctrl_c_leaves_a_job_that_is_resumed_or_cancelled() {
         let failure: Value = serde_json::from_str(&ran.stderr).expect("one JSON object");
         assert_eq!((ran.code, ran.stdout.as_str(), &failure["error"]["kind"]), (3, "", &"job".into()), "{failure}");
         let hint = failure["error"]["hints"][0].as_str().expect("a hint");
-        assert_eq!(hint, format!("go on with it: bmm job resume {}", &id[..8]));
+        assert_eq!(hint, format!("nothing is lost; go on with the job: bmm job resume {}", &id[..8]));
         ids.push(id);
     }
     let shown = bmm.run(&["job", "show", &ids[0]]);
@@ -281,4 +281,39 @@ fn a_job_past_its_deadline_ends_with_what_is_done() {
     );
     assert!(read::<u64>(&receipt, "done") > 0 && !units(&receipt, "price_bmm").is_zero(), "{receipt}");
     check_paid_once(&Chain::up(&bmm), &receipt);
+}
+
+/// A program that never ends is stopped while it merges, too; the job can still be cancelled, and its work is paid.
+#[test]
+fn an_endless_merge_can_be_interrupted_and_cancelled() {
+    let bmm = Bmm::new();
+    bmm.bytes("merge.wasm", &crate::programs::program("", "(loop $ever (br $ever))"));
+    let job_file = job(&bmm, &worker(1_000), 4, "merge = \"./merge.wasm\"\n");
+    let mut running = bmm.spawn(&["run", job_file.to_str().expect("UTF-8")]);
+    let id = wait_for(&mut running, &bmm, &[], |_, record| record["status"] == "running");
+    while !running.stderr().contains("merging") {
+        assert!(running.lives(), "it ended: {}", running.stderr());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    running.signal("INT");
+    assert_eq!(running.end(), Some(3), "{}", running.stderr());
+    let cancelled = bmm.json(&["job", "cancel", &id]);
+    assert_eq!((&cancelled["status"], &cancelled["done"]), (&"cancelled".into(), &4.into()));
+    assert!(!units(&cancelled, "price_bmm").is_zero());
+}
+
+/// The address of a node that was killed may be another chain's now; a job must not be opened there.
+#[test]
+fn a_stale_node_file_is_no_way_to_another_chain() {
+    let (here, other) = (Bmm::new(), Bmm::new());
+    let other_chain = Chain::up(&other);
+    drop(Chain::up(&here));
+    let path = here.data().join("node.json");
+    let mut file: Value = serde_json::from_slice(&std::fs::read(&path).expect("left by the kill")).expect("JSON");
+    file["rpc"] = other_chain.rpc.url().into();
+    std::fs::write(&path, file.to_string()).expect("written");
+    let told = here.fails(1, &["wallet", "balance", "dev"]);
+    assert!(told.contains("no node runs in the data folder"), "{told}");
+    let job_file = job(&here, &worker(1_000), 4, "");
+    assert_eq!(here.json(&["run", job_file.to_str().expect("UTF-8")])["status"], "settled");
 }

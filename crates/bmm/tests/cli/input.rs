@@ -164,7 +164,9 @@ fn a_budget_over_the_wallet_and_a_wallet_that_is_not_there_are_told() {
     let job_file = job_file.to_str().expect("UTF-8");
     let told = bmm.fails(1, &["run", job_file, "--budget", "900000000 BMM"]);
     assert!(
-        told.contains("budget.max is 900000000 BMM, but the wallet 0x") && told.contains("hint: lower budget.max"),
+        told.contains("budget.max is 900000000 BMM")
+            && told.contains("but the wallet 0x")
+            && told.contains("hint: lower budget.max"),
         "{told}"
     );
     // All that genesis gave: the budget itself is there, the gas is not.
