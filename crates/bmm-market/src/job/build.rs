@@ -15,6 +15,9 @@ use super::is_normal;
 use super::template::Template;
 use super::toml_reader::join;
 
+/// Most files under `/in` of a merging program: the results of all tasks and the job's inputs.
+const MAX_MERGED_FILES: u64 = 65_536;
+
 /// A job that is complete: its description and the bytes of everything that it names.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -94,7 +97,7 @@ impl Builder<'_> {
             Err(error) => {
                 return Err(self.bad("split", "", error.to_string(), "give every axis something to run over"));
             }
-            Ok(_) => {}
+            Ok(tasks) => self.check_merge(spec, tasks)?,
         }
         if spec.budget.max.is_zero() {
             return Err(self.bad(
@@ -111,6 +114,16 @@ impl Builder<'_> {
         if bytes > MAX_SPEC_BYTES {
             let reason = format!("its description takes {bytes} bytes, more than {MAX_SPEC_BYTES}");
             return Err(self.bad("job", &spec.name, reason, "give long lists as the lines of a file"));
+        }
+        Ok(())
+    }
+
+    /// A merging program finds every result as a file: what is too many for it is told before anything is paid.
+    fn check_merge(&self, spec: &JobSpec, tasks: u64) -> Result<(), JobError> {
+        let files = tasks.saturating_add(u64::try_from(spec.inputs.len()).unwrap_or(u64::MAX));
+        if matches!(spec.output.merge, Merge::App { .. }) && files > MAX_MERGED_FILES {
+            let reason = format!("a merging program gets at most {MAX_MERGED_FILES} files, these are {files}");
+            return Err(self.bad("output.merge", &self.job.merge, reason, "use larger chunks, or merge = \"concat\""));
         }
         Ok(())
     }

@@ -93,3 +93,16 @@ fn values_name_files_only_if_they_are_all_different_and_usable() {
     assert_eq!(names(["a", "a.txt/b"]), numbered);
     assert_eq!(names(["00000001", "\\"]), numbered);
 }
+
+#[test]
+fn more_results_than_a_merging_program_can_be_given_are_refused_before_they_are_paid() {
+    let folder = folder();
+    let mut job = JobFile::new("app.wasm");
+    job.merge = "./merge.wasm".into();
+    job.split.push(("i".into(), AxisSource::Range { start: 0, end: 65_536, chunk: 1 }));
+    assert!(job.build(folder.path()).is_ok());
+    job.inputs.push(("scene.txt".into(), "scenes/cornell.txt".into()));
+    assert!(job.build(folder.path()).unwrap_err().to_string().contains("output.merge"));
+    job.merge = "concat".into();
+    assert!(job.build(folder.path()).is_ok());
+}
