@@ -213,8 +213,8 @@ fn host(dir: &Path, number: u16, vm: Arc<Vm>, contents: Contents) -> Outcome<Pro
 struct NoChain;
 
 impl Desk for NoChain {
-    fn merge(&mut self, _: &Requester, _: &mut Outputs) -> Option<Result<(), String>> {
-        Some(Ok(()))
+    fn merge(&mut self, _: &Requester, _: &mut Outputs) -> Result<Option<Result<(), String>>, Failure> {
+        Ok(Some(Ok(())))
     }
 
     fn settle(&mut self, settlement: &Settlement) -> Result<B256, Failure> {

@@ -8,7 +8,13 @@ use crate::{
 use bmm_market::job::{AxisSource, Job, JobError, JobFault, JobFile};
 use bmm_types::{Amount, market::Verify};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// Longest job file, as its parser has it.
+const MAX_JOB_FILE_BYTES: u64 = 4 << 20;
 
 /// `bmm run`
 #[derive(Debug, Args)]
@@ -84,7 +90,7 @@ impl RunArgs {
     fn job(&self) -> Outcome<Job> {
         let (mut file, base) = match &self.file {
             Some(path) => {
-                let source = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+                let source = read_bounded(path).map_err(|error| unreadable(path, &error))?;
                 let file = JobFile::parse(&source).map_err(|error| job_failure(Some(path), &error))?;
                 (file, path.parent().unwrap_or(Path::new("")).to_owned())
             }
@@ -120,6 +126,13 @@ impl RunArgs {
         }
         Ok(file)
     }
+}
+
+/// Reads a job file, but not more than one may hold and a byte, which its parser refuses.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let mut source = String::new();
+    std::fs::File::open(path)?.take(MAX_JOB_FILE_BYTES + 1).read_to_string(&mut source)?;
+    Ok(source)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -26,13 +26,16 @@ use std::{
 
 /// How often the requester looks at its clock, and people at its progress.
 const TICK: Duration = Duration::from_millis(50);
+/// How much work, at most, a power failure makes be done again.
+const SYNC: Duration = Duration::from_secs(1);
 /// Messages handled between two looks at the clock.
 const BURST: usize = 256;
 
 /// What the driver leaves to its caller.
 pub trait Desk {
-    /// Puts the results together; `None` if the user interrupted.
-    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Option<Result<(), String>>;
+    /// Puts the results together; `None` if the user interrupted. The inner error is the merging program's fault and ends the job;
+    /// the outer one is this machine's, and leaves the job resumable.
+    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Outcome<Option<Result<(), String>>>;
     /// Pays, and returns the transaction.
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256>;
     /// Shows how far the job is; called a few times a second.
@@ -165,7 +168,7 @@ impl<'a, D: Desk> Driver<'a, D> {
     /// Works until the job is over (then its ending) or the user interrupts (then `None`), beginning with `first`.
     pub fn run(&mut self, first: impl IntoIterator<Item = Event>) -> Outcome<Option<Ending>> {
         self.todo.extend(first);
-        let mut ticked = Instant::now();
+        let (mut ticked, mut synced) = (Instant::now(), Instant::now());
         loop {
             self.work()?;
             if self.ending.is_some() || self.interrupted {
@@ -178,6 +181,10 @@ impl<'a, D: Desk> Driver<'a, D> {
                 self.todo.push_back(Event::Tick);
                 self.desk.progress(&self.requester);
                 self.interrupted = self.desk.interrupted();
+                if synced.elapsed() >= SYNC {
+                    synced = Instant::now();
+                    self.journal.sync()?;
+                }
             }
         }
     }
@@ -240,7 +247,7 @@ impl<'a, D: Desk> Driver<'a, D> {
             Effect::SignVoucher { voucher, standing } => self.sign(&voucher, standing),
             Effect::Merge => {
                 self.journal.sync()?;
-                match self.desk.merge(&self.requester, &mut self.journal.outputs) {
+                match self.desk.merge(&self.requester, &mut self.journal.outputs)? {
                     Some(merged) => self.todo.push_back(Event::Merged(merged)),
                     None => self.interrupted = true,
                 }
@@ -269,7 +276,7 @@ impl<'a, D: Desk> Driver<'a, D> {
         if let Some(bytes) = &bytes {
             self.journal.outputs.put([(content.hash, bytes.as_slice())])?;
         }
-        let ok = bytes.is_some() || self.journal.outputs.contains(content.hash);
+        let ok = bytes.is_some() || self.journal.outputs.has(content);
         self.todo.push_back(Event::Fetched { from, hash: content.hash, ok });
         Ok(())
     }

@@ -9,7 +9,7 @@ use bmm_types::{
     },
 };
 use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, Program, StopFlag, TaskInput, Vm, VmError};
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 /// Gives the bytes of a content name, if they are here.
 pub type Contents = Arc<dyn Fn(ContentHash) -> Option<Arc<[u8]>> + Send + Sync>;
@@ -53,7 +53,10 @@ impl PreparedJob {
 
     /// Runs the task number `index` on this thread.
     pub fn run(&self, index: u64, stop: &StopFlag) -> Ran {
-        match self.try_run(index, stop) {
+        let run = AssertUnwindSafe(|| self.try_run(index, stop));
+        match std::panic::catch_unwind(run)
+            .unwrap_or_else(|_| Err("the host's code failed; this is a defect of bmm".into()))
+        {
             Ok(ran) => ran,
             Err(message) => Ran { result: failed(index, host_failure(message)), stored: None, wall: Duration::ZERO },
         }

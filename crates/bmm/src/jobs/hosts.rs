@@ -59,15 +59,15 @@ impl Hosts<'_> {
         let rating = rating(self.data, self.vm)?;
         let mut providers = Vec::new();
         for number in 0..count {
-            let host = self.host(number, rating)?;
+            let host = self.host(number, count, rating)?;
             providers.push(ProviderHandle::start(host, requester, sender.clone())?);
         }
         Ok((providers, receiver))
     }
 
-    fn host(&self, number: u16, rating: u64) -> Outcome<ProviderHost> {
+    fn host(&self, number: u16, count: u16, rating: u64) -> Outcome<ProviderHost> {
         let key = provider_key(self.data, number)?;
-        let offer = sign_offer(&key, self.chain_id, offer(&key, self.config, self.vm, rating));
+        let offer = sign_offer(&key, self.chain_id, offer(&key, self.config, self.vm, rating, count));
         let (rpc, claim_rpc, claim_key) = (self.rpc.clone(), self.rpc.clone(), key.clone());
         let vouchers = self.data.providers().join(format!("{number}.vouchers"));
         self.data.create(&vouchers)?;
@@ -105,7 +105,7 @@ fn rating(data: &DataDir, vm: &Vm) -> Outcome<u64> {
 /// Returns what this process's providers would offer.
 pub fn offers(data: &DataDir, config: &ProvideConfig, vm: &Vm, count: u16) -> Outcome<Vec<Offer>> {
     let rating = rating(data, vm)?;
-    (0..count).map(|number| Ok(offer(&provider_key(data, number)?, config, vm, rating))).collect()
+    (0..count).map(|number| Ok(offer(&provider_key(data, number)?, config, vm, rating, count))).collect()
 }
 
 fn provider_key(data: &DataDir, number: u16) -> Outcome<PrivateKeySigner> {
@@ -113,18 +113,24 @@ fn provider_key(data: &DataDir, number: u16) -> Outcome<PrivateKeySigner> {
     load_or_create_key(&data.providers().join(format!("{number}.key")))
 }
 
+/// Returns what one of `count` providers may give a task: outputs live in memory too, so each gets half of its part of the machine's.
+fn memory_share(count: u16) -> u64 {
+    hardware::detect().memory_bytes.map_or(u64::MAX, |bytes| bytes / (2 * u64::from(count.max(1))))
+}
+
 /// Describes what a provider of this process sells.
-fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rating: u64) -> Offer {
+fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rating: u64, count: u16) -> Offer {
     let limits = vm.config();
+    let share = memory_share(count);
     let now = super::escrow::now_secs();
     Offer {
         provider: key.address(),
         price_per_gfuel: config.price_per_gfuel,
         price_per_gib: Amount::ZERO,
         slots: 1,
-        memory_bytes: limits.max_memory_bytes,
+        memory_bytes: limits.max_memory_bytes.min(share),
         time_millis: 24 * 3_600_000,
-        output_bytes: limits.max_output_bytes,
+        output_bytes: limits.max_output_bytes.min(share),
         runtimes: vec![Runtime::Wasm],
         isa: std::env::consts::ARCH.to_owned(),
         rating_fuel_per_second: rating,

@@ -2,7 +2,10 @@
 
 use alloy_primitives::Address;
 use bmm_market::Micros;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// Messages of all providers that may wait for the requester; a provider that meets a full queue waits.
 pub const DRIVER_INBOX: usize = 4_096;
@@ -18,7 +21,10 @@ pub enum ToDriver {
     },
 }
 
-/// Returns the time, microseconds since 1970.
+/// Returns the time, microseconds since 1970: the wall clock's when the process first asked, and from then on a clock that nobody sets.
 pub fn now_micros() -> Micros {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+    static BEGAN: LazyLock<(Duration, Instant)> =
+        LazyLock::new(|| (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), Instant::now()));
+    let (wall, began) = *BEGAN;
+    u64::try_from(wall.saturating_add(began.elapsed()).as_micros()).unwrap_or(u64::MAX)
 }

@@ -126,6 +126,11 @@ impl Merger<'_> {
             return Ok(vec![target]);
         }
         let mut written = Vec::new();
+        if let Some(name) = files.keys().find(|name| name.split('/').any(|part| part.starts_with('.'))) {
+            return Err(Failure::job(format!(
+                "the merging program wrote {name:?}; names that begin with a dot are refused"
+            )));
+        }
         for (name, bytes) in files {
             let path = self.out.join(&name);
             write_file(&path, &bytes)?;

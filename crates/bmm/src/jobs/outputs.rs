@@ -1,10 +1,10 @@
 //! Results of a job's tasks by their hash, in one append-only file: a million small results are one file, not a million.
 //!
-//! A record is the SHA-256 (32 bytes), the length (8 bytes, little-endian) and the bytes. A record that a crash cut short is cut
-//! off when the file is opened again.
+//! A record is the SHA-256 (32 bytes), the length (8 bytes, little-endian) and the bytes. When the file is opened again, a record that a
+//! crash cut short is cut off, and one whose bytes did not reach the disk is left out.
 
 use crate::failure::{Failure, IoContext, Outcome};
-use bmm_types::ContentHash;
+use bmm_types::{ContentHash, market::Content};
 use std::{
     collections::HashMap,
     fs::File,
@@ -44,16 +44,20 @@ impl Outputs {
 
     fn scan(&mut self, size: u64) -> std::io::Result<()> {
         let mut reader = BufReader::new(&self.file);
-        let mut header = [0u8; HEADER];
+        let (mut header, mut bytes) = ([0u8; HEADER], Vec::new());
         while self.end.saturating_add(HEADER as u64) <= size {
             reader.read_exact(&mut header)?;
             let (hash, len) = header.split_at(32);
             let len = u64::from_le_bytes(len.try_into().expect("the rest of 40 bytes is 8"));
             let offset = self.end.saturating_add(HEADER as u64);
             let Some(end) = offset.checked_add(len).filter(|end| *end <= size) else { break };
-            self.places.insert(ContentHash(alloy_primitives::B256::from_slice(hash)), Place { offset, len });
+            let hash = ContentHash(alloy_primitives::B256::from_slice(hash));
+            bytes.resize(usize::try_from(len).map_err(std::io::Error::other)?, 0);
+            reader.read_exact(&mut bytes)?;
+            if ContentHash::of(&bytes) == hash {
+                self.places.insert(hash, Place { offset, len });
+            }
             self.end = end;
-            reader.seek_relative(i64::try_from(len).map_err(std::io::Error::other)?)?;
         }
         Ok(())
     }
@@ -61,6 +65,11 @@ impl Outputs {
     /// Whether the bytes called `hash` are here. Empty results always are.
     pub fn contains(&self, hash: ContentHash) -> bool {
         self.places.contains_key(&hash) || hash == ContentHash::of(&[])
+    }
+
+    /// Whether this very content is here, of this very length.
+    pub fn has(&self, content: Content) -> bool {
+        content == Content::of(&[]) || self.places.get(&content.hash).is_some_and(|place| place.len == content.size)
     }
 
     /// Appends results, those that are not here yet.

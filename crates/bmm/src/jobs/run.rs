@@ -2,7 +2,7 @@
 
 use super::{
     drive::{Desk, Driver, DriverParts, Journal},
-    escrow::{Escrow, Mined, now_secs},
+    escrow::{Escrow, Mined},
     executor::{Contents, PreparedJob},
     folder::{JobFolder, JobRecord, JobStatus},
     hosts::{Hosts, open_vm},
@@ -10,23 +10,18 @@ use super::{
     network::Network,
     outputs::Outputs,
     progress::ProgressView,
-    quote,
     receipt::{ProviderPay, Receipt},
 };
 use crate::{
     cli::{Context, interrupts},
-    failure::{Failure, Outcome},
+    failure::{Failure, Kind, Outcome},
     output,
-    rpc::RpcClient,
     wallet::{DEV_WALLET, Passwords, WalletStore},
 };
 use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
-use bmm_market::{
-    job::Job,
-    requester::{Ending, Event, Requester, RequesterConfig, Settlement, explain_offers},
-};
-use bmm_types::{Amount, ContentHash, market::JobSpec, system};
+use bmm_market::requester::{Ending, Event, Requester, RequesterConfig, RequesterError, Settlement, explain_offers};
+use bmm_types::{ContentHash, market::JobSpec};
 use bmm_vm::{StopFlag, Vm};
 use std::{
     path::{Path, PathBuf},
@@ -38,124 +33,6 @@ use std::{
 const REFUND_PATIENCE: Duration = Duration::from_secs(15);
 /// How often a long merge looks whether the user wants it to stop.
 const MERGE_POLL: Duration = Duration::from_millis(50);
-/// Gas that must be left beside the budget: opening, settling and refunding use less than this together for two hundred providers.
-const GAS_ROOM: u128 = 10_000_000;
-
-/// What the user chose for a job.
-#[derive(Debug)]
-pub struct RunOptions {
-    /// Where the outputs go.
-    pub out: PathBuf,
-    /// Providers of this process.
-    pub providers: u16,
-    /// Who pays; by default the development chain's wallet, or the default one.
-    pub wallet: Option<String>,
-    /// Where its password is.
-    pub password_file: Option<PathBuf>,
-}
-
-/// A job to be run.
-pub struct NewJob {
-    /// The job.
-    pub job: Job,
-    /// The choices.
-    pub options: RunOptions,
-}
-
-impl NewJob {
-    /// Checks, quotes, opens the escrow, runs, merges, settles, and prints the receipt; stops after the quote if `dry_run`.
-    pub fn run(self, context: &Context, dry_run: bool) -> Outcome {
-        let interrupts = interrupts()?;
-        let vm = open_vm(&context.data, self.options.providers)?;
-        let contents = self.job.contents.clone();
-        let contents: Contents = Arc::new(move |hash| contents.get(&hash).cloned());
-        let spec = &self.job.spec;
-        let prepared = PreparedJob::new(&vm, spec, contents.clone()).map_err(Failure::user)?;
-        self.check_merger(&vm)?;
-        let price = context.config.provide.price_per_gfuel;
-        let quote = quote::probe(spec, &prepared, price, self.options.providers)?;
-        quote.check(spec)?;
-        if dry_run {
-            output::print(context.global.json, &quote, &quote);
-            return Ok(());
-        }
-        output::note(context.global.json, &quote);
-        let network = Network::join(context)?;
-        let key = unlock(context, self.options.wallet.as_deref(), self.options.password_file.as_deref())?;
-        let (folder, record) = self.create(context, &network.rpc, &key, prepared.tasks().count())?;
-        let work = Work { context, network: &network, key, folder, vm, contents, interrupts };
-        work.run(record, None)
-    }
-
-    /// Compiles the merging program now, while a fault in it costs nothing.
-    fn check_merger(&self, vm: &Vm) -> Outcome {
-        if let bmm_types::market::Merge::App { app, .. } = &self.job.spec.output.merge {
-            let module = self
-                .job
-                .contents
-                .get(&app.hash)
-                .ok_or_else(|| Failure::internal("the merging program was not read"))?;
-            vm.prepare(module, self.job.spec.canonical_nans)
-                .map_err(|error| Failure::user(format!("output.merge: {error}")))?;
-        }
-        Ok(())
-    }
-
-    /// The wallet must hold the budget, and gas for the job's transactions.
-    fn check_funds(&self, rpc: &RpcClient, key: &PrivateKeySigner) -> Outcome {
-        let (budget, balance) = (self.job.spec.budget.max, rpc.balance(key.address())?);
-        let gas = Amount::from_units(rpc.fees()?.max_fee.saturating_mul(GAS_ROOM));
-        if budget.checked_add(gas).is_some_and(|needed| needed <= balance) {
-            return Ok(());
-        }
-        Err(Failure::user(format!(
-            "budget.max is {budget}, and up to {gas} may go for gas, but the wallet {} holds {balance}",
-            key.address()
-        ))
-        .hint("lower budget.max in the job file (or --budget), or choose another wallet with --wallet"))
-    }
-
-    fn create(
-        &self,
-        context: &Context,
-        rpc: &RpcClient,
-        key: &PrivateKeySigner,
-        tasks: u64,
-    ) -> Outcome<(JobFolder, JobRecord)> {
-        let chain_id = rpc.chain_id()?;
-        let spec = &self.job.spec;
-        self.check_funds(rpc, key)?;
-        let salt = B256::random();
-        let now = now_secs();
-        let record = JobRecord {
-            id: system::job_id(chain_id, key.address(), salt),
-            name: spec.name.clone(),
-            status: JobStatus::Opening,
-            tasks,
-            requester: key.address(),
-            chain_id,
-            salt,
-            budget: spec.budget.max,
-            deadline: now.saturating_add(spec.budget.deadline_seconds),
-            created: now,
-            out: self.options.out.clone(),
-            providers: self.options.providers,
-            open_transaction: None,
-            settle_transaction: None,
-            refund_transaction: None,
-            outputs: Vec::new(),
-            worked_ms: 0,
-            running_ms: 0,
-            busy_ms: 0,
-            ending: String::new(),
-        };
-        let folder = JobFolder::create(&context.data, &record, spec)?;
-        for (hash, bytes) in &self.job.contents {
-            folder.put_content(*hash, bytes)?;
-        }
-        Ok((folder, record))
-    }
-}
 
 /// Goes on with an interrupted job, or ends it now if `cancel` says why.
 pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<&Path>, cancel: Option<String>) -> Outcome {
@@ -181,7 +58,11 @@ pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<&Path
 }
 
 /// Opens the wallet that pays.
-fn unlock(context: &Context, wallet: Option<&str>, password_file: Option<&Path>) -> Outcome<PrivateKeySigner> {
+pub(super) fn unlock(
+    context: &Context,
+    wallet: Option<&str>,
+    password_file: Option<&Path>,
+) -> Outcome<PrivateKeySigner> {
     let dev = context.data.chain("dev").join("wallet.key");
     let store = WalletStore::new(context.data.wallets()).with_dev_key(dev.clone());
     let passwords = Passwords::choose(password_file);
@@ -195,19 +76,19 @@ fn unlock(context: &Context, wallet: Option<&str>, password_file: Option<&Path>)
 }
 
 /// Everything that a job at work needs.
-struct Work<'a> {
-    context: &'a Context,
-    network: &'a Network,
-    key: PrivateKeySigner,
-    folder: JobFolder,
-    vm: Arc<Vm>,
-    contents: Contents,
-    interrupts: Receiver<()>,
+pub(super) struct Work<'a> {
+    pub(super) context: &'a Context,
+    pub(super) network: &'a Network,
+    pub(super) key: PrivateKeySigner,
+    pub(super) folder: JobFolder,
+    pub(super) vm: Arc<Vm>,
+    pub(super) contents: Contents,
+    pub(super) interrupts: Receiver<()>,
 }
 
 impl Work<'_> {
     /// Works on the job; whatever goes wrong, the user learns how to go on.
-    fn run(self, record: JobRecord, cancel: Option<String>) -> Outcome {
+    pub(super) fn run(self, record: JobRecord, cancel: Option<String>) -> Outcome {
         let _lock = self.folder.lock()?;
         let id = format!("{:x}", record.id);
         self.work(record, cancel).map_err(|failure| match self.folder.receipt() {
@@ -318,14 +199,24 @@ fn millis(time: Duration) -> u64 {
 
 /// Makes the state machine of a new job, or of one with a log.
 fn begin(config: RequesterConfig, spec: &JobSpec, log: &[u8], journal: &mut Journal) -> Outcome<Requester> {
-    if log.is_empty() {
-        let requester = Requester::new(config, spec.clone()).map_err(Failure::user)?;
-        journal.record(&requester.start_log())?;
-        return Ok(requester);
+    match Requester::restore(config.clone(), spec.clone(), log) {
+        Ok((mut requester, sound)) => {
+            journal.cut(u64::try_from(sound).unwrap_or(u64::MAX))?;
+            let lost = requester.give_up_missing(|content| journal.outputs.has(content));
+            if lost > 0 {
+                tracing::warn!(lost, "results did not reach the disk before the crash; their tasks run again");
+            }
+            Ok(requester)
+        }
+        // New, or torn in its first entry: then nothing was promised to anybody yet.
+        Err(RequesterError::EmptyLog) => {
+            journal.cut(0)?;
+            let requester = Requester::new(config, spec.clone()).map_err(Failure::user)?;
+            journal.record(&requester.start_log())?;
+            Ok(requester)
+        }
+        Err(error) => Err(Failure::config(error)),
     }
-    let (requester, sound) = Requester::restore(config, spec.clone(), log).map_err(Failure::config)?;
-    journal.cut(u64::try_from(sound).unwrap_or(u64::MAX))?;
-    Ok(requester)
 }
 
 /// What is known when a job is over.
@@ -388,19 +279,19 @@ struct MergePlan<'a> {
 }
 
 impl MergePlan<'_> {
-    fn merge(&self, requester: &Requester, outputs: &mut Outputs, stop: &StopFlag) -> Result<Vec<PathBuf>, String> {
-        let prepared = PreparedJob::new(self.vm, self.spec, self.contents.clone())?;
+    fn merge(&self, requester: &Requester, outputs: &mut Outputs, stop: &StopFlag) -> Outcome<Vec<PathBuf>> {
+        let prepared = PreparedJob::new(self.vm, self.spec, self.contents.clone()).map_err(Failure::internal)?;
         let merger =
             Merger { spec: self.spec, tasks: prepared.tasks(), folder: self.folder, out: self.out, vm: self.vm };
         let result = |index| requester.result(index).map(|result| result.content);
-        merger.merge(&result, outputs, stop).map_err(|failure| failure.message)
+        merger.merge(&result, outputs, stop)
     }
 }
 
 impl Desk for JobDesk<'_> {
-    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Option<Result<(), String>> {
+    fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Outcome<Option<Result<(), String>>> {
         if self.cancelling {
-            return Some(Err("the job is cancelled".into()));
+            return Ok(Some(Err("the job is cancelled".into())));
         }
         self.view.merging();
         let stop = StopFlag::new();
@@ -424,13 +315,15 @@ impl Desk for JobDesk<'_> {
             (merging.join(), interrupted)
         });
         if interrupted {
-            return None;
+            return Ok(None);
         }
-        let written = merged.unwrap_or_else(|_| Err("the merging thread died".into()));
-        Some(written.and_then(|written| {
-            self.record.outputs = written;
-            self.work.folder.save(self.record).map_err(|failure| failure.message)
-        }))
+        match merged.unwrap_or_else(|_| Err(Failure::internal("the merging thread died"))) {
+            Ok(written) => self.record.outputs = written,
+            Err(failure) if failure.kind == Kind::Job => return Ok(Some(Err(failure.message))),
+            Err(failure) => return Err(failure),
+        }
+        self.work.folder.save(self.record)?;
+        Ok(Some(Ok(())))
     }
 
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256> {

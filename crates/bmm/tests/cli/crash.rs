@@ -317,3 +317,18 @@ fn a_stale_node_file_is_no_way_to_another_chain() {
     let job_file = job(&here, &worker(1_000), 4, "");
     assert_eq!(here.json(&["run", job_file.to_str().expect("UTF-8")])["status"], "settled");
 }
+
+/// A power failure can take results that the log already speaks of.
+#[test]
+fn results_that_did_not_reach_the_disk_are_made_again() {
+    let bmm = Bmm::new();
+    let mut running = start(&bmm);
+    let id = wait_for(&mut running, &bmm, &[], working);
+    running.signal("KILL");
+    assert_eq!(running.end(), None);
+    let outputs = folders(&bmm)[0].join("outputs");
+    let kept = std::fs::read(&outputs).expect("results")[..48 + 20].to_vec();
+    std::fs::write(&outputs, kept).expect("cut");
+    let receipt = resume(&bmm, &id);
+    check_paid_once(&Chain::up(&bmm), &receipt);
+}

@@ -1,0 +1,154 @@
+//! A new job: checked, quoted, and given a folder, before any money moves.
+
+use super::{
+    escrow::now_secs,
+    executor::{Contents, PreparedJob},
+    folder::{JobFolder, JobRecord, JobStatus},
+    hosts::open_vm,
+    network::Network,
+    quote,
+    run::{Work, unlock},
+};
+use crate::{
+    cli::{Context, interrupts},
+    failure::{Failure, Outcome},
+    output,
+    rpc::RpcClient,
+};
+use alloy_primitives::B256;
+use alloy_signer_local::PrivateKeySigner;
+use bmm_market::{job::Job, requester::explain_offers};
+use bmm_types::{Amount, system};
+use bmm_vm::Vm;
+use std::{path::PathBuf, sync::Arc};
+
+/// Gas that must be left beside the budget: opening, settling and refunding use less than this together for two hundred providers.
+const GAS_ROOM: u128 = 10_000_000;
+
+/// What the user chose for a job.
+#[derive(Debug)]
+pub struct RunOptions {
+    /// Where the outputs go.
+    pub out: PathBuf,
+    /// Providers of this process.
+    pub providers: u16,
+    /// Who pays; by default the development chain's wallet, or the default one.
+    pub wallet: Option<String>,
+    /// Where its password is.
+    pub password_file: Option<PathBuf>,
+}
+
+/// A job to be run.
+pub struct NewJob {
+    /// The job.
+    pub job: Job,
+    /// The choices.
+    pub options: RunOptions,
+}
+
+impl NewJob {
+    /// Checks, quotes, opens the escrow, runs, merges, settles, and prints the receipt; stops after the quote if `dry_run`.
+    pub fn run(self, context: &Context, dry_run: bool) -> Outcome {
+        let interrupts = interrupts()?;
+        let vm = open_vm(&context.data, self.options.providers)?;
+        let contents = self.job.contents.clone();
+        let contents: Contents = Arc::new(move |hash| contents.get(&hash).cloned());
+        let spec = &self.job.spec;
+        let prepared = PreparedJob::new(&vm, spec, contents.clone()).map_err(Failure::user)?;
+        self.check_merger(&vm)?;
+        let price = context.config.provide.price_per_gfuel;
+        let quote = quote::probe(spec, &prepared, price, self.options.providers)?;
+        quote.check(spec)?;
+        if dry_run {
+            output::print(context.global.json, &quote, &quote);
+            return Ok(());
+        }
+        output::note(context.global.json, &quote);
+        self.check_match(context, &vm)?;
+        let network = Network::join(context)?;
+        let key = unlock(context, self.options.wallet.as_deref(), self.options.password_file.as_deref())?;
+        let (folder, record) = self.create(context, &network.rpc, &key, prepared.tasks().count())?;
+        let work = Work { context, network: &network, key, folder, vm, contents, interrupts };
+        work.run(record, None)
+    }
+
+    /// Compiles the merging program now, while a fault in it costs nothing.
+    fn check_merger(&self, vm: &Vm) -> Outcome {
+        if let bmm_types::market::Merge::App { app, .. } = &self.job.spec.output.merge {
+            let module = self
+                .job
+                .contents
+                .get(&app.hash)
+                .ok_or_else(|| Failure::internal("the merging program was not read"))?;
+            vm.prepare(module, self.job.spec.canonical_nans)
+                .map_err(|error| Failure::user(format!("output.merge: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// As many providers as the verification needs must match the job's conditions.
+    fn check_match(&self, context: &Context, vm: &Vm) -> Outcome {
+        let offers = super::hosts::offers(&context.data, &context.config.provide, vm, self.options.providers)?;
+        let explanation = explain_offers(&self.job.spec, &offers, super::link::now_micros());
+        if explanation.matching >= explanation.needed {
+            return Ok(());
+        }
+        Err(Failure::user(format!("too few providers match\n{}", super::explain::Shown::of(&explanation)))
+            .hint("lower what the job asks for, or start fewer providers with more memory each (--providers)"))
+    }
+
+    /// The wallet must hold the budget, and gas for the job's transactions.
+    fn check_funds(&self, rpc: &RpcClient, key: &PrivateKeySigner) -> Outcome {
+        let (budget, balance) = (self.job.spec.budget.max, rpc.balance(key.address())?);
+        let gas = Amount::from_units(rpc.fees()?.max_fee.saturating_mul(GAS_ROOM));
+        if budget.checked_add(gas).is_some_and(|needed| needed <= balance) {
+            return Ok(());
+        }
+        Err(Failure::user(format!(
+            "budget.max is {budget}, and up to {gas} may go for gas, but the wallet {} holds {balance}",
+            key.address()
+        ))
+        .hint("lower budget.max in the job file (or --budget), or choose another wallet with --wallet"))
+    }
+
+    fn create(
+        &self,
+        context: &Context,
+        rpc: &RpcClient,
+        key: &PrivateKeySigner,
+        tasks: u64,
+    ) -> Outcome<(JobFolder, JobRecord)> {
+        let chain_id = rpc.chain_id()?;
+        let spec = &self.job.spec;
+        self.check_funds(rpc, key)?;
+        let salt = B256::random();
+        let now = now_secs();
+        let record = JobRecord {
+            id: system::job_id(chain_id, key.address(), salt),
+            name: spec.name.clone(),
+            status: JobStatus::Opening,
+            tasks,
+            requester: key.address(),
+            chain_id,
+            salt,
+            budget: spec.budget.max,
+            deadline: now.saturating_add(spec.budget.deadline_seconds),
+            created: now,
+            out: self.options.out.clone(),
+            providers: self.options.providers,
+            open_transaction: None,
+            settle_transaction: None,
+            refund_transaction: None,
+            outputs: Vec::new(),
+            worked_ms: 0,
+            running_ms: 0,
+            busy_ms: 0,
+            ending: String::new(),
+        };
+        let folder = JobFolder::create(&context.data, &record, spec)?;
+        for (hash, bytes) in &self.job.contents {
+            folder.put_content(*hash, bytes)?;
+        }
+        Ok((folder, record))
+    }
+}
