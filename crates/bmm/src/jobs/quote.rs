@@ -5,9 +5,9 @@ use crate::failure::{Failure, Outcome};
 use bmm_market::money::Prices;
 use bmm_types::{
     Amount,
-    market::{FailureKind, JobSpec, Merge, TaskEnd, TaskFailure},
+    market::{FailureKind, JobSpec, TaskEnd, TaskFailure},
 };
-use bmm_vm::{MAX_INPUT_FILES, StopFlag};
+use bmm_vm::StopFlag;
 use serde::Serialize;
 use std::{fmt, time::Duration};
 
@@ -107,10 +107,9 @@ fn broken(index: u64, failure: &TaskFailure) -> Failure {
 }
 
 impl Quote {
-    /// Refuses a job that cannot end well: by its providers, its merging, or its budget.
+    /// Refuses a job that cannot end well: by its providers or its budget.
     pub fn check(&self, spec: &JobSpec) -> Outcome {
         self.check_providers(spec)?;
-        self.check_merge(spec)?;
         self.check_budget()
     }
 
@@ -132,19 +131,6 @@ impl Quote {
                 "each task is to run on {copies} different providers, but there are {here}"
             ))
             .hint(format!("start more with --providers {copies}, or lower verify.n (or --replicate)")));
-        }
-        Ok(())
-    }
-
-    /// Refuses to pay for more results than the merging program can be given.
-    fn check_merge(&self, spec: &JobSpec) -> Outcome {
-        let files = self.tasks.saturating_add(u64::try_from(spec.inputs.len()).unwrap_or(u64::MAX));
-        let most = u64::try_from(MAX_INPUT_FILES).unwrap_or(u64::MAX);
-        if matches!(spec.output.merge, Merge::App { .. }) && files > most {
-            return Err(Failure::user(format!(
-                "output.merge names a program, which can be given {most} files, but there are {files} results and inputs"
-            ))
-            .hint("use larger chunks in [split], or merge = \"concat\""));
         }
         Ok(())
     }

@@ -151,8 +151,8 @@ fn wrong_commands_are_told_with_the_remedy() {
     let merged = "app = \"./app.wasm\"\n[split]\nn = { range = \"0..70000\" }\n[output]\nmerge = \"./app.wasm\"\n";
     let merged = bmm.file("merged.toml", merged);
     insta::assert_snapshot!(told(1, &[merged.to_str().expect("UTF-8")]), @r#"
-    error: output.merge names a program, which can be given 65536 files, but there are 70000 results and inputs
-    hint: use larger chunks in [split], or merge = "concat"
+    error: DIR/merged.toml: line 5, column 1: `output.merge` is "./app.wasm": a merging program gets at most 65536 files, these are 70000
+    hint: use larger chunks, or merge = "concat"
     "#);
     assert!(!bmm.data().join("jobs").exists(), "nothing was begun");
 }
