@@ -42,6 +42,11 @@ impl DataDir {
         self.0.join("chains").join(name)
     }
 
+    /// Returns the file of the development chain's own key, which its genesis funds.
+    pub fn dev_key(&self) -> PathBuf {
+        self.chain("dev").join("wallet.key")
+    }
+
     /// Returns the folder of the jobs.
     pub fn jobs(&self) -> PathBuf {
         self.0.join("jobs")

@@ -107,12 +107,11 @@ fn list(context: &Context) -> Outcome {
     }
     for Row { record, active } in &rows {
         let state = state_name(record.status, *active);
-        let id = format!("{:x}", record.id);
         let name: String = record.name.chars().take(24).collect();
         let _ = write!(
             text,
             "\n{:<10} {name:<24} {state:<12} {:>10}  {:>12}",
-            &id[..8],
+            record.short_id(),
             record.tasks,
             record.budget.to_string()
         );
@@ -162,7 +161,7 @@ fn show(context: &Context, folder: &JobFolder) -> Outcome {
     }
     row("folder", folder.path().display().to_string());
     if !record.status.is_over() && !active {
-        row("next", format!("bmm job resume {:.8}", format!("{:x}", record.id)));
+        row("next", format!("bmm job resume {}", record.short_id()));
     }
     let shown = Shown { record, active, folder: folder.path().to_owned(), receipt };
     output::print(context.global.json, &shown, text.trim_end());
@@ -178,7 +177,7 @@ fn watch(context: &Context, folder: &JobFolder) -> Outcome {
         }
         if !folder.is_locked() {
             return Err(Failure::job("no process works on this job")
-                .hint(format!("go on with it: bmm job resume {:.8}", format!("{:x}", record.id))));
+                .hint(format!("go on with it: bmm job resume {}", record.short_id())));
         }
         let progress = jobs::read_progress(folder).unwrap_or_default();
         if progress != shown {

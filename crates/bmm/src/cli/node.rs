@@ -83,8 +83,7 @@ pub fn node(context: &Context, args: &NodeArgs) -> Outcome {
     let mine = match &args.mine {
         None => None,
         Some(wallet) => {
-            let store =
-                WalletStore::new(context.data.wallets()).with_dev_key(context.data.chain("dev").join("wallet.key"));
+            let store = WalletStore::new(context.data.wallets()).with_dev_key(context.data.dev_key());
             let key = store.unlock(wallet, &Passwords::choose(args.password_file.as_deref()))?;
             Some(Mine { key, percent })
         }

@@ -98,7 +98,7 @@ pub fn run(context: &Context, command: &WalletCommand) -> Outcome {
 /// Opens the wallets of the data folder; on the dev chain that chain's own wallet is among them.
 pub fn open_store(context: &Context) -> WalletStore {
     let store = WalletStore::new(context.data.wallets());
-    if context.config.chain == "dev" { store.with_dev_key(context.data.chain("dev").join("wallet.key")) } else { store }
+    if context.config.chain == "dev" { store.with_dev_key(context.data.dev_key()) } else { store }
 }
 
 /// Finds the account that a text means: an address, or the name of a wallet.

@@ -104,6 +104,13 @@ pub struct JobRecord {
     pub ending: String,
 }
 
+impl JobRecord {
+    /// Returns the first digits of the id, by which people name the job.
+    pub fn short_id(&self) -> String {
+        format!("{:.8}", format!("{:x}", self.id))
+    }
+}
+
 /// The folder of one job.
 #[derive(Clone, Debug)]
 pub struct JobFolder {

@@ -63,7 +63,7 @@ pub(super) fn unlock(
     wallet: Option<&str>,
     password_file: Option<&Path>,
 ) -> Outcome<PrivateKeySigner> {
-    let dev = context.data.chain("dev").join("wallet.key");
+    let dev = context.data.dev_key();
     let store = WalletStore::new(context.data.wallets()).with_dev_key(dev.clone());
     let passwords = Passwords::choose(password_file);
     match wallet {
@@ -90,10 +90,10 @@ impl Work<'_> {
     /// Works on the job; whatever goes wrong, the user learns how to go on.
     pub(super) fn run(self, record: JobRecord, cancel: Option<String>) -> Outcome {
         let _lock = self.folder.lock()?;
-        let id = format!("{:x}", record.id);
+        let id = record.short_id();
         self.work(record, cancel).map_err(|failure| match self.folder.receipt() {
             Ok(Some(_)) => failure,
-            _ => failure.hint(format!("nothing is lost; go on with the job: bmm job resume {}", &id[..8])),
+            _ => failure.hint(format!("nothing is lost; go on with the job: bmm job resume {id}")),
         })
     }
 

@@ -11,9 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the key that the private chain's genesis funds; made when first asked for.
 pub fn dev_key(data: &DataDir) -> Outcome<PrivateKeySigner> {
-    let dir = data.chain("dev");
-    data.create(&dir)?;
-    load_or_create_key(&dir.join("wallet.key"))
+    data.create(&data.chain("dev"))?;
+    load_or_create_key(&data.dev_key())
 }
 
 /// Returns the parameters of the chain called `name`. Those of "dev" are made when first asked for and kept beside its blocks.
