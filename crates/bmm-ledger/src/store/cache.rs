@@ -1,8 +1,9 @@
 //! What is kept in memory: the upper levels of the tries.
 
-use crate::trie::Nibbles;
+use crate::trie::{Nibbles, Node};
 use alloy_primitives::{B256, map::HashMap};
-use std::{hash::Hash, sync::Arc};
+use parking_lot::Mutex;
+use std::hash::Hash;
 
 /// Deepest level of the account trie that is kept: 69,905 nodes of some 530 bytes when all are full.
 const ACCOUNT_LEVELS: usize = 4;
@@ -51,67 +52,59 @@ impl<K: Copy + Eq + Hash, V: Clone> Generations<K, V> {
     }
 }
 
-/// Records of one head's tries.
-pub(super) struct TrieCache {
-    head: B256,
-    records: Generations<RecordKey, Arc<[u8]>>,
-}
+/// Nodes of one head's tries.
+pub(super) struct TrieCache(Mutex<Kept>);
 
-impl Default for TrieCache {
-    fn default() -> Self {
-        Self::new(B256::ZERO)
-    }
+struct Kept {
+    head: B256,
+    nodes: Generations<RecordKey, Node>,
 }
 
 impl TrieCache {
-    fn new(head: B256) -> Self {
-        Self { head, records: Generations::new(GENERATION) }
+    /// Makes an empty cache of the tries of `head`.
+    pub fn new(head: B256) -> Self {
+        Self(Mutex::new(Kept::new(head)))
     }
 
-    /// Forgets everything unless it belongs to `head`.
-    pub fn at(&mut self, head: B256) -> &mut Self {
-        if self.head != head {
-            *self = Self::new(head);
+    /// Returns a node of `head`, if it is kept.
+    pub fn get(&self, head: B256, key: &RecordKey) -> Option<Node> {
+        let mut kept = self.0.lock();
+        if kept.head == head && keeps(key) { kept.nodes.get(key) } else { None }
+    }
+
+    /// Keeps a node of `head`, if that is the cache's head and the node stands high enough.
+    pub fn put(&self, head: B256, key: RecordKey, record: &[u8]) {
+        let mut kept = self.0.lock();
+        if kept.head == head && keeps(&key) {
+            kept.nodes.put(key, Node::new(record));
         }
-        self
-    }
-
-    /// Returns a record, if it is kept.
-    pub fn get(&mut self, key: &RecordKey) -> Option<Arc<[u8]>> {
-        if Self::keeps(key) { self.records.get(key) } else { None }
-    }
-
-    /// Keeps a record, if it stands high enough.
-    pub fn put(&mut self, key: RecordKey, record: &[u8]) {
-        if Self::keeps(&key) {
-            self.records.put(key, record.into());
-        }
-    }
-
-    fn keeps((owner, path): &RecordKey) -> bool {
-        path.len() <= if owner.is_some() { STORAGE_LEVELS } else { ACCOUNT_LEVELS }
     }
 
     /// Moves on to the next head: `records` are all that differ.
-    pub fn advance<'a>(
-        &mut self,
-        from: B256,
-        to: B256,
-        records: impl IntoIterator<Item = (RecordKey, Option<&'a [u8]>)>,
-    ) {
-        if self.head != from {
-            // Somebody read at another head meanwhile. What was kept is of no use; what comes next is read anew.
-            *self = Self::new(to);
+    pub fn advance(&self, from: B256, to: B256, records: &[(RecordKey, Option<Node>)]) {
+        let mut kept = self.0.lock();
+        if kept.head != from {
+            *kept = Kept::new(to);
             return;
         }
-        self.head = to;
-        for (key, record) in records.into_iter().filter(|(key, _)| Self::keeps(key)) {
-            self.records.remove(&key);
-            if let Some(record) = record {
-                self.put(key, record);
+        kept.head = to;
+        for (key, node) in records.iter().filter(|(key, _)| keeps(key)) {
+            kept.nodes.remove(key);
+            if let Some(node) = node {
+                kept.nodes.put(*key, node.clone());
             }
         }
     }
+}
+
+impl Kept {
+    fn new(head: B256) -> Self {
+        Self { head, nodes: Generations::new(GENERATION) }
+    }
+}
+
+fn keeps((owner, path): &RecordKey) -> bool {
+    path.len() <= if owner.is_some() { STORAGE_LEVELS } else { ACCOUNT_LEVELS }
 }
 
 #[cfg(test)]
@@ -123,31 +116,34 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_of_another_head_is_empty() {
-        let mut cache = TrieCache::default();
-        cache.at(B256::ZERO).put(key(1), &[1]);
-        assert!(cache.at(B256::ZERO).get(&key(1)).is_some());
-        assert!(cache.at(B256::repeat_byte(1)).get(&key(1)).is_none());
+    fn another_head_sees_nothing_and_adds_nothing() {
+        let (here, there) = (B256::ZERO, B256::repeat_byte(1));
+        let cache = TrieCache::new(here);
+        cache.put(here, key(1), &[1]);
+        cache.put(there, key(2), &[2]);
+        assert!(cache.get(here, &key(1)).is_some());
+        assert!(cache.get(here, &key(2)).is_none());
+        assert!(cache.get(there, &key(1)).is_none());
     }
 
     #[test]
     fn advancing_replaces_what_changed_and_keeps_the_rest() {
         let (from, to) = (B256::repeat_byte(1), B256::repeat_byte(2));
-        let mut cache = TrieCache::default();
+        let cache = TrieCache::new(from);
         for at in 1..4 {
-            cache.at(from).put(key(at), &[at]);
+            cache.put(from, key(at), &[at]);
         }
-        cache.advance(from, to, [(key(1), Some(&[9][..])), (key(2), None)]);
-        let kept = [1, 2, 3].map(|at| cache.at(to).get(&key(at)).map(|record| record[0]));
+        cache.advance(from, to, &[(key(1), Some(Node::new(&[9]))), (key(2), None)]);
+        let kept = [1, 2, 3].map(|at| cache.get(to, &key(at)).map(|node| node.record()[0]));
         assert_eq!(kept, [Some(9), None, Some(3)]);
     }
 
     #[test]
     fn advancing_from_elsewhere_forgets() {
-        let mut cache = TrieCache::default();
-        cache.at(B256::repeat_byte(1)).put(key(1), &[1]);
-        cache.advance(B256::repeat_byte(2), B256::repeat_byte(3), []);
-        assert!(cache.at(B256::repeat_byte(3)).get(&key(1)).is_none());
+        let cache = TrieCache::new(B256::repeat_byte(1));
+        cache.put(B256::repeat_byte(1), key(1), &[1]);
+        cache.advance(B256::repeat_byte(2), B256::repeat_byte(3), &[]);
+        assert!(cache.get(B256::repeat_byte(3), &key(1)).is_none());
     }
 
     #[test]
@@ -159,13 +155,5 @@ mod tests {
         }
         assert!(map.young.len() + map.old.len() <= 8);
         assert_eq!(map.get(&50), None);
-    }
-
-    #[test]
-    fn deep_records_are_not_kept() {
-        let mut cache = TrieCache::default();
-        let deep = (None, Nibbles::from_nibbles([1, 2, 3, 4, 5]));
-        cache.put(deep, &[1]);
-        assert!(cache.get(&deep).is_none());
     }
 }

@@ -79,7 +79,7 @@ impl Store {
             }
             Ok(())
         })?;
-        self.advance_cache(staged, head.id);
+        self.trie_cache.advance(staged.parent, head.id, &staged.records);
         Ok(())
     }
 
@@ -124,7 +124,7 @@ impl Store {
             }
             remove_places(txn, block, &body)
         })?;
-        self.advance_cache(&staged, new.id);
+        self.trie_cache.advance(staged.parent, new.id, &staged.records);
         Ok(new)
     }
 
@@ -162,11 +162,6 @@ impl Store {
         txn.commit()?;
         *self.snapshot.write() = Arc::new(Snapshot::take(&self.db)?);
         Ok(result)
-    }
-
-    fn advance_cache(&self, staged: &Staged, to: B256) {
-        let records = staged.records.iter().map(|(key, record)| (*key, record.as_deref()));
-        self.trie_cache.lock().advance(staged.parent, to, records);
     }
 }
 
@@ -262,11 +257,11 @@ fn put_state(txn: &WriteTransaction, staged: &Staged) -> Result<(), StoreError> 
     }
     let mut account_trie = txn.open_table(tables::ACCOUNT_TRIE)?;
     let mut storage_trie = txn.open_table(tables::STORAGE_TRIE)?;
-    for ((owner, path), record) in &staged.records {
+    for ((owner, path), node) in &staged.records {
         let table = if owner.is_some() { &mut storage_trie } else { &mut account_trie };
         let key = tables::path_key(owner.as_ref(), path);
-        match record {
-            Some(record) => table.insert(key.as_slice(), record.as_slice())?,
+        match node {
+            Some(node) => table.insert(key.as_slice(), node.record())?,
             None => table.remove(key.as_slice())?,
         };
     }

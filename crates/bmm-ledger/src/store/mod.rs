@@ -15,6 +15,7 @@ mod commit;
 mod error;
 mod open;
 mod snapshot;
+mod source;
 mod stage;
 mod tables;
 #[cfg(test)]
@@ -74,7 +75,7 @@ pub struct TransactionPlace {
 pub struct Store {
     /// What reads see; replaced after every change. It stands before `db`, to be dropped before the database closes.
     snapshot: RwLock<Arc<Snapshot>>,
-    trie_cache: Mutex<TrieCache>,
+    trie_cache: TrieCache,
     codes: Arc<view::CodeCache>,
     /// Held from the beginning of a change until its snapshot is in place.
     writer: Mutex<()>,

@@ -51,8 +51,8 @@ impl Store {
         identify(&db, folder, params)?;
         let snapshot = Snapshot::take(&db)?;
         Ok(Self {
+            trie_cache: TrieCache::new(snapshot.head_id()),
             snapshot: RwLock::new(Arc::new(snapshot)),
-            trie_cache: Mutex::new(TrieCache::default()),
             codes: Arc::new(Mutex::new(Generations::new(CODE_GENERATION))),
             writer: Mutex::new(()),
             db,

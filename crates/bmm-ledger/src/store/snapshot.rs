@@ -2,10 +2,9 @@
 
 use super::{
     Head, StoreError,
-    cache::TrieCache,
     tables::{self, Record},
 };
-use crate::trie::{Leaf, Nibbles, TrieSource};
+use crate::trie::Nibbles;
 use alloy_primitives::{B256, U256};
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
 
@@ -93,46 +92,18 @@ impl Snapshot {
         }
         Ok(())
     }
-}
 
-/// A trie of a snapshot: the account trie or, with an owner, a storage trie.
-pub(super) struct SnapshotTrie<'a> {
-    pub snapshot: &'a Snapshot,
-    pub owner: Option<B256>,
-    pub cache: Option<&'a mut TrieCache>,
-}
-
-impl TrieSource for SnapshotTrie<'_> {
-    type Error = StoreError;
-
-    fn record(&mut self, path: &Nibbles) -> Result<Option<Vec<u8>>, StoreError> {
-        let cached = self.cache.as_mut().and_then(|cache| cache.get(&(self.owner, *path)));
-        if let Some(record) = cached {
-            return Ok(Some(record.to_vec()));
-        }
-        let table = if self.owner.is_some() { &self.snapshot.storage_trie } else { &self.snapshot.account_trie };
-        let record = tables::get(table, &tables::path_key(self.owner.as_ref(), path))?;
-        if let (Some(cache), Some(record)) = (self.cache.as_mut(), &record) {
-            cache.put((self.owner, *path), record);
-        }
-        Ok(record)
+    /// Returns the first account at or after a hashed address, with that.
+    pub fn first_account_from(&self, from: &B256) -> Result<Option<(B256, Record)>, StoreError> {
+        let Some(entry) = self.accounts.range(from.as_slice()..)?.next() else { return Ok(None) };
+        let (key, value) = entry?;
+        let record = Record::from_bytes(key.value(), value.value())?;
+        Ok(Some((tables::fixed::<32>("accounts", key.value(), key.value())?.into(), record)))
     }
 
-    fn leaf(&mut self, prefix: &Nibbles) -> Result<Option<Leaf>, StoreError> {
-        let mut from = B256::ZERO;
-        prefix.pack_to(from.as_mut_slice());
-        let mut found = None;
-        if let Some(owner) = &self.owner {
-            self.snapshot.slots(owner, &from, |key, value| {
-                found = Some(Leaf { key, value: alloy_rlp::encode(value) });
-                false
-            })?;
-        } else if let Some(entry) = self.snapshot.accounts.range(from.as_slice()..)?.next() {
-            let (key, value) = entry?;
-            let record = Record::from_bytes(key.value(), value.value())?;
-            let key = tables::fixed::<32>("accounts", key.value(), key.value())?;
-            found = Some(Leaf { key: key.into(), value: record.leaf() });
-        }
-        Ok(found.filter(|leaf| Nibbles::unpack_array(&leaf.key.0).starts_with(prefix)))
+    /// Returns the record of a trie's node: of the account trie or, with an owner, of a storage trie.
+    pub fn trie_record(&self, owner: Option<&B256>, path: &Nibbles) -> Result<Option<Vec<u8>>, StoreError> {
+        let table = if owner.is_some() { &self.storage_trie } else { &self.account_trie };
+        tables::get(table, &tables::path_key(owner, path))
     }
 }

@@ -3,12 +3,13 @@
 use super::{
     Store, StoreError,
     cache::{RecordKey, TrieCache},
-    snapshot::{Snapshot, SnapshotTrie},
+    snapshot::Snapshot,
+    source::SnapshotTrie,
     tables::{self, Record},
 };
 use crate::{
     diff::{AccountDiff, StateDiff},
-    trie::{EMPTY_ROOT_HASH, Update, update},
+    trie::{EMPTY_ROOT_HASH, Node, Update, update},
 };
 use alloy_primitives::{Address, B256, U256};
 use std::collections::BTreeMap;
@@ -23,8 +24,8 @@ pub struct Staged {
     pub(super) accounts: Vec<(B256, Option<Vec<u8>>)>,
     /// Flat slots, ascending by key.
     pub(super) slots: Vec<SlotWrite>,
-    /// Records of the tries, ascending by owner and path.
-    pub(super) records: Vec<(RecordKey, Option<Vec<u8>>)>,
+    /// Nodes of the tries that are new (`Some`) or gone (`None`): of the storage tries by owner and path, then of the account trie.
+    pub(super) records: Vec<(RecordKey, Option<Node>)>,
 }
 
 /// A changed slot.
@@ -65,12 +66,11 @@ impl Store {
         if snapshot.head_id() != parent {
             return Err(StoreError::NotHead { block: parent, head: snapshot.head_id() });
         }
-        let mut cache = self.trie_cache.lock();
-        stage(&snapshot, cache.at(parent), diff)
+        stage(&snapshot, &self.trie_cache, diff)
     }
 }
 
-fn stage(snapshot: &Snapshot, cache: &mut TrieCache, mut diff: StateDiff) -> Result<Staged, StoreError> {
+fn stage(snapshot: &Snapshot, cache: &TrieCache, mut diff: StateDiff) -> Result<Staged, StoreError> {
     let mut staged = Staged {
         parent: snapshot.head_id(),
         root: B256::ZERO,
@@ -109,7 +109,7 @@ fn stage(snapshot: &Snapshot, cache: &mut TrieCache, mut diff: StateDiff) -> Res
 /// Works out an account's slots and returns its new storage root.
 fn stage_storage(
     snapshot: &Snapshot,
-    cache: &mut TrieCache,
+    cache: &TrieCache,
     staged: &mut Staged,
     (owner, address): (B256, Address),
     account: &mut AccountDiff,

@@ -3,7 +3,8 @@
 use super::{
     Head, MAX_VIEW_BYTES, MAX_VIEW_DEPTH, Store, StoreError,
     cache::Generations,
-    snapshot::{Snapshot, SnapshotTrie},
+    snapshot::Snapshot,
+    source::SnapshotTrie,
     tables::{self, Record, hash_address, hash_slot},
 };
 use crate::{

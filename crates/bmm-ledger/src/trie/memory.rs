@@ -19,7 +19,7 @@ impl MemoryTrie {
         let outcome = update(self, updates)?;
         for (path, record) in outcome.records {
             match record {
-                Some(record) => self.records.insert(path, record),
+                Some(node) => self.records.insert(path, node.record().to_vec()),
                 None => self.records.remove(&path),
             };
         }

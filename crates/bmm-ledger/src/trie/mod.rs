@@ -16,12 +16,14 @@
 mod memory;
 mod node;
 mod prove;
+mod record;
 #[cfg(test)]
 mod tests;
 mod update;
 
 pub use alloy_trie::{EMPTY_ROOT_HASH, Nibbles};
 pub use prove::{Proof, prove};
+pub use record::Node;
 pub use update::{TrieUpdate, Update, update};
 
 use alloy_primitives::B256;

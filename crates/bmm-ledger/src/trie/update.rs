@@ -3,6 +3,7 @@
 use super::{
     KEY_NIBBLES, Nibbles, TrieError, TrieSource,
     node::{Branch, Child, Extension, LeafHere, Node, load_leaf, load_record, load_root},
+    record,
 };
 use alloy_primitives::{B256, keccak256, map::HashMap};
 use alloy_trie::{EMPTY_ROOT_HASH, nodes::RlpNode};
@@ -27,7 +28,7 @@ pub struct TrieUpdate {
     /// The new root.
     pub root: B256,
     /// Records to write (`Some`) or to remove (`None`), in ascending order of path.
-    pub records: Vec<(Nibbles, Option<Vec<u8>>)>,
+    pub records: Vec<(Nibbles, Option<record::Node>)>,
 }
 
 /// Works out the trie after `updates` and which records change.
@@ -54,7 +55,11 @@ pub fn update<S: TrieSource>(source: &mut S, updates: Vec<Update>) -> Result<Tri
             rlp.as_hash().unwrap_or_else(|| keccak256(&rlp))
         }
     };
-    let mut records: Vec<_> = batch.records.into_iter().collect();
+    let mut records: Vec<_> = batch
+        .records
+        .into_iter()
+        .map(|(path, record)| (path, record.map(|record| record::Node::new(&record))))
+        .collect();
     records.sort_unstable_by_key(|(path, _)| *path);
     Ok(TrieUpdate { root, records })
 }
