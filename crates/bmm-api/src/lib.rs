@@ -13,6 +13,7 @@ mod net;
 mod pace;
 mod params;
 mod server;
+mod sync;
 
 pub use config::ApiConfig;
 pub use server::{ApiError, ApiHandle, serve};

@@ -5,6 +5,7 @@ use crate::{
     error::{RpcError, RpcResult},
     eth, net,
     params::Args,
+    sync,
 };
 use alloy_primitives::B256;
 use bmm_chain::Chain;
@@ -63,6 +64,8 @@ const fn heavy(name: &'static str, params: &'static [&'static str], run: Run) ->
 
 /// Every method, with its parameters' names as Ethereum's execution-apis give them.
 static METHODS: &[Method] = &[
+    reading("bmm_getBlocks", &["first number", "count"], sync::blocks),
+    reading("bmm_getHeaders", &["first number", "count"], sync::headers),
     light("eth_accounts", &[], eth::state::accounts),
     light("eth_blockNumber", &[], eth::blocks::number),
     heavy("eth_call", &["transaction", "block", "state overrides", "block overrides"], eth::call::call),

@@ -29,7 +29,9 @@ mod producer;
 mod reads;
 mod reorg;
 mod seals;
+mod serve;
 mod template;
+mod transfer;
 
 pub use chain::{Chain, ChainOptions, HeadBlock};
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -40,4 +42,6 @@ pub use import::Imported;
 pub use pool::{PoolContent, PoolError, PoolLimits, PoolStatus, PoolTransaction};
 pub use producer::{BlockSigner, Producer, ProducerConfig};
 pub use reads::{FoundTransaction, PendingBlock};
+pub use serve::SealedHeader;
 pub use template::{Template, TemplateRequest};
+pub use transfer::{ChainReader, ChainWriter, MAX_RECORD_BYTES, TransferError};

@@ -42,6 +42,11 @@ impl DataDir {
         self.0.join("chains").join(name)
     }
 
+    /// Returns the folder of the database of the chain called `name`.
+    pub fn chain_db(&self, name: &str) -> PathBuf {
+        self.chain(name).join("db")
+    }
+
     /// Returns the file of the development chain's own key, which its genesis funds.
     pub fn dev_key(&self) -> PathBuf {
         self.chain("dev").join("wallet.key")

@@ -6,6 +6,10 @@ mod chain;
 mod crash;
 #[path = "cli/docs.rs"]
 mod docs;
+#[path = "cli/files.rs"]
+mod files;
+#[path = "cli/grown.rs"]
+mod grown;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/hostile.rs"]

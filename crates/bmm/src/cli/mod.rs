@@ -1,7 +1,9 @@
 //! The command line: what can be typed, and which function answers.
 
 mod bench;
+mod chain;
 mod job;
+mod meter;
 mod node;
 mod plain;
 mod run;
@@ -62,6 +64,9 @@ pub enum Command {
     Up(node::Up),
     /// Run a node
     Node(node::NodeArgs),
+    /// Export and import chains
+    #[command(subcommand)]
+    Chain(chain::ChainCommand),
     /// Find this machine's hardware and rate it
     Bench(bench::Bench),
     /// Make, import, list and use wallets
@@ -112,6 +117,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Job(command) => job::run(&context, command),
                 Command::Up(args) => node::up(&context, args),
                 Command::Node(args) => node::node(&context, args),
+                Command::Chain(command) => chain::run(&context, command),
                 Command::Bench(args) => bench::run(&context, args),
                 Command::Wallet(command) => wallet::run(&context, command),
                 Command::Config(command) => {

@@ -1,6 +1,6 @@
 //! A running node.
 
-use super::dev::chain_params;
+use super::open_chain;
 use crate::{
     failure::{Failure, Outcome},
     paths::DataDir,
@@ -9,7 +9,7 @@ use crate::{
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_api::{ApiConfig, ApiHandle};
-use bmm_chain::{BlockSigner, Chain, ChainError, ChainOptions, Producer, ProducerConfig, SystemClock, TemplateRequest};
+use bmm_chain::{BlockSigner, Chain, Producer, ProducerConfig, TemplateRequest};
 use bmm_pow::Throttle;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -49,10 +49,7 @@ pub struct Node {
 impl Node {
     /// Opens the chain of `data` and serves it.
     pub fn start(data: &DataDir, options: &NodeOptions) -> Outcome<Self> {
-        let params = chain_params(data, &options.chain)?;
-        let dir = data.chain(&options.chain).join("db");
-        data.create(&dir)?;
-        let chain = Chain::open(params, &dir, Arc::new(SystemClock), ChainOptions::default()).map_err(open_failure)?;
+        let chain = open_chain(data, &options.chain)?;
         let producer = options.mine.clone().map(|mine| produce(&chain, mine)).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -108,8 +105,4 @@ fn produce(chain: &Arc<Chain>, mine: Mine) -> Outcome<Producer> {
     let signer: BlockSigner =
         Arc::new(move |hash| mine.key.sign_hash_sync(&hash).expect("a local key signs every hash"));
     Producer::start(chain.clone(), config, signer).map_err(Failure::internal)
-}
-
-fn open_failure(error: ChainError) -> Failure {
-    Failure::config(error)
 }

@@ -2,6 +2,8 @@
 
 mod dev;
 mod handle;
+mod open;
 
 pub use dev::{chain_params, dev_key};
 pub use handle::{Mine, Node, NodeOptions};
+pub use open::{open_chain, running_node};

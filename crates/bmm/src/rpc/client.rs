@@ -13,8 +13,8 @@ use std::{
 };
 use ureq::Agent;
 
-/// Largest response that is read, in bytes.
-const MAX_RESPONSE_BYTES: u64 = 16 << 20;
+/// Largest response that is read, in bytes: as much as a node answers at most by default.
+const MAX_RESPONSE_BYTES: u64 = 32 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 

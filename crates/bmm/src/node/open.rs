@@ -1,0 +1,44 @@
+//! Opening a chain's database, and saying who else has it open.
+
+use super::dev::chain_params;
+use crate::{
+    failure::{Failure, Outcome},
+    paths::DataDir,
+    rpc::NodeFile,
+};
+use bmm_chain::{Chain, ChainError, ChainOptions, SystemClock};
+use bmm_ledger::store::StoreError;
+use std::sync::Arc;
+
+/// Opens the chain called `name` in this process.
+///
+/// # Errors
+/// One that names the process, where another one has the database open.
+pub fn open_chain(data: &DataDir, name: &str) -> Outcome<Arc<Chain>> {
+    let params = chain_params(data, name)?;
+    let dir = data.chain_db(name);
+    data.create(&dir)?;
+    Chain::open(params, &dir, Arc::new(SystemClock), ChainOptions::default())
+        .map_err(|error| open_failure(data, name, &error))
+}
+
+/// Returns the running node of the data folder, if it follows the chain called `name`.
+pub fn running_node(data: &DataDir, name: &str) -> Outcome<Option<NodeFile>> {
+    let Some(node) = NodeFile::read(&data.node_file())?.filter(|node| node.chain == name) else { return Ok(None) };
+    Ok(node.client()?.map(|_| node))
+}
+
+/// Tells why a chain's database cannot be opened.
+pub fn open_failure(data: &DataDir, name: &str, error: &ChainError) -> Failure {
+    if !matches!(error, ChainError::Store(StoreError::InUse { .. })) {
+        return Failure::config(error);
+    }
+    let node = NodeFile::read(&data.node_file()).ok().flatten().filter(|node| node.chain == name);
+    match node {
+        Some(NodeFile { pid, rpc, .. }) => Failure::config(format!(
+            "the database of the chain {name} is in use by the node with process id {pid}, at {rpc}"
+        ))
+        .hint(format!("stop that node first: Ctrl-C in its terminal, or kill {pid}")),
+        None => Failure::config(error),
+    }
+}
