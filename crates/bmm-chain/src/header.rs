@@ -3,7 +3,50 @@
 use crate::{chain::Chain, engine, error::ImportError, extra};
 use alloy_primitives::B256;
 use bmm_ledger::exec::header;
-use bmm_types::{Engine, Header, Seal};
+use bmm_pow::Asert;
+use bmm_types::{ChainParams, Engine, Header, Seal};
+
+/// What a header's rules need to know beside the header and its parent.
+pub(crate) struct HeaderRules<'a> {
+    pub params: &'a ChainParams,
+    pub asert: &'a Asert,
+    /// The node's clock, in Unix seconds.
+    pub now: u64,
+}
+
+impl HeaderRules<'_> {
+    /// Checks every rule of a header and its seal, given the parent and its known valid seals.
+    pub fn check(&self, parent: (&Header, &[Seal]), id: B256, header: &Header, seal: &Seal) -> Result<(), ImportError> {
+        let (parent, seals) = parent;
+        header::check_header(self.params, parent, header)?;
+        engine::check_difficulty(self.params, self.asert, parent, header)?;
+        if self.params.engine != Engine::NoSeal {
+            self.check_not_ahead(header)?;
+            extra::check_signer(header)?;
+            check_mix_hash(header, seals)?;
+        }
+        engine::check_seal(self.params, id, header, seal)
+    }
+
+    /// Rule: the timestamp is at most `max_ahead_secs` ahead of the node's clock.
+    fn check_not_ahead(&self, header: &Header) -> Result<(), ImportError> {
+        let (timestamp, now, max_ahead_secs) = (header.timestamp, self.now, self.params.max_ahead_secs);
+        if timestamp <= now.saturating_add(max_ahead_secs) {
+            return Ok(());
+        }
+        Err(ImportError::TooFarAhead { timestamp, now, max_ahead_secs })
+    }
+}
+
+/// Rule: mixHash is the randomness of a valid seal of the parent. There may be several valid seals of one block, and the
+/// producer saw any of them.
+fn check_mix_hash(header: &Header, seals: &[Seal]) -> Result<(), ImportError> {
+    let got = header.mix_hash;
+    if seals.iter().any(|seal| seal.randomness(header.parent_hash) == got) {
+        return Ok(());
+    }
+    Err(ImportError::MixHash { got })
+}
 
 impl Chain {
     /// Checks every rule of a header and its seal, given the parent.
@@ -14,33 +57,9 @@ impl Chain {
         header: &Header,
         seal: &Seal,
     ) -> Result<(), ImportError> {
-        header::check_header(&self.params, parent, header)?;
-        engine::check_difficulty(&self.params, &self.asert, parent, header)?;
-        if self.params.engine != Engine::NoSeal {
-            self.check_not_ahead(header)?;
-            extra::check_signer(header)?;
-            self.check_mix_hash(header)?;
-        }
-        engine::check_seal(&self.params, id, header, seal)
-    }
-
-    /// Rule: the timestamp is at most `max_ahead_secs` ahead of the node's clock.
-    fn check_not_ahead(&self, header: &Header) -> Result<(), ImportError> {
-        let (timestamp, now, max_ahead_secs) = (header.timestamp, self.now_secs(), self.params.max_ahead_secs);
-        if timestamp <= now.saturating_add(max_ahead_secs) {
-            return Ok(());
-        }
-        Err(ImportError::TooFarAhead { timestamp, now, max_ahead_secs })
-    }
-
-    /// Rule: mixHash is the randomness of a valid seal of the parent. There may be several valid seals of one block, and the
-    /// producer saw any of them.
-    fn check_mix_hash(&self, header: &Header) -> Result<(), ImportError> {
-        let got = header.mix_hash;
-        let known = self.seals_of(header.parent_hash)?;
-        if known.iter().any(|seal| seal.randomness(header.parent_hash) == got) {
-            return Ok(());
-        }
-        Err(ImportError::MixHash { got })
+        let rules = HeaderRules { params: &self.params, asert: &self.asert, now: self.now_secs() };
+        // Without seals there is no randomness of theirs.
+        let seals = if self.params.engine == Engine::NoSeal { Vec::new() } else { self.seals_of(header.parent_hash)? };
+        rules.check((parent, &seals), id, header, seal)
     }
 }

@@ -30,6 +30,7 @@ mod reads;
 mod reorg;
 mod seals;
 mod serve;
+pub mod sync;
 mod template;
 mod transfer;
 

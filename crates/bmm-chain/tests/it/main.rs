@@ -5,4 +5,5 @@ mod producer;
 mod reorg;
 mod restart;
 mod rules;
+mod sync;
 mod world;

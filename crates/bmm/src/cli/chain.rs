@@ -2,6 +2,7 @@
 
 mod export;
 mod import;
+mod sync;
 
 use super::Context;
 use crate::failure::{Failure, IoContext, Outcome};
@@ -15,6 +16,8 @@ pub enum ChainCommand {
     Export(export::Export),
     /// Check and take the blocks of files
     Import(import::Import),
+    /// Take the chain from another node
+    Sync(sync::Sync),
 }
 
 /// Which chain of the data folder.
@@ -70,5 +73,6 @@ pub fn run(context: &Context, command: &ChainCommand) -> Outcome {
     match command {
         ChainCommand::Export(args) => export::run(context, args),
         ChainCommand::Import(args) => import::run(context, args),
+        ChainCommand::Sync(args) => sync::run(context, args),
     }
 }

@@ -64,7 +64,7 @@ pub enum Command {
     Up(node::Up),
     /// Run a node
     Node(node::NodeArgs),
-    /// Export and import chains
+    /// Export and import chains, and take them from other nodes
     #[command(subcommand)]
     Chain(chain::ChainCommand),
     /// Find this machine's hardware and rate it

@@ -1,6 +1,10 @@
 //! `bmm chain export` and `import`.
 
-use crate::{chain::Chain, chain::read, grown::Grown, run::Bmm};
+use crate::{
+    chain::{Chain, read},
+    grown::Grown,
+    run::Bmm,
+};
 use alloy_primitives::{B256, U256};
 use bmm_chain::{ChainReader, ChainWriter};
 use bmm_types::SealedBlock;
@@ -59,6 +63,30 @@ fn a_running_node_is_exported_through_its_rpc_and_named_where_it_is_in_the_way()
         serde_json::from_slice(&std::fs::read(bmm.data().join("node.json")).expect("there")).expect("JSON");
     assert!(told.contains(&format!("process id {}", node["pid"])) && told.contains("hint: stop that node"), "{told}");
     drop(chain);
+}
+
+#[test]
+fn a_chain_is_taken_from_a_running_node() {
+    let grown = Grown::new(200, 2);
+    let bmm = Bmm::new();
+    let (genesis, file) = (grown.genesis(&bmm), bmm.bytes("chain.bmm", &grown.bytes(1..=200)));
+    bmm.json(&["chain", "import", "--genesis", text(&genesis), text(&file)]);
+    let node = Chain::up(&bmm);
+    let copy = Bmm::new();
+    let url = node.rpc.url().to_owned();
+    let sync = ["chain", "sync", "--from", &url];
+    let told = copy.fails(1, &sync);
+    assert!(told.contains("follows another chain") && told.contains("--genesis"), "{told}");
+    let copy = Bmm::new();
+    let sync = [&sync[..], &["--genesis", text(&genesis)]].concat();
+    let done = copy.json(&sync);
+    let (number, id) = head(&done);
+    assert!(number >= 200 && done["imported"] == number && done["transactions"] == 400, "{done}");
+    assert_eq!(node.rpc.block_hash(number).expect("an answer"), Some(id));
+    assert!(read::<u64>(&copy.json(&sync), "imported") < 100, "what is known is not taken again");
+    drop(node);
+    let told = copy.fails(1, &sync);
+    assert!(told.contains("no node answers") && told.contains("goes on from there"), "{told}");
 }
 
 /// A file of the chain's blocks with one of them changed.

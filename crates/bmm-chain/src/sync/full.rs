@@ -1,0 +1,151 @@
+//! Following a source block by block: each is checked and executed as any other.
+
+use super::{BLOCKS_AT_ONCE, Source, SyncError, ask_blocks, ask_head, ask_headers};
+use crate::{chain::Chain, error::ImportError};
+use bmm_types::SealedBlock;
+use std::sync::mpsc::sync_channel;
+
+/// Pages of blocks that wait to be imported.
+const PAGES_AHEAD: usize = 2;
+
+/// How often the source may change its branch under our feet before it is given up.
+const MAX_RESTARTS: u32 = 16;
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Following {
+    /// Number of the last block that was taken.
+    pub at: u64,
+    /// Number of the source's head, as last heard.
+    pub head: u64,
+    /// Blocks imported so far.
+    pub imported: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// Blocks imported.
+    pub imported: u64,
+    /// Transactions in them.
+    pub transactions: u64,
+}
+
+impl Chain {
+    /// Takes blocks from a source until its head is reached. `progress` is told of each block, and says whether to go on.
+    ///
+    /// # Errors
+    /// [`SyncError`]; what was imported before stays.
+    pub fn follow(
+        &self,
+        source: &dyn Source,
+        progress: &mut dyn FnMut(Following) -> bool,
+    ) -> Result<Followed, SyncError> {
+        let mut followed = Followed::default();
+        let mut restarts = 0;
+        loop {
+            let head = ask_head(source)?;
+            let common = self.common_block(source, head)?;
+            if common == head {
+                return Ok(followed);
+            }
+            match self.take_range(source, common.saturating_add(1), head, &mut followed, progress) {
+                Ok(()) => {}
+                // The source went over to another branch in between.
+                Err(SyncError::Invalid { error, .. })
+                    if matches!(*error, ImportError::UnknownParent(_)) && restarts < MAX_RESTARTS =>
+                {
+                    restarts = restarts.saturating_add(1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Finds the highest block that both have.
+    pub(crate) fn common_block(&self, source: &dyn Source, head: u64) -> Result<u64, SyncError> {
+        let same = |number: u64| -> Result<bool, SyncError> {
+            let theirs = ask_headers(source, number, 1)?.first().map(|sealed| sealed.header.hash_slow());
+            Ok(theirs.is_some() && theirs == self.canonical(number)?)
+        };
+        let theirs = ask_headers(source, 0, 1)?;
+        let theirs =
+            theirs.first().ok_or_else(|| SyncError::source(source, "has no genesis block"))?.header.hash_slow();
+        if theirs != self.genesis() {
+            return Err(SyncError::OtherChain { source_name: source.name(), theirs, ours: self.genesis() });
+        }
+        let (mut low, mut high) = (0, head.min(self.head().number()));
+        if same(high)? {
+            return Ok(high);
+        }
+        // Blocks up to `low` are common, `high` is not.
+        while high.saturating_sub(low) > 1 {
+            let middle = low.midpoint(high);
+            if same(middle)? { low = middle } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    /// Takes the blocks `from` to `to`, asking for the next ones while these are imported.
+    fn take_range(
+        &self,
+        source: &dyn Source,
+        from: u64,
+        to: u64,
+        followed: &mut Followed,
+        progress: &mut dyn FnMut(Following) -> bool,
+    ) -> Result<(), SyncError> {
+        let (sender, pages) = sync_channel(PAGES_AHEAD);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut next = from;
+                while next <= to {
+                    let count = to.saturating_sub(next).saturating_add(1).min(BLOCKS_AT_ONCE);
+                    let page = ask_blocks(source, next, count);
+                    let last = page.as_ref().ok().and_then(|page| page.last()).map(|sealed| sealed.block.header.number);
+                    // When nobody listens any more, the import has ended.
+                    if sender.send(page).is_err() {
+                        return;
+                    }
+                    let Some(last) = last else { return };
+                    next = last.saturating_add(1);
+                }
+            });
+            let mut at = from.saturating_sub(1);
+            // The receiver goes at the end of this closure, before the thread is waited for.
+            for page in pages {
+                for block in page? {
+                    self.take_block(source, &block, followed)?;
+                    at = block.block.header.number;
+                    if !progress(Following { at, head: to, imported: followed.imported }) {
+                        return Err(SyncError::Interrupted);
+                    }
+                }
+            }
+            if at < from {
+                let what =
+                    format!("does not give block {from}, which it says it has; it may have begun from a snapshot");
+                return Err(SyncError::source(source, what));
+            }
+            Ok(())
+        })
+    }
+
+    fn take_block(&self, source: &dyn Source, block: &SealedBlock, followed: &mut Followed) -> Result<(), SyncError> {
+        match self.import(block) {
+            Ok(_) => {
+                let transactions = u64::try_from(block.block.body.transactions.len()).unwrap_or(u64::MAX);
+                followed.imported = followed.imported.saturating_add(1);
+                followed.transactions = followed.transactions.saturating_add(transactions);
+                Ok(())
+            }
+            Err(ImportError::Known(_)) => Ok(()),
+            Err(error) => Err(SyncError::Invalid {
+                source_name: source.name(),
+                number: block.block.header.number,
+                id: block.id(),
+                error: Box::new(error),
+            }),
+        }
+    }
+}

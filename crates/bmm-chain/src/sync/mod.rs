@@ -1,0 +1,157 @@
+//! Taking a chain from others: what is asked, what is answered, and what is made of it.
+//!
+//! How questions travel is no business of this room: a [`Source`] answers them, be it another chain of this process ([`ChainSource`])
+//! or a node behind JSON-RPC. Nothing that a source says is believed: headers and blocks pass the rules of any import, ranges of the
+//! state are proven against the state root of a header that did.
+
+mod full;
+mod source;
+
+pub use full::{Followed, Following};
+pub use source::ChainSource;
+
+use crate::{
+    error::{ChainError, ImportError},
+    serve::SealedHeader,
+};
+use alloy_primitives::B256;
+use bmm_types::SealedBlock;
+
+/// Headers that are asked for at once.
+pub const HEADERS_AT_ONCE: u64 = 512;
+
+/// Blocks that are asked for at once.
+pub const BLOCKS_AT_ONCE: u64 = 128;
+
+/// A question to a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The number of its head.
+    Head,
+    /// Canonical headers with their seals from a number on; fewer than `count` may come.
+    Headers {
+        /// Number of the first.
+        first: u64,
+        /// How many at most.
+        count: u64,
+    },
+    /// Canonical blocks with their seals from a number on; fewer than `count` may come.
+    Blocks {
+        /// Number of the first.
+        first: u64,
+        /// How many at most.
+        count: u64,
+    },
+}
+
+/// What a source says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Request::Head`].
+    Head(u64),
+    /// To [`Request::Headers`].
+    Headers(Vec<SealedHeader>),
+    /// To [`Request::Blocks`].
+    Blocks(Vec<SealedBlock>),
+}
+
+/// Who can be asked.
+pub trait Source: Sync {
+    /// Says who it is, for messages.
+    fn name(&self) -> String;
+
+    /// Answers a question.
+    ///
+    /// # Errors
+    /// Why there is no answer, in words.
+    fn ask(&self, request: &Request) -> Result<Answer, String>;
+}
+
+/// Why a chain could not be taken from a source.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// No answer came, or one that cannot be used.
+    #[error("{source_name}: {what}")]
+    Source {
+        /// The source.
+        source_name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The source follows another chain.
+    #[error(
+        "{source_name} follows another chain: it begins with genesis {theirs}, this one with {ours}; for a private chain, begin a new data folder with its parameters"
+    )]
+    OtherChain {
+        /// The source.
+        source_name: String,
+        /// Its genesis block.
+        theirs: B256,
+        /// Ours.
+        ours: B256,
+    },
+    /// A block or header breaks a rule.
+    #[error("{source_name}: block {number} {id} is not valid: {error}")]
+    Invalid {
+        /// The source.
+        source_name: String,
+        /// The block's number.
+        number: u64,
+        /// Its id.
+        id: B256,
+        /// The rule that it breaks.
+        error: Box<ImportError>,
+    },
+    /// This node failed.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// Somebody asked to stop.
+    #[error("interrupted; what came is kept")]
+    Interrupted,
+}
+
+impl SyncError {
+    /// Makes the error of a source's answer.
+    pub(crate) fn source(source: &dyn Source, what: impl Into<String>) -> Self {
+        Self::Source { source_name: source.name(), what: what.into() }
+    }
+}
+
+/// Asks for the head.
+fn ask_head(source: &dyn Source) -> Result<u64, SyncError> {
+    match source.ask(&Request::Head) {
+        Ok(Answer::Head(number)) => Ok(number),
+        other => Err(unfit(source, &Request::Head, other)),
+    }
+}
+
+/// Asks for headers and holds that they are no more than asked for, of the right numbers.
+fn ask_headers(source: &dyn Source, first: u64, count: u64) -> Result<Vec<SealedHeader>, SyncError> {
+    let request = Request::Headers { first, count };
+    match source.ask(&request) {
+        Ok(Answer::Headers(headers)) if fits(first, count, headers.iter().map(|sealed| sealed.header.number)) => {
+            Ok(headers)
+        }
+        other => Err(unfit(source, &request, other)),
+    }
+}
+
+/// Asks for blocks, likewise.
+fn ask_blocks(source: &dyn Source, first: u64, count: u64) -> Result<Vec<SealedBlock>, SyncError> {
+    let request = Request::Blocks { first, count };
+    match source.ask(&request) {
+        Ok(Answer::Blocks(blocks)) if fits(first, count, blocks.iter().map(|sealed| sealed.block.header.number)) => {
+            Ok(blocks)
+        }
+        other => Err(unfit(source, &request, other)),
+    }
+}
+
+fn fits(first: u64, count: u64, mut numbers: impl Iterator<Item = u64>) -> bool {
+    let mut expected = first..first.saturating_add(count);
+    numbers.all(|number| expected.next() == Some(number))
+}
+
+fn unfit(source: &dyn Source, request: &Request, answer: Result<Answer, String>) -> SyncError {
+    SyncError::source(source, answer.err().unwrap_or_else(|| format!("answers something else than {request:?}")))
+}
