@@ -2,10 +2,13 @@
 
 mod anvil;
 mod errors;
+mod foundry;
+mod hardhat;
 mod logs;
 mod methods;
 mod node;
 mod pending;
+mod project;
 mod shape;
 mod tools;
 mod transactions;

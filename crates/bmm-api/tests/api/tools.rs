@@ -17,18 +17,23 @@ use tempfile::TempDir;
 
 /// Where the scripts are, and the packages that they need.
 pub struct Tools {
-    scripts: PathBuf,
-    modules: PathBuf,
+    pub scripts: PathBuf,
+    pub modules: PathBuf,
 }
 
 impl Tools {
-    /// Finds the packages and those of Foundry's programs that are named, or says why the test is skipped.
+    /// Finds the wallets' packages and those of Foundry's programs that are named, or says why the test is skipped.
     pub fn find(programs: &[&str]) -> Option<Self> {
+        Self::with_packages(&["viem", "ethers", "solc"], programs)
+    }
+
+    /// Finds the packages and those of Foundry's programs that are named, or says why the test is skipped.
+    pub fn with_packages(packages: &[&str], programs: &[&str]) -> Option<Self> {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js");
         let modules = env::var_os("BMM_TEST_NODE_MODULES").map_or_else(|| scripts.join("node_modules"), PathBuf::from);
         let tools = Self { scripts, modules };
         let runs_node = Command::new("node").arg("--version").output().is_ok_and(|out| out.status.success());
-        let packages = ["viem", "ethers", "solc"].iter().all(|name| tools.modules.join(name).is_dir());
+        let packages = packages.iter().all(|name| tools.modules.join(name).is_dir());
         let missing = if !runs_node {
             "the program `node`".to_owned()
         } else if !packages || !programs.iter().all(|name| tools.path(name).is_file()) {
