@@ -6,18 +6,18 @@ use super::{
     tables::{self, decode, fixed},
 };
 use crate::diff::StateDiff;
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{B256, Bytes, U256};
 use bmm_types::{Block, BlockBody, Header, Seal, SealedBlock};
 use std::{ops::RangeInclusive, sync::Arc};
 
 impl Store {
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.read().clone()
+        self.core.snapshot()
     }
 
     /// Returns the head; `None` before genesis.
     pub fn head(&self) -> Option<Head> {
-        self.snapshot.read().head
+        self.snapshot().head
     }
 
     /// Returns a block's header.
@@ -47,8 +47,9 @@ impl Store {
 
     /// Returns the total work of a block and its ancestors.
     pub fn work(&self, id: B256) -> Result<Option<U256>, StoreError> {
-        let bytes = tables::get(&self.snapshot().work, id.as_slice())?;
-        bytes.map(|bytes| fixed::<32>("work", id.as_slice(), &bytes).map(U256::from_be_bytes)).transpose()
+        self.snapshot().read(tables::WORK, id.as_slice(), |bytes| {
+            fixed::<32>("work", id.as_slice(), bytes).map(U256::from_be_bytes)
+        })
     }
 
     /// Returns the receipts of a canonical block, in the order of its transactions.
@@ -56,8 +57,7 @@ impl Store {
         let snapshot = self.snapshot();
         let Some(number) = snapshot.canonical_number(id)? else { return Ok(None) };
         let key = number.to_be_bytes();
-        let bytes = tables::get(&snapshot.receipts, &key)?;
-        bytes.map(|bytes| tables::receipts_from_bytes(&key, &bytes)).transpose()
+        snapshot.read(tables::RECEIPTS, &key, |bytes| tables::receipts_from_bytes(&key, bytes))
     }
 
     /// Returns what a canonical block changed.
@@ -81,62 +81,54 @@ impl Store {
 
     /// Returns the canonical blocks of a range of numbers, ascending, at most [`MAX_PAGE`].
     pub fn canonical_range(&self, numbers: RangeInclusive<u64>) -> Result<Vec<Head>, StoreError> {
-        let (from, to) = (numbers.start().to_be_bytes(), numbers.end().to_be_bytes());
         let mut found = Vec::new();
         if numbers.is_empty() {
             return Ok(found);
         }
-        for entry in self.snapshot().canonical.range(from.as_slice()..=to.as_slice())?.take(MAX_PAGE) {
-            let (key, id) = entry?;
-            let number = u64::from_be_bytes(fixed("canonical", key.value(), key.value())?);
-            found.push(Head { number, id: fixed::<32>("canonical", key.value(), id.value())?.into() });
-        }
+        self.snapshot().scan(tables::CANONICAL, &numbers.start().to_be_bytes(), |key, id| {
+            let number = u64::from_be_bytes(fixed("canonical", key, key)?);
+            if number > *numbers.end() {
+                return Ok(false);
+            }
+            found.push(Head { number, id: fixed::<32>("canonical", key, id)?.into() });
+            Ok(found.len() < MAX_PAGE)
+        })?;
         Ok(found)
     }
 
     /// Returns the ids of all stored blocks of that number, canonical or not, ascending, at most [`MAX_PAGE`].
     pub fn blocks_at(&self, number: u64) -> Result<Vec<B256>, StoreError> {
-        let (from, to) = (tables::number_key(number, B256::ZERO), tables::number_key(number, B256::repeat_byte(0xff)));
-        let mut found = Vec::new();
-        for entry in self.snapshot().numbers.range(from.as_slice()..=to.as_slice())?.take(MAX_PAGE) {
-            let key = entry?.0;
-            found.push(Head::from_bytes("numbers", key.value(), key.value())?.id);
-        }
-        Ok(found)
+        self.snapshot().blocks_at(number)
     }
 
     /// Returns where a transaction of the canonical chain is.
     pub fn transaction_place(&self, hash: B256) -> Result<Option<TransactionPlace>, StoreError> {
-        let bytes = tables::get(&self.snapshot().transactions, hash.as_slice())?;
-        bytes.map(|bytes| TransactionPlace::from_bytes(hash.as_slice(), &bytes)).transpose()
+        self.snapshot()
+            .read(tables::TRANSACTIONS, hash.as_slice(), |bytes| TransactionPlace::from_bytes(hash.as_slice(), bytes))
     }
 
     /// Returns the note of that name.
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        tables::get(&self.snapshot().notes, name.as_bytes())
+        self.snapshot().read(tables::NOTES, name.as_bytes(), |bytes| Ok(bytes.to_vec()))
     }
 }
 
 impl Snapshot {
-    fn header(&self, id: B256) -> Result<Option<Header>, StoreError> {
-        let bytes = tables::get(&self.headers, id.as_slice())?;
-        bytes.map(|bytes| decode("headers", id.as_slice(), &bytes)).transpose()
+    pub(super) fn header(&self, id: B256) -> Result<Option<Header>, StoreError> {
+        self.read(tables::HEADERS, id.as_slice(), |bytes| decode("headers", id.as_slice(), bytes))
     }
 
     fn body(&self, id: B256) -> Result<Option<BlockBody>, StoreError> {
-        let bytes = tables::get(&self.bodies, id.as_slice())?;
-        bytes.map(|bytes| decode("bodies", id.as_slice(), &bytes)).transpose()
+        self.read(tables::BODIES, id.as_slice(), |bytes| decode("bodies", id.as_slice(), bytes))
     }
 
     fn seal(&self, id: B256) -> Result<Option<Seal>, StoreError> {
-        let bytes = tables::get(&self.seals, id.as_slice())?;
-        bytes.map(|bytes| decode("seals", id.as_slice(), &bytes)).transpose()
+        self.read(tables::SEALS, id.as_slice(), |bytes| decode("seals", id.as_slice(), bytes))
     }
 
     pub(super) fn canonical_id(&self, number: u64) -> Result<Option<B256>, StoreError> {
         let key = number.to_be_bytes();
-        let bytes = tables::get(&self.canonical, &key)?;
-        bytes.map(|bytes| fixed::<32>("canonical", &key, &bytes).map(B256::from)).transpose()
+        self.read(tables::CANONICAL, &key, |bytes| fixed::<32>("canonical", &key, bytes).map(B256::from))
     }
 
     /// The number of a block, if it is canonical.
@@ -145,14 +137,27 @@ impl Snapshot {
         Ok((self.canonical_id(header.number)? == Some(id)).then_some(header.number))
     }
 
+    /// The ids of all stored blocks of that number, ascending, at most [`MAX_PAGE`].
+    pub(super) fn blocks_at(&self, number: u64) -> Result<Vec<B256>, StoreError> {
+        let mut found = Vec::new();
+        self.scan(tables::NUMBERS, &tables::number_key(number, B256::ZERO), |key, _| {
+            let block = Head::from_bytes("numbers", key, key)?;
+            if block.number == number {
+                found.push(block.id);
+            }
+            Ok(block.number == number && found.len() < MAX_PAGE)
+        })?;
+        Ok(found)
+    }
+
     /// What the canonical block of that number changed.
     pub(super) fn diff(&self, number: u64) -> Result<Option<StateDiff>, StoreError> {
         self.diff_bytes(number)?.map(|bytes| Self::decode_diff(number, &bytes)).transpose()
     }
 
     /// The same, encoded.
-    pub(super) fn diff_bytes(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        tables::get(&self.diffs, &number.to_be_bytes())
+    pub(super) fn diff_bytes(&self, number: u64) -> Result<Option<Bytes>, StoreError> {
+        self.get(tables::DIFFS, &number.to_be_bytes())
     }
 
     /// Decodes what [`Self::diff_bytes`] returned.

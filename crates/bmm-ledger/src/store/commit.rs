@@ -1,15 +1,15 @@
 //! The changes: each one transaction, whole or not at all.
 
 use super::{
-    Head, MAX_NOTE_BYTES, MAX_NOTE_NAME_BYTES, Receipt, Staged, Store, StoreError, TransactionPlace,
+    Head, History, MAX_NOTE_BYTES, MAX_NOTE_NAME_BYTES, Receipt, Staged, Store, StoreError, TransactionPlace,
+    batch::Batch,
+    layer::TrieRecords,
     snapshot::Snapshot,
     tables::{self, META_HEAD},
 };
 use crate::diff::{MAX_DIFF_BYTES, StateDiff};
 use alloy_primitives::{B256, U256};
 use bmm_types::{BlockBody, Header, SealedBlock};
-use redb::{Durability, ReadableTable, WriteTransaction};
-use std::sync::Arc;
 
 impl Store {
     /// Begins the chain: stores genesis and its state. Does nothing if the store was begun with this very block.
@@ -27,7 +27,7 @@ impl Store {
         }
         let staged = self.stage(B256::ZERO, alloc)?;
         let receipts = [];
-        self.commit_on(None, &staged, genesis, &receipts, genesis.block.header.difficulty)
+        self.commit_on(None, &staged, genesis, &receipts, genesis.block.header.difficulty, true)
     }
 
     /// Makes `block` the new head: writes block, receipts, total `work`, state, trie and diff in one durable transaction.
@@ -45,7 +45,24 @@ impl Store {
         work: U256,
     ) -> Result<(), StoreError> {
         let head = self.head().ok_or(StoreError::Empty)?;
-        self.commit_on(Some(head), &staged, block, receipts, work)
+        self.commit_on(Some(head), &staged, block, receipts, work, true)
+    }
+
+    /// As [`Self::commit`], but durable only after the next change that is, or [`Self::sync`]: for blocks that come by the thousand.
+    pub fn commit_unsynced(
+        &self,
+        staged: &Staged,
+        block: &SealedBlock,
+        receipts: &[Receipt],
+        work: U256,
+    ) -> Result<(), StoreError> {
+        let head = self.head().ok_or(StoreError::Empty)?;
+        self.commit_on(Some(head), staged, block, receipts, work, false)
+    }
+
+    /// Brings everything committed to the disk.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.core.sync()
     }
 
     fn commit_on(
@@ -55,6 +72,7 @@ impl Store {
         block: &SealedBlock,
         receipts: &[Receipt],
         work: U256,
+        sync: bool,
     ) -> Result<(), StoreError> {
         let header = &block.block.header;
         let head = Head { number: header.number, id: block.id() };
@@ -64,20 +82,23 @@ impl Store {
             let what = format!("its state diff has {} bytes, the limit is {MAX_DIFF_BYTES}", diff.len());
             return Err(StoreError::Unfit { block: head.id, what });
         }
-        self.write(|txn| {
-            move_head(txn, parent, head)?;
-            put_block(txn, head, block, work)?;
-            put_state(txn, staged)?;
+        self.core.change(sync, |snapshot, batch| {
+            move_head(snapshot, batch, parent, head)?;
+            put_block(batch, head, block, work);
+            put_state(batch, staged);
             let number = head.number.to_be_bytes();
-            put(txn, tables::CANONICAL, &number, head.id.as_slice())?;
-            put(txn, tables::RECEIPTS, &number, &tables::receipts_to_bytes(receipts))?;
-            put(txn, tables::DIFFS, &number, &diff)?;
-            let mut places = txn.open_table(tables::TRANSACTIONS)?;
+            batch.put(tables::CANONICAL, &number, head.id.as_slice());
+            batch.put(tables::RECEIPTS, &number, &tables::receipts_to_bytes(receipts));
+            batch.put(tables::DIFFS, &number, &diff);
             for (transaction, index) in block.block.body.transactions.iter().zip(0..) {
                 let place = TransactionPlace { block: head.id, index };
-                places.insert(transaction.hash().as_slice(), place.to_bytes().as_slice())?;
+                batch.put(tables::TRANSACTIONS, transaction.hash().as_slice(), &place.to_bytes());
             }
-            Ok(())
+            match self.options.history {
+                History::Archive => super::history::record(snapshot, batch, head.number, staged)?,
+                History::Last(keep) => super::history::prune(snapshot, batch, head.number.saturating_sub(keep))?,
+            }
+            Ok(records_of(staged))
         })?;
         self.trie_cache.advance(staged.parent, head.id, &staged.records);
         Ok(())
@@ -86,7 +107,10 @@ impl Store {
     /// Stores a block of a side branch (header, body, seal, total work) without touching the head. Idempotent.
     pub fn store_side_block(&self, block: &SealedBlock, work: U256) -> Result<(), StoreError> {
         let place = Head { number: block.block.header.number, id: block.id() };
-        self.write(|txn| put_block(txn, place, block, work))
+        self.core.change(true, |_, batch| {
+            put_block(batch, place, block, work);
+            Ok(TrieRecords::default())
+        })
     }
 
     /// Takes the head block away: the state becomes its parent's, and its receipts and transaction places go. Header, body,
@@ -115,14 +139,18 @@ impl Store {
                 "does not lead back to the parent's state",
             ));
         }
-        self.write(|txn| {
-            move_head(txn, Some(old), new)?;
-            put_state(txn, &staged)?;
+        self.core.change(true, |snapshot, batch| {
+            move_head(snapshot, batch, Some(old), new)?;
+            put_state(batch, &staged);
             let number = old.number.to_be_bytes();
             for table in [tables::CANONICAL, tables::RECEIPTS, tables::DIFFS] {
-                txn.open_table(table)?.remove(number.as_slice())?;
+                batch.remove(table, &number);
             }
-            remove_places(txn, block, &body)
+            if self.options.history == History::Archive {
+                super::history::forget(batch, old.number, &staged);
+            }
+            remove_places(snapshot, batch, block, &body)?;
+            Ok(records_of(&staged))
         })?;
         self.trie_cache.advance(staged.parent, new.id, &staged.records);
         Ok(new)
@@ -139,29 +167,20 @@ impl Store {
                 return Err(StoreError::NoteTooLong { name, len, limit });
             }
         }
-        self.write(|txn| {
+        self.core.change(true, |_, batch| {
             if value.is_empty() {
-                txn.open_table(tables::NOTES)?.remove(name.as_bytes())?;
-                return Ok(());
+                batch.remove(tables::NOTES, name.as_bytes());
+            } else {
+                batch.put(tables::NOTES, name.as_bytes(), value);
             }
-            put(txn, tables::NOTES, name.as_bytes(), value)
+            Ok(TrieRecords::default())
         })
     }
 
-    /// Runs one transaction. An error drops it, and with it all that it wrote.
-    pub(super) fn write<T>(
-        &self,
-        work: impl FnOnce(&WriteTransaction) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let _one_at_a_time = self.writer.lock();
-        let mut txn = self.db.begin_write()?;
-        txn.set_durability(Durability::Immediate)?;
-        // Keeps the map of free pages in the file, so that opening after a crash need not walk all of it.
-        txn.set_quick_repair(true);
-        let result = work(&txn)?;
-        txn.commit()?;
-        *self.snapshot.write() = Arc::new(Snapshot::take(&self.db)?);
-        Ok(result)
+    /// Writes everything that lies in memory into the database's tables. Nobody needs to: it happens by itself, and what is not
+    /// written yet is in the journal.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.core.flush()
     }
 }
 
@@ -198,84 +217,56 @@ fn check_fit(
     Ok(())
 }
 
-fn put(txn: &WriteTransaction, table: tables::Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-    txn.open_table(table)?.insert(key, value)?;
-    Ok(())
-}
-
 /// Moves the head, if it still is where the caller saw it.
-fn move_head(txn: &WriteTransaction, from: Option<Head>, to: Head) -> Result<(), StoreError> {
-    let mut meta = txn.open_table(tables::META)?;
-    let stored = match tables::get(&meta, META_HEAD)? {
-        Some(bytes) => Some(Head::from_bytes("meta", META_HEAD, &bytes)?),
-        None => None,
-    };
-    if stored != from {
+fn move_head(snapshot: &Snapshot, batch: &mut Batch, from: Option<Head>, to: Head) -> Result<(), StoreError> {
+    if snapshot.head != from {
         let id = |head: Option<Head>| head.map_or(B256::ZERO, |head| head.id);
-        return Err(StoreError::NotHead { block: id(from), head: id(stored) });
+        return Err(StoreError::NotHead { block: id(from), head: id(snapshot.head) });
     }
-    meta.insert(META_HEAD, to.to_bytes().as_slice())?;
+    batch.put(tables::META, META_HEAD, &to.to_bytes());
     Ok(())
 }
 
-fn put_block(txn: &WriteTransaction, place: Head, block: &SealedBlock, work: U256) -> Result<(), StoreError> {
+fn put_block(batch: &mut Batch, place: Head, block: &SealedBlock, work: U256) {
     let id = place.id.as_slice();
-    put(txn, tables::HEADERS, id, &alloy_rlp::encode(&block.block.header))?;
-    put(txn, tables::BODIES, id, &alloy_rlp::encode(&block.block.body))?;
-    put(txn, tables::SEALS, id, &alloy_rlp::encode(&block.seal))?;
-    put(txn, tables::WORK, id, &work.to_be_bytes::<32>())?;
-    put(txn, tables::NUMBERS, &place.to_bytes(), &[])
+    batch.put(tables::HEADERS, id, &alloy_rlp::encode(&block.block.header));
+    batch.put(tables::BODIES, id, &alloy_rlp::encode(&block.block.body));
+    batch.put(tables::SEALS, id, &alloy_rlp::encode(&block.seal));
+    batch.put(tables::WORK, id, &work.to_be_bytes::<32>());
+    batch.put(tables::NUMBERS, &place.to_bytes(), &[]);
 }
 
-/// Writes flat state, code and trie. Keys ascend, so that neighbours meet in the same pages.
-fn put_state(txn: &WriteTransaction, staged: &Staged) -> Result<(), StoreError> {
-    let mut accounts = txn.open_table(tables::ACCOUNTS)?;
+/// Writes flat state and code. That slots held what the diff says before is known from the execution that read them.
+fn put_state(batch: &mut Batch, staged: &Staged) {
     for (key, record) in &staged.accounts {
         match record {
-            Some(record) => accounts.insert(key.as_slice(), record.as_slice())?,
-            None => accounts.remove(key.as_slice())?,
-        };
+            Some(record) => batch.put(tables::ACCOUNTS, key.as_slice(), record),
+            None => batch.remove(tables::ACCOUNTS, key.as_slice()),
+        }
     }
-    let mut storage = txn.open_table(tables::STORAGE)?;
     for slot in &staged.slots {
-        let old = if slot.after.is_zero() {
-            storage.remove(slot.key.as_slice())?
+        if slot.after.is_zero() {
+            batch.remove(tables::STORAGE, &slot.key);
         } else {
-            storage.insert(slot.key.as_slice(), tables::word_to_bytes(slot.after).as_slice())?
-        };
-        let old = old.map_or(Ok(U256::ZERO), |old| tables::word_from_bytes(&slot.key, old.value()))?;
-        if old != slot.before {
-            let what = format!("slot with key {}: {old}, not {}", alloy_primitives::hex::encode(slot.key), slot.before);
-            return Err(StoreError::WrongBefore { address: slot.address, what });
+            batch.put(tables::STORAGE, &slot.key, &tables::word_to_bytes(slot.after));
         }
     }
-    let mut code = txn.open_table(tables::CODE)?;
     for (hash, bytes) in &staged.diff.code {
-        if code.get(hash.as_slice())?.is_none() {
-            code.insert(hash.as_slice(), bytes.as_ref())?;
-        }
+        batch.put(tables::CODE, hash.as_slice(), bytes);
     }
-    let mut account_trie = txn.open_table(tables::ACCOUNT_TRIE)?;
-    let mut storage_trie = txn.open_table(tables::STORAGE_TRIE)?;
-    for ((owner, path), node) in &staged.records {
-        let table = if owner.is_some() { &mut storage_trie } else { &mut account_trie };
-        let key = tables::path_key(owner.as_ref(), path);
-        match node {
-            Some(node) => table.insert(key.as_slice(), node.record())?,
-            None => table.remove(key.as_slice())?,
-        };
-    }
-    Ok(())
+}
+
+fn records_of(staged: &Staged) -> TrieRecords {
+    staged.records.iter().cloned().collect()
 }
 
 /// Forgets where a block's transactions are, unless they are elsewhere by now.
-fn remove_places(txn: &WriteTransaction, block: B256, body: &BlockBody) -> Result<(), StoreError> {
-    let mut places = txn.open_table(tables::TRANSACTIONS)?;
+fn remove_places(snapshot: &Snapshot, batch: &mut Batch, block: B256, body: &BlockBody) -> Result<(), StoreError> {
     for transaction in &body.transactions {
         let key = transaction.hash().as_slice();
-        let Some(bytes) = tables::get(&places, key)? else { continue };
-        if TransactionPlace::from_bytes(key, &bytes)?.block == block {
-            places.remove(key)?;
+        let place = snapshot.read(tables::TRANSACTIONS, key, |bytes| TransactionPlace::from_bytes(key, bytes))?;
+        if place.is_some_and(|place| place.block == block) {
+            batch.remove(tables::TRANSACTIONS, key);
         }
     }
     Ok(())

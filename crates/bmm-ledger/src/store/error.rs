@@ -51,6 +51,27 @@ pub enum StoreError {
     /// The database failed.
     #[error("database: {0}; check the disk's health and free space")]
     Database(#[source] Box<redb::Error>),
+    /// The journal cannot be written or read.
+    #[error("journal {}: {source}; check the disk's health and free space, then start again", .file.display())]
+    Journal {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Too much waits to be written to the database, which fails.
+    #[error("the database cannot be written ({0}); check the disk's health and free space, then start again")]
+    Flush(String),
+    /// A change is too large to be written at once.
+    #[error(
+        "a change of {len} bytes, the limit is {limit}; a genesis of so many accounts must be cut into several blocks"
+    )]
+    BatchTooLong {
+        /// Its length.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// Stored bytes do not mean what they must.
     #[error(
         "database table {table}, key 0x{key}: {what}; the disk or the file is damaged, remove the folder and sync again"

@@ -1,7 +1,10 @@
-//! The durable store: blocks, state, the state's trie, and the diffs between them, in one database file.
+//! The durable store: blocks, state, the state's trie, and the diffs between them.
 //!
-//! Every change is one transaction that is on the disk, whole, when the call returns; a crash at any moment leaves the
-//! head of the last call that returned (or, if the crash came in between, of the one under way). Nothing is repaired at start.
+//! Every change is one batch of puts and removals. It is appended to the journal and synced: from then on it holds, whatever happens.
+//! Until it is in the tables of the database it lies in memory as a layer, which reads look into first; a thread writes many
+//! layers at once into the tables, in one transaction, off the way of imports. At the start the journal's rest is read back into
+//! a layer. So there are two places and one rule: a record of the journal that is whole is part of the chain, one that a crash cut
+//! never was.
 //!
 //! Flat state is keyed by keccak(address) and keccak(address) ‖ keccak(slot), so that it lies in the order of the trie: the
 //! trie's leaves are not stored a second time, and ranges of the state can be served with proofs.
@@ -9,10 +12,18 @@
 //! How a block comes in: execute it over [`Store::view`], [`Store::stage`] the diff to learn the state root, compare it with
 //! the header (or put it there, when building), then [`Store::commit`].
 
+mod batch;
 mod blocks;
 mod cache;
 mod commit;
+mod disk;
 mod error;
+#[cfg(test)]
+mod faults;
+mod flush;
+mod history;
+mod journal;
+mod layer;
 mod open;
 mod snapshot;
 mod source;
@@ -23,20 +34,21 @@ mod tests;
 mod view;
 
 pub use error::StoreError;
+pub use history::History;
+pub use open::StoreOptions;
 pub use stage::Staged;
 pub use view::{AccountProof, SlotProof, StateView};
 
 use alloy_primitives::B256;
 use cache::TrieCache;
-use parking_lot::{Mutex, RwLock};
-use snapshot::Snapshot;
-use std::sync::Arc;
+use flush::Core;
+use std::{sync::Arc, thread::JoinHandle};
 
 /// A receipt. It is kept without the bloom, which follows from the logs.
 pub type Receipt = alloy_consensus::ReceiptEnvelope;
 
 /// Layout of the tables; a change of any key or value raises it.
-pub const SCHEMA_VERSION: u64 = 1;
+pub const SCHEMA_VERSION: u64 = 2;
 
 /// How far below the head a state may be read. Each block in between costs the decoding of its diff.
 pub const MAX_VIEW_DEPTH: u64 = 1_024;
@@ -73,11 +85,20 @@ pub struct TransactionPlace {
 
 /// The database of one chain. Shared by reference between threads; changes wait for each other, reads for nobody.
 pub struct Store {
-    /// What reads see; replaced after every change. It stands before `db`, to be dropped before the database closes.
-    snapshot: RwLock<Arc<Snapshot>>,
     trie_cache: TrieCache,
     codes: Arc<view::CodeCache>,
-    /// Held from the beginning of a change until its snapshot is in place.
-    writer: Mutex<()>,
-    db: redb::Database,
+    options: StoreOptions,
+    core: Arc<Core>,
+    flusher: Option<JoinHandle<()>>,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.core.stop();
+        if let Some(flusher) = self.flusher.take()
+            && flusher.join().is_err()
+        {
+            tracing::error!("the thread that writes the database ended in a panic");
+        }
+    }
 }

@@ -31,7 +31,6 @@ pub struct Staged {
 /// A changed slot.
 #[derive(Clone, Debug)]
 pub(super) struct SlotWrite {
-    pub address: Address,
     pub key: [u8; 64],
     pub before: U256,
     pub after: U256,
@@ -142,7 +141,6 @@ fn stage_storage(
     }
     staged.records.extend(outcome.records.into_iter().map(|(path, record)| ((Some(owner), path), record)));
     staged.slots.extend(changes.into_iter().map(|(slot, (before, after))| SlotWrite {
-        address,
         key: tables::slot_key(&owner, &slot),
         before,
         after,

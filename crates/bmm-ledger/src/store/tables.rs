@@ -6,46 +6,74 @@ use crate::trie::Nibbles;
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
 use alloy_rlp::{Decodable, RlpEncodable};
 use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
-use redb::{ReadableTable, TableDefinition};
+use redb::TableDefinition;
 
-/// A table of bytes.
-pub(super) type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+/// A table of bytes. Its number stands in the journal and never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    pub number: u8,
+    pub name: &'static str,
+}
+
+impl Table {
+    const fn new(number: u8, name: &'static str) -> Self {
+        Self { number, name }
+    }
+
+    /// The table as the database knows it.
+    pub const fn definition(self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(self.name)
+    }
+
+    /// Its place in [`ALL`].
+    pub fn index(self) -> usize {
+        usize::from(self.number)
+    }
+}
 
 /// keccak(address) → [`Record`].
-pub(super) const ACCOUNTS: Table = TableDefinition::new("accounts");
+pub(super) const ACCOUNTS: Table = Table::new(0, "accounts");
 /// keccak(address) ‖ keccak(slot) → value, big-endian without leading zeros.
-pub(super) const STORAGE: Table = TableDefinition::new("storage");
+pub(super) const STORAGE: Table = Table::new(1, "storage");
 /// keccak(code) → code.
-pub(super) const CODE: Table = TableDefinition::new("code");
+pub(super) const CODE: Table = Table::new(2, "code");
 /// Path, a byte for each nibble → record of a node of the account trie.
-pub(super) const ACCOUNT_TRIE: Table = TableDefinition::new("account_trie");
+pub(super) const ACCOUNT_TRIE: Table = Table::new(3, "account_trie");
 /// keccak(address) ‖ path → record of a node of the account's storage trie.
-pub(super) const STORAGE_TRIE: Table = TableDefinition::new("storage_trie");
+pub(super) const STORAGE_TRIE: Table = Table::new(4, "storage_trie");
 /// Block id → header (RLP).
-pub(super) const HEADERS: Table = TableDefinition::new("headers");
+pub(super) const HEADERS: Table = Table::new(5, "headers");
 /// Block id → body (RLP).
-pub(super) const BODIES: Table = TableDefinition::new("bodies");
+pub(super) const BODIES: Table = Table::new(6, "bodies");
 /// Block id → seal (RLP).
-pub(super) const SEALS: Table = TableDefinition::new("seals");
+pub(super) const SEALS: Table = Table::new(7, "seals");
 /// Block id → total work, 32 bytes big-endian.
-pub(super) const WORK: Table = TableDefinition::new("work");
+pub(super) const WORK: Table = Table::new(8, "work");
 /// Block number, 8 bytes big-endian ‖ block id → nothing: all blocks, side branches too.
-pub(super) const NUMBERS: Table = TableDefinition::new("numbers");
+pub(super) const NUMBERS: Table = Table::new(9, "numbers");
 /// Block number → id of the canonical block.
-pub(super) const CANONICAL: Table = TableDefinition::new("canonical");
+pub(super) const CANONICAL: Table = Table::new(10, "canonical");
 /// Number of a canonical block → receipts (RLP).
-pub(super) const RECEIPTS: Table = TableDefinition::new("receipts");
+pub(super) const RECEIPTS: Table = Table::new(11, "receipts");
 /// Number of a canonical block → its state diff.
-pub(super) const DIFFS: Table = TableDefinition::new("diffs");
+pub(super) const DIFFS: Table = Table::new(12, "diffs");
 /// Transaction hash → block id ‖ index, 4 bytes big-endian.
-pub(super) const TRANSACTIONS: Table = TableDefinition::new("transactions");
+pub(super) const TRANSACTIONS: Table = Table::new(13, "transactions");
 /// Name → the store's own small values.
-pub(super) const META: Table = TableDefinition::new("meta");
+pub(super) const META: Table = Table::new(14, "meta");
 /// Name → small values of other rooms.
-pub(super) const NOTES: Table = TableDefinition::new("notes");
+pub(super) const NOTES: Table = Table::new(15, "notes");
 
-/// All tables; they are created together with the file.
-pub(super) const ALL: [Table; 16] = [
+/// keccak(address) ‖ block number → the account's record before that block, or nothing (archive only).
+pub(super) const ACCOUNT_HISTORY: Table = Table::new(16, "account_history");
+/// keccak(address) ‖ keccak(slot) ‖ block number → the slot's value before that block, or nothing (archive only).
+pub(super) const STORAGE_HISTORY: Table = Table::new(17, "storage_history");
+
+/// Number of tables.
+pub(super) const COUNT: usize = 18;
+
+/// All tables by number; they are created together with the file.
+pub(super) const ALL: [Table; COUNT] = [
     ACCOUNTS,
     STORAGE,
     CODE,
@@ -62,22 +90,22 @@ pub(super) const ALL: [Table; 16] = [
     TRANSACTIONS,
     META,
     NOTES,
+    ACCOUNT_HISTORY,
+    STORAGE_HISTORY,
 ];
 
 /// In [`META`]: [`Head`], as number ‖ id.
 pub(super) const META_HEAD: &[u8] = b"head";
+/// In [`META`]: number of the first block whose history is in the archive's tables, 8 bytes big-endian.
+pub(super) const META_ARCHIVE: &[u8] = b"archive";
+/// In [`META`]: number of the first block that is not pruned, 8 bytes big-endian.
+pub(super) const META_PRUNED: &[u8] = b"pruned";
 /// In [`META`]: digest of the chain's parameters.
 pub(super) const META_PARAMS: &[u8] = b"params";
+/// In [`META`]: number of the first journal segment that is not in the tables, 8 bytes big-endian.
+pub(super) const META_JOURNAL: &[u8] = b"journal";
 /// In [`META`]: version of the layout, 8 bytes big-endian.
 pub(super) const META_SCHEMA: &[u8] = b"schema";
-
-/// Returns a value as it lies in a table.
-pub(super) fn get(
-    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    key: &[u8],
-) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(table.get(key)?.map(|guard| guard.value().to_vec()))
-}
 
 /// Decodes RLP from a table.
 pub(super) fn decode<T: Decodable>(table: &'static str, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
@@ -154,6 +182,11 @@ pub(super) fn word_from_bytes(key: &[u8], bytes: &[u8]) -> Result<U256, StoreErr
         [] | [0, ..] => Err(StoreError::corrupt("storage", key, "zero or leading zeros")),
         _ => U256::try_from_be_slice(bytes).ok_or_else(|| StoreError::corrupt("storage", key, "longer than 32 bytes")),
     }
+}
+
+/// Key of an account's or a slot's history: the hashed key and the number of the block that changed it.
+pub(super) fn history_key(key: &[u8], number: u64) -> Vec<u8> {
+    [key, &number.to_be_bytes()].concat()
 }
 
 /// keccak(address) ‖ keccak(slot).

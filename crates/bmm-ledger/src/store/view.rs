@@ -3,12 +3,13 @@
 use super::{
     Head, MAX_VIEW_BYTES, MAX_VIEW_DEPTH, Store, StoreError,
     cache::Generations,
+    history,
     snapshot::Snapshot,
     source::SnapshotTrie,
     tables::{self, Record, hash_address, hash_slot},
 };
 use crate::{
-    diff::Account,
+    diff::{Account, StateDiff},
     exec::StateRead,
     trie::{EMPTY_ROOT_HASH, prove},
 };
@@ -17,14 +18,44 @@ use parking_lot::Mutex;
 use revm::{bytecode::Bytecode, database_interface::DatabaseRef, state::AccountInfo};
 use std::{collections::BTreeMap, sync::Arc};
 
+/// With an archive, older states than this are read out of it; for younger ones few diffs are laid over the head's state.
+const MAX_ARCHIVE_STEPS: u64 = 16;
+
 /// Analysed code by its hash.
 pub(super) type CodeCache = Mutex<Generations<B256, Bytecode>>;
 
-/// What lies between the head and an older block: values as they were at the latter, by hashed keys.
+/// Values that differ from those below, by hashed keys: of an older block, what has changed since; of a block that is not committed
+/// yet, what it changed.
 #[derive(Default)]
 struct Overlay {
     accounts: BTreeMap<B256, Option<Account>>,
     slots: HashMap<(B256, B256), U256>,
+    code: HashMap<B256, Bytes>,
+    /// The block that is not committed yet.
+    ahead: Option<Head>,
+}
+
+impl Overlay {
+    /// Lays the values before or after a diff over what is there; they win.
+    fn lay(&mut self, diff: StateDiff, side: Side) {
+        for (address, account) in diff.accounts {
+            let owner = hash_address(address);
+            self.accounts.insert(owner, if side == Side::Before { account.before } else { account.after });
+            let named = account.storage.into_iter().map(|(slot, change)| (hash_slot(slot), change));
+            let changes = named.chain(account.unnamed);
+            self.slots.extend(
+                changes
+                    .map(|(slot, (before, after))| ((owner, slot), if side == Side::Before { before } else { after })),
+            );
+        }
+    }
+}
+
+/// Which values of a diff.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Before,
+    After,
 }
 
 /// The state after one block, unchanging, however the chain moves on. Cheap to clone. Drop it soon: while it lives, the
@@ -34,7 +65,10 @@ pub struct StateView {
     snapshot: Arc<Snapshot>,
     codes: Arc<CodeCache>,
     block: Head,
-    overlay: Option<Arc<Overlay>>,
+    /// The first that names a key wins.
+    overlays: Vec<Arc<Overlay>>,
+    /// Whether older values come out of the archive.
+    archived: bool,
 }
 
 /// Proof of an account and some of its slots against a state root (EIP-1186).
@@ -69,7 +103,7 @@ impl Store {
     pub fn view(&self) -> Result<StateView, StoreError> {
         let snapshot = self.snapshot();
         let block = snapshot.head.ok_or(StoreError::Empty)?;
-        Ok(StateView { snapshot, codes: self.codes.clone(), block, overlay: None })
+        Ok(StateView { snapshot, codes: self.codes.clone(), block, overlays: Vec::new(), archived: false })
     }
 
     /// Returns the state after the canonical block `id`.
@@ -92,10 +126,27 @@ impl Store {
 }
 
 impl StateView {
+    /// Returns the state after one more block, which changed what `diff` says and is not committed yet.
+    #[must_use]
+    pub fn ahead(&self, block: Head, diff: StateDiff) -> Self {
+        let mut overlay =
+            Overlay { ahead: Some(block), code: diff.code.clone().into_iter().collect(), ..Overlay::default() };
+        overlay.lay(diff, Side::After);
+        let mut view = self.clone();
+        view.overlays.insert(0, Arc::new(overlay));
+        view.block = block;
+        view
+    }
+
     /// Lays the values before each block above `block` over the head's; older ones win. Refuses to read more than `budget` bytes.
     pub(super) fn back_to(mut self, block: Head, mut budget: usize) -> Result<Self, StoreError> {
         let depth = self.block.number.saturating_sub(block.number);
         if depth == 0 {
+            return Ok(self);
+        }
+        if depth > MAX_ARCHIVE_STEPS && self.reaches(block.number)? {
+            self.block = block;
+            self.archived = true;
             return Ok(self);
         }
         if depth > MAX_VIEW_DEPTH {
@@ -111,17 +162,17 @@ impl StateView {
                 depth,
                 limit: self.block.number.saturating_sub(number),
             })?;
-            for (address, account) in Snapshot::decode_diff(number, &bytes)?.accounts {
-                let owner = hash_address(address);
-                overlay.accounts.insert(owner, account.before);
-                let named = account.storage.into_iter().map(|(slot, change)| (hash_slot(slot), change));
-                let changes = named.chain(account.unnamed);
-                overlay.slots.extend(changes.map(|(slot, (before, _))| ((owner, slot), before)));
-            }
+            overlay.lay(Snapshot::decode_diff(number, &bytes)?, Side::Before);
         }
         self.block = block;
-        self.overlay = Some(Arc::new(overlay));
+        self.overlays = vec![Arc::new(overlay)];
         Ok(self)
+    }
+
+    /// Whether the archive goes back to a block.
+    fn reaches(&self, number: u64) -> Result<bool, StoreError> {
+        Ok(history::number_in_meta(&self.snapshot, tables::META_ARCHIVE)?
+            .is_some_and(|first| first <= number.saturating_add(1)))
     }
 
     /// Returns the block after which this is the state.
@@ -132,8 +183,15 @@ impl StateView {
     /// Returns an account, if it exists.
     pub fn account(&self, address: Address) -> Result<Option<Account>, StoreError> {
         let owner = hash_address(address);
-        if let Some(account) = self.overlay.as_ref().and_then(|overlay| overlay.accounts.get(&owner)) {
+        if let Some(account) = self.overlays.iter().find_map(|overlay| overlay.accounts.get(&owner)) {
             return Ok(*account);
+        }
+        if self.archived
+            && let Some(bytes) =
+                history::lookup(&self.snapshot, tables::ACCOUNT_HISTORY, owner.as_slice(), self.block.number)?
+        {
+            let record = (!bytes.is_empty()).then(|| Record::from_bytes(owner.as_slice(), &bytes)).transpose()?;
+            return Ok(record.map(|record| record.account));
         }
         Ok(self.snapshot.record(&owner)?.map(|record| record.account))
     }
@@ -141,8 +199,15 @@ impl StateView {
     /// Returns a storage slot; zero if it was never set.
     pub fn storage(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
         let key = (hash_address(address), hash_slot(slot));
-        if let Some(value) = self.overlay.as_ref().and_then(|overlay| overlay.slots.get(&key)) {
+        if let Some(value) = self.overlays.iter().find_map(|overlay| overlay.slots.get(&key)) {
             return Ok(*value);
+        }
+        if self.archived {
+            let stored = tables::slot_key(&key.0, &key.1);
+            let before = history::lookup(&self.snapshot, tables::STORAGE_HISTORY, &stored, self.block.number)?;
+            if let Some(bytes) = before {
+                return if bytes.is_empty() { Ok(U256::ZERO) } else { tables::word_from_bytes(&stored, &bytes) };
+            }
         }
         self.snapshot.slot(&key.0, &key.1)
     }
@@ -152,39 +217,60 @@ impl StateView {
         if hash == KECCAK256_EMPTY {
             return Ok(Some(Bytes::new()));
         }
-        Ok(tables::get(&self.snapshot.code, hash.as_slice())?.map(Bytes::from))
+        if let Some(code) = self.overlays.iter().find_map(|overlay| overlay.code.get(&hash)) {
+            return Ok(Some(code.clone()));
+        }
+        self.snapshot.get(tables::CODE, hash.as_slice())
     }
 
     /// Returns the id of the canonical block `number`, if it is not above this state's block.
     pub fn block_id(&self, number: u64) -> Result<Option<B256>, StoreError> {
-        if number > self.block.number { Ok(None) } else { self.snapshot.canonical_id(number) }
+        if number > self.block.number {
+            return Ok(None);
+        }
+        let mut ahead = self.overlays.iter().filter_map(|overlay| overlay.ahead);
+        match ahead.find(|block| block.number == number) {
+            Some(block) => Ok(Some(block.id)),
+            None => self.snapshot.canonical_id(number),
+        }
     }
 
     /// Calls `each` with keccak of the address and the account, for every account, in the order of the former.
     pub fn for_each_account(&self, mut each: impl FnMut(B256, Account)) -> Result<(), StoreError> {
-        let nothing = BTreeMap::new();
-        let overlaid = self.overlay.as_ref().map_or(&nothing, |overlay| &overlay.accounts);
-        let mut older = overlaid.iter().peekable();
-        for entry in self.snapshot.accounts.range::<&[u8]>(..)? {
-            let (key, value) = entry?;
-            let owner = B256::from(tables::fixed::<32>("accounts", key.value(), key.value())?);
-            while let Some((owner, account)) = older.next_if(|(older, _)| **older < owner) {
+        if self.archived {
+            return Err(self.too_deep());
+        }
+        let mut overlaid = BTreeMap::new();
+        for overlay in self.overlays.iter().rev() {
+            overlaid.extend(overlay.accounts.iter().map(|(owner, account)| (*owner, *account)));
+        }
+        let mut older = overlaid.into_iter().peekable();
+        self.snapshot.scan(tables::ACCOUNTS, &[], |key, value| {
+            let owner = B256::from(tables::fixed::<32>("accounts", key, key)?);
+            while let Some((owner, account)) = older.next_if(|(older, _)| *older < owner) {
                 if let Some(account) = account {
-                    each(*owner, *account);
+                    each(owner, account);
                 }
             }
-            match older.next_if(|(older, _)| **older == owner) {
-                Some((_, Some(account))) => each(owner, *account),
+            match older.next_if(|(older, _)| *older == owner) {
+                Some((_, Some(account))) => each(owner, account),
                 Some((_, None)) => {}
-                None => each(owner, Record::from_bytes(key.value(), value.value())?.account),
+                None => each(owner, Record::from_bytes(key, value)?.account),
             }
-        }
+            Ok(true)
+        })?;
         for (owner, account) in older {
             if let Some(account) = account {
-                each(*owner, *account);
+                each(owner, account);
             }
         }
         Ok(())
+    }
+
+    /// What cannot be had of a state that only the archive holds.
+    fn too_deep(&self) -> StoreError {
+        let (number, head) = (self.block.number, self.snapshot.head.map_or(0, |head| head.number));
+        StoreError::TooDeep { number, depth: head.saturating_sub(number), limit: MAX_VIEW_DEPTH }
     }
 
     /// Proves an account and slots of it against the head's state root.
@@ -192,7 +278,7 @@ impl StateView {
     /// # Errors
     /// [`StoreError::NoProofBelowHead`] for a state below the head.
     pub fn prove(&self, address: Address, slots: &[U256]) -> Result<AccountProof, StoreError> {
-        if self.overlay.is_some() {
+        if !self.overlays.is_empty() || self.archived {
             return Err(StoreError::NoProofBelowHead(self.block.number));
         }
         let owner = hash_address(address);
