@@ -20,7 +20,9 @@ enum Task {
     #[command(after_help = "Examples:
   cargo xtask bench vm
   cargo xtask bench tasks --tasks 1000000
-  cargo xtask bench efficiency --json")]
+  cargo xtask bench efficiency --json
+  cargo xtask bench transfers --rounds 5
+  cargo xtask bench erc20 --transactions 50000")]
     Bench {
         /// What to measure
         name: bench::Name,

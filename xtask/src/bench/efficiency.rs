@@ -2,7 +2,7 @@
 //! the same tasks run directly by as many threads.
 
 use super::{
-    Outcome, Report,
+    Outcome, Report, build,
     report::{BarIs, Figure},
 };
 use bmm::jobs::{Contents, PreparedJob, Receipt};
@@ -59,19 +59,6 @@ pub fn run(providers: u16) -> Outcome {
         "The peer runs the same tasks in the same VM by one thread a core and a counter.",
     ];
     Ok(Report::new("efficiency", figures, Some(reference), &notes))
-}
-
-/// Builds the binary that a user would run, and returns its path.
-fn build() -> Outcome<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // With this package, so that both are built with the same features of what they share.
-    let status =
-        Command::new(cargo).args(["build", "--release", "--quiet", "-p", "xtask", "-p", "bmm", "--bins"]).status()?;
-    if !status.success() {
-        return Err("the binary `bmm` could not be built".into());
-    }
-    let name = format!("bmm{}", std::env::consts::EXE_SUFFIX);
-    Ok(std::env::current_exe()?.with_file_name(name))
 }
 
 /// Writes the example's job file with fewer samples beside copies of its files, and returns its path.

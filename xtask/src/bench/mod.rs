@@ -1,11 +1,14 @@
 //! Benchmarks: each measures the project and a peer in one run and reports their ratio, since machines differ and are noisy.
 
 mod efficiency;
+mod ledger;
 mod report;
 mod tasks;
 mod vm;
 
 pub use report::Report;
+
+use std::{path::PathBuf, process::Command};
 
 /// What a benchmark returns: its report, or why it could not measure.
 pub type Outcome<T = Report> = Result<T, Box<dyn std::error::Error>>;
@@ -19,6 +22,10 @@ pub enum Name {
     Vm,
     /// The share of two cores that a real render's programs get from `bmm run`
     Efficiency,
+    /// Signed transfers from JSON-RPC to a durable block, against anvil in memory
+    Transfers,
+    /// The same with transfers of an ERC-20 token
+    Erc20,
 }
 
 /// What can be chosen.
@@ -30,6 +37,12 @@ pub struct Options {
     /// Providers of one slot each in `bench tasks` and `bench efficiency`
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     providers: u16,
+    /// Transactions of `bench transfers` and `bench erc20`
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(2_000..=2_000_000))]
+    transactions: u32,
+    /// Runs of each side in `bench transfers` and `bench erc20`, in turns
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
+    rounds: u32,
 }
 
 /// Runs one benchmark.
@@ -38,5 +51,26 @@ pub fn run(name: Name, options: &Options) -> Outcome {
         Name::Tasks => tasks::run(options.tasks, options.providers),
         Name::Vm => vm::run(),
         Name::Efficiency => efficiency::run(options.providers),
+        Name::Transfers => ledger::transfers(options.transactions, options.rounds),
+        Name::Erc20 => ledger::erc20(options.transactions, options.rounds),
     }
+}
+
+/// Numbers of tasks, transactions and bytes are far below 2^52, from where a float would round.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+/// Builds the binary that a user would run, and returns its path.
+fn build() -> Outcome<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // With this package, so that both are built with the same features of what they share.
+    let status =
+        Command::new(cargo).args(["build", "--release", "--quiet", "-p", "xtask", "-p", "bmm", "--bins"]).status()?;
+    if !status.success() {
+        return Err("the binary `bmm` could not be built".into());
+    }
+    let name = format!("bmm{}", std::env::consts::EXE_SUFFIX);
+    Ok(std::env::current_exe()?.with_file_name(name))
 }

@@ -36,12 +36,25 @@ pub struct Figure {
     /// Its bar, where it has one.
     #[serde(flatten)]
     pub verdict: Option<Verdict>,
+    /// The number in every run, where the best of several counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<f64>,
 }
 
 impl Figure {
     /// Makes a figure without a bar.
     pub fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, verdict: None }
+        Self { name: name.into(), value, unit, verdict: None, runs: Vec::new() }
+    }
+
+    /// Makes a figure of the greatest of several runs.
+    pub fn most(name: impl Into<String>, runs: Vec<f64>, unit: &'static str) -> Self {
+        Self { value: runs.iter().copied().fold(f64::NEG_INFINITY, f64::max), runs, ..Self::new(name, 0.0, unit) }
+    }
+
+    /// Makes a figure of the least of several runs.
+    pub fn least(name: impl Into<String>, runs: Vec<f64>, unit: &'static str) -> Self {
+        Self { value: runs.iter().copied().fold(f64::INFINITY, f64::min), runs, ..Self::new(name, 0.0, unit) }
     }
 
     /// Holds the figure against `bar`.
@@ -127,6 +140,10 @@ impl Report {
             if let Some(Verdict { bar, bar_is, met }) = figure.verdict {
                 let sign = if bar_is == BarIs::AtLeast { '≥' } else { '≤' };
                 let _ = write!(out, " bar {sign} {}: {}", number(bar), if met { "met" } else { "NOT MET" });
+            }
+            if figure.runs.len() > 1 {
+                let runs: Vec<String> = figure.runs.iter().map(|run| number(*run)).collect();
+                let _ = write!(out, " of {}", runs.join(", "));
             }
             out.truncate(out.trim_end().len());
             out.push('\n');

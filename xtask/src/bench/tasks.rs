@@ -2,7 +2,7 @@
 //! very code that `bmm run` uses. Only the chain is left out, whose share is one transaction before and one after a job.
 
 use super::{
-    Outcome, Report,
+    Outcome, Report, number,
     report::{BarIs, Figure},
 };
 use alloy_primitives::B256;
@@ -75,12 +75,6 @@ pub fn run(tasks: u64, providers: u16) -> Outcome {
         "The peer starts an unsandboxed process a task and returns, checks and pays nothing.",
     ];
     Ok(Report::new("tasks", figures, Some(reference), &notes))
-}
-
-/// Numbers of tasks and bytes are far below 2^52, from where a float would round.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-fn number(count: u64) -> f64 {
-    count as f64
 }
 
 /// Measures the peer: how many processes that do nothing `xargs` starts and collects in a second.
