@@ -100,7 +100,7 @@ impl Store {
             }
             Ok(records_of(staged))
         })?;
-        self.trie_cache.advance(staged.parent, head.id, &staged.records);
+        self.trie_cache.advance(staged, head.id);
         Ok(())
     }
 
@@ -152,7 +152,7 @@ impl Store {
             remove_places(snapshot, batch, block, &body)?;
             Ok(records_of(&staged))
         })?;
-        self.trie_cache.advance(staged.parent, new.id, &staged.records);
+        self.trie_cache.advance(&staged, new.id);
         Ok(new)
     }
 

@@ -3,16 +3,17 @@
 use super::{
     History, SCHEMA_VERSION, Store, StoreError,
     batch::FrozenBatch,
-    cache::{Generations, TrieCache},
+    cache::{DEFAULT_NODE_BYTES, Generations, TrieCache},
     disk::Disk,
     flush::{Core, FlushLimits},
     journal::{Journal, Replay},
     layer::{Layer, TrieRecords},
     snapshot::{Base, Snapshot},
-    source::SnapshotTrie,
+    source::{SnapshotTrie, encode_account},
+    stage::usual_threads,
     tables::{self, META_JOURNAL, META_PARAMS, META_SCHEMA, Record},
 };
-use crate::trie::{EMPTY_ROOT_HASH, Update, update};
+use crate::trie::{Batch, EMPTY_ROOT_HASH, update};
 use alloy_primitives::{B256, U256};
 use parking_lot::Mutex;
 use redb::{Builder, Database, ReadableTable, backends::InMemoryBackend};
@@ -90,7 +91,7 @@ impl Store {
 
     fn over(core: Core, options: StoreOptions) -> Self {
         Self {
-            trie_cache: TrieCache::new(core.snapshot().head_id()),
+            trie_cache: TrieCache::new(core.snapshot().head_id(), DEFAULT_NODE_BYTES),
             codes: Arc::new(Mutex::new(Generations::new(CODE_GENERATION))),
             options,
             core: Arc::new(core),
@@ -156,31 +157,35 @@ fn replay(base: Arc<Base>, batches: &[FrozenBatch]) -> Result<Snapshot, StoreErr
 /// Works out what a layer's flat changes do to the tries below.
 fn rebuild(below: &Snapshot, changes: &Layer) -> Result<(B256, TrieRecords), StoreError> {
     let mut records = TrieRecords::default();
-    let mut slots: BTreeMap<B256, Vec<Update>> = BTreeMap::new();
+    let mut slots: BTreeMap<B256, Batch> = BTreeMap::new();
     for key in changes.keys(tables::STORAGE) {
         let owner = B256::from_slice(key.get(..32).unwrap_or_default());
         let slot = B256::from(tables::fixed::<32>("storage", key, key.get(32..).unwrap_or_default())?);
         let value = changes.get(tables::STORAGE, key).and_then(Option::as_ref);
         let value: Option<U256> = value.map(|bytes| tables::word_from_bytes(key, bytes)).transpose()?;
-        slots.entry(owner).or_default().push(Update::new(slot, value.map(alloy_rlp::encode)));
+        slots.entry(owner).or_default().set(slot, value.map(alloy_rlp::encode).as_deref());
     }
-    for (owner, updates) in slots {
-        let outcome = update(&mut SnapshotTrie { snapshot: below, owner: Some(owner), cache: None }, updates)?;
+    for (owner, batch) in slots {
+        let outcome = update(&SnapshotTrie::new(below, Some(owner)), &batch, usual_threads())?;
         let record = changes.get(tables::ACCOUNTS, owner.as_slice()).and_then(Option::as_ref);
         let record = record.map(|bytes| Record::from_bytes(owner.as_slice(), bytes)).transpose()?;
         if record.map_or(EMPTY_ROOT_HASH, |record| record.storage_root) != outcome.root {
             return Err(StoreError::corrupt("journal", owner, "slots do not lead to their account's storage root"));
         }
-        records.extend(outcome.records.into_iter().map(|(path, node)| ((Some(owner), path), node)));
+        records.extend(outcome.nodes.into_iter().map(|(path, node)| ((Some(owner), path), node)));
     }
-    let mut updates = Vec::new();
+    let mut batch = Batch::default();
     for key in changes.keys(tables::ACCOUNTS) {
         let owner = B256::from(tables::fixed::<32>("accounts", key, key)?);
         let record = changes.get(tables::ACCOUNTS, key).and_then(Option::as_ref);
         let record = record.map(|bytes| Record::from_bytes(key, bytes)).transpose()?;
-        updates.push(Update::new(owner, record.map(|record| record.leaf())));
+        batch.push(owner, false, |out| {
+            if let Some(record) = record {
+                encode_account(&record, out);
+            }
+        });
     }
-    let outcome = update(&mut SnapshotTrie { snapshot: below, owner: None, cache: None }, updates)?;
-    records.extend(outcome.records.into_iter().map(|(path, node)| ((None, path), node)));
+    let outcome = update(&SnapshotTrie::new(below, None), &batch, usual_threads())?;
+    records.extend(outcome.nodes.into_iter().map(|(path, node)| ((None, path), node)));
     Ok((outcome.root, records))
 }

@@ -5,7 +5,7 @@ use crate::diff::Account;
 use crate::trie::Nibbles;
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
 use alloy_rlp::{Decodable, RlpEncodable};
-use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
+use alloy_trie::EMPTY_ROOT_HASH;
 use redb::TableDefinition;
 
 /// A table of bytes. Its number stands in the journal and never changes.
@@ -162,12 +162,6 @@ impl Record {
             return Err(wrong(alloy_rlp::Error::UnexpectedLength));
         }
         Ok(Self { account: Account { nonce, balance, code_hash }, storage_root })
-    }
-
-    /// The value of the account's leaf in the trie.
-    pub fn leaf(&self) -> Vec<u8> {
-        let Account { nonce, balance, code_hash } = self.account;
-        alloy_rlp::encode(TrieAccount::new(nonce, balance, self.storage_root, code_hash))
     }
 }
 

@@ -283,17 +283,17 @@ impl StateView {
         }
         let owner = hash_address(address);
         let record = self.snapshot.record(&owner)?;
-        let trie = |owner| SnapshotTrie { snapshot: &self.snapshot, owner, cache: None };
+        let trie = |owner| SnapshotTrie::new(&self.snapshot, owner);
         let mut proofs = Vec::with_capacity(slots.len());
         for &slot in slots {
             let hash = hash_slot(slot);
-            let nodes = prove(&mut trie(Some(owner)), hash)?.nodes;
+            let nodes = prove(&trie(Some(owner)), hash)?.nodes;
             proofs.push(SlotProof { slot, value: self.snapshot.slot(&owner, &hash)?, nodes });
         }
         Ok(AccountProof {
             account: record.map(|record| record.account),
             storage_root: record.map_or(EMPTY_ROOT_HASH, |record| record.storage_root),
-            nodes: prove(&mut trie(None), owner)?.nodes,
+            nodes: prove(&trie(None), owner)?.nodes,
             slots: proofs,
         })
     }

@@ -1,51 +1,68 @@
 //! A trie in memory.
 
-use super::{Leaf, Nibbles, TrieError, TrieSource, Update, update};
+use super::{Batch, Leaf, Nibbles, Node, TrieError, TrieSource, TrieUpdate, update};
 use alloy_primitives::B256;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+/// Changes of entries.
+pub(super) type Changes = BTreeMap<B256, Option<Vec<u8>>>;
 
 /// Records and flat entries in maps.
 #[derive(Debug, Default)]
 pub(super) struct MemoryTrie {
-    pub records: BTreeMap<Nibbles, Vec<u8>>,
+    pub records: BTreeMap<Nibbles, Node>,
     pub flat: BTreeMap<B256, Vec<u8>>,
-    pub reads: usize,
+    pub reads: AtomicUsize,
 }
 
 impl MemoryTrie {
-    /// Applies a batch and returns the new root.
-    pub fn apply(&mut self, batch: &BTreeMap<B256, Option<Vec<u8>>>) -> Result<B256, TrieError> {
-        let updates = batch.iter().map(|(&key, value)| Update::new(key, value.clone())).collect();
-        let outcome = update(self, updates)?;
-        for (path, record) in outcome.records {
-            match record {
-                Some(node) => self.records.insert(path, node.record().to_vec()),
-                None => self.records.remove(&path),
+    /// The changes as a batch that says which keys are there.
+    pub fn batch(&self, changes: &Changes) -> Batch {
+        let mut batch = Batch::default();
+        for (key, value) in changes {
+            batch.push(*key, self.flat.contains_key(key), |out| {
+                out.extend_from_slice(value.as_deref().unwrap_or_default());
+            });
+        }
+        batch
+    }
+
+    /// Applies changes and returns the new root. Hints, or their absence, and threads must not matter.
+    pub fn apply(&mut self, changes: &Changes) -> Result<B256, TrieError> {
+        let outcome = update(self, &self.batch(changes), 1)?;
+        self.take(changes, &outcome);
+        Ok(outcome.root)
+    }
+
+    pub fn take(&mut self, changes: &Changes, outcome: &TrieUpdate) {
+        for (path, node) in &outcome.nodes {
+            match node {
+                Some(node) => self.records.insert(*path, node.clone()),
+                None => self.records.remove(path),
             };
         }
-        for (&key, value) in batch {
+        for (&key, value) in changes {
             match value {
                 Some(value) => self.flat.insert(key, value.clone()),
                 None => self.flat.remove(&key),
             };
         }
-        Ok(outcome.root)
     }
 }
 
 impl TrieSource for MemoryTrie {
     type Error = TrieError;
 
-    fn record(&mut self, path: &Nibbles) -> Result<Option<Vec<u8>>, TrieError> {
-        self.reads += 1;
+    fn node(&self, path: &Nibbles) -> Result<Option<Node>, TrieError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         Ok(self.records.get(path).cloned())
     }
 
-    fn leaf(&mut self, prefix: &Nibbles) -> Result<Option<Leaf>, TrieError> {
-        self.reads += 1;
-        let mut from = B256::ZERO;
-        prefix.pack_to(&mut from.0);
-        let found = self.flat.range(from..).next().map(|(&key, value)| Leaf { key, value: value.clone() });
-        Ok(found.filter(|leaf| Nibbles::unpack_array(&leaf.key.0).starts_with(prefix)))
+    fn leaf(&self, from: &B256) -> Result<Option<Leaf>, TrieError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Ok(self.flat.range(*from..).next().map(|(&key, value)| Leaf { key, value: value.clone() }))
     }
 }

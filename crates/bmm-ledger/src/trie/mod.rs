@@ -12,19 +12,21 @@
     reason = "the only sums are of path lengths, and no path is longer than 64 nibbles"
 )]
 
+mod batch;
 #[cfg(test)]
 mod memory;
-mod node;
 mod prove;
 mod record;
 #[cfg(test)]
 mod tests;
+pub(crate) mod threads;
 mod update;
 
 pub use alloy_trie::{EMPTY_ROOT_HASH, Nibbles};
+pub use batch::Batch;
 pub use prove::{Proof, prove};
 pub use record::Node;
-pub use update::{TrieUpdate, Update, update};
+pub use update::{TrieUpdate, update};
 
 use alloy_primitives::B256;
 use std::fmt::Display;
@@ -57,14 +59,21 @@ pub struct Leaf {
     pub value: Vec<u8>,
 }
 
-/// Where a trie is read from: a database, or memory.
-pub trait TrieSource {
+/// Where a trie is read from: a database, or memory. Several threads read at a time.
+pub trait TrieSource: Sync {
     /// How reading fails; a trie that contradicts itself is one of the ways.
-    type Error: From<TrieError>;
+    type Error: From<TrieError> + Send;
 
-    /// Returns the record of the branch or extension at `path`, if one stands there.
-    fn record(&mut self, path: &Nibbles) -> Result<Option<Vec<u8>>, Self::Error>;
+    /// Returns the branch or extension recorded at `path`, if one stands there.
+    fn node(&self, path: &Nibbles) -> Result<Option<Node>, Self::Error>;
 
-    /// Returns the first entry of the flat state whose key begins with `prefix`.
-    fn leaf(&mut self, prefix: &Nibbles) -> Result<Option<Leaf>, Self::Error>;
+    /// Returns the first entry of the flat state at or after a hashed key.
+    fn leaf(&self, from: &B256) -> Result<Option<Leaf>, Self::Error>;
+}
+
+/// Returns the first entry of the flat state whose key begins with `path`.
+fn leaf_below<S: TrieSource>(source: &S, path: &Nibbles) -> Result<Option<Leaf>, S::Error> {
+    let mut from = B256::ZERO;
+    path.pack_to(from.as_mut_slice());
+    Ok(source.leaf(&from)?.filter(|leaf| Nibbles::unpack_array(&leaf.key.0).starts_with(path)))
 }
