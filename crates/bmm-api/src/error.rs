@@ -1,13 +1,21 @@
 //! Errors as JSON-RPC says them.
 //!
-//! Codes: -32602 for a parameter that cannot be read, 3 for a revert (with its data, as geth answers), -32005 where a limit of
-//! this node is passed (EIP-1474), -32603 for a fault of the node itself, -32000 for everything that Ethereum's nodes answer
-//! so, in the words that wallets and libraries search for.
+//! Codes: -32700, -32600, -32601, -32602 and -32603 as JSON-RPC 2.0 has them, 3 for a revert (with its data, as geth answers),
+//! -32005 where a limit of this node is passed (EIP-1474), -32000 for everything that Ethereum's nodes answer so, in the words
+//! that wallets and libraries search for.
 
 use alloy_primitives::Bytes;
 use bmm_chain::{ChainError, PoolError};
 use bmm_ledger::{CallError, TxError, store::StoreError};
-use jsonrpsee::types::ErrorObjectOwned;
+use jsonrpsee::types::{
+    ErrorObjectOwned,
+    error::{
+        INTERNAL_ERROR_CODE, INVALID_PARAMS_CODE, INVALID_REQUEST_CODE, METHOD_NOT_FOUND_CODE, OVERSIZED_REQUEST_CODE,
+        OVERSIZED_RESPONSE_CODE, PARSE_ERROR_CODE, TOO_BIG_BATCH_REQUEST_CODE,
+    },
+};
+use serde::Serialize as _;
+use serde_json::Serializer;
 
 /// What a method answers, already written as JSON.
 pub(crate) type RpcResult<T> = Result<T, RpcError>;
@@ -15,6 +23,27 @@ pub(crate) type RpcResult<T> = Result<T, RpcError>;
 /// Why a call failed, as its caller sees it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RpcError {
+    /// The request is not JSON.
+    #[error("Parse error: the request is not JSON")]
+    Unreadable,
+    /// The request is JSON, and no call.
+    #[error("Invalid request: {0}")]
+    Malformed(&'static str),
+    /// A batch has too many calls.
+    #[error("Invalid request: the batch has more than {0} calls")]
+    BatchTooLong(usize),
+    /// There is no such method (geth's words).
+    #[error("the method {0} does not exist/is not available")]
+    UnknownMethod(String),
+    /// The method needs a connection that stays (geth's words).
+    #[error("notifications not supported: subscribe over a WebSocket")]
+    NoNotifications,
+    /// The request is longer than is read.
+    #[error("the request is longer than {0} bytes; send it in parts")]
+    RequestTooLong(u32),
+    /// The answer is longer than is sent.
+    #[error("the answer is longer than {0} bytes; ask for less")]
+    AnswerTooLong(u32),
     /// The parameters are not a list, or there are too many.
     #[error("invalid params: {0}")]
     Params(String),
@@ -60,26 +89,36 @@ impl RpcError {
 
     const fn code(&self) -> i32 {
         match self {
-            Self::Params(_) | Self::Param { .. } => -32602,
+            Self::Unreadable => PARSE_ERROR_CODE,
+            Self::Malformed(_) => INVALID_REQUEST_CODE,
+            Self::BatchTooLong(_) => TOO_BIG_BATCH_REQUEST_CODE,
+            Self::UnknownMethod(_) | Self::NoNotifications => METHOD_NOT_FOUND_CODE,
+            Self::RequestTooLong(_) => OVERSIZED_REQUEST_CODE,
+            Self::AnswerTooLong(_) => OVERSIZED_RESPONSE_CODE,
+            Self::Params(_) | Self::Param { .. } => INVALID_PARAMS_CODE,
             Self::Reverted { .. } => 3,
             Self::Limit(_) => -32005,
             Self::Refused(_) => -32000,
-            Self::Internal(_) => -32603,
+            Self::Internal(_) => INTERNAL_ERROR_CODE,
         }
     }
 }
 
-impl From<RpcError> for ErrorObjectOwned {
-    fn from(error: RpcError) -> Self {
-        if let RpcError::Internal(cause) = &error {
-            tracing::error!(%cause, "JSON-RPC call failed inside the node");
-        }
-        let data = match &error {
-            RpcError::Reverted { data, .. } => Some(data),
-            _ => None,
-        };
-        Self::owned(error.code(), error.to_string(), data)
+/// Appends the answer that the call `id` (JSON) ended with `error`.
+pub(crate) fn write_error(out: &mut Vec<u8>, id: &str, error: &RpcError) {
+    if let RpcError::Internal(cause) = error {
+        tracing::error!(%cause, "JSON-RPC call failed inside the node");
     }
+    let data = match error {
+        RpcError::Reverted { data, .. } => Some(data),
+        _ => None,
+    };
+    let object = ErrorObjectOwned::owned(error.code(), error.to_string(), data);
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(b",\"error\":");
+    object.serialize(&mut Serializer::new(&mut *out)).expect("text and numbers can be written into memory");
+    out.push(b'}');
 }
 
 impl From<StoreError> for RpcError {
@@ -157,14 +196,22 @@ impl From<TxError> for RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+
+    fn object(error: &RpcError) -> Value {
+        let mut out = Vec::new();
+        write_error(&mut out, "\"a\"", error);
+        let mut answer: Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!((&answer["jsonrpc"], &answer["id"]), (&json!("2.0"), &json!("a")));
+        answer["error"].take()
+    }
 
     #[test]
     fn reverts_carry_code_three_words_and_data() {
         let data = Bytes::from_static(&[1, 2, 3]);
         let call = CallError::Revert { data: data.clone(), reason: Some("not yours".into()) };
-        let object = ErrorObjectOwned::from(RpcError::from(call));
-        assert_eq!((object.code(), object.message()), (3, "execution reverted: not yours"));
-        assert_eq!(object.data().expect("data").get(), format!("\"{data}\""));
+        let object = object(&RpcError::from(call));
+        assert_eq!(object, json!({ "code": 3, "message": "execution reverted: not yours", "data": data }));
         for reason in [None, Some(String::new())] {
             let silent = RpcError::from(CallError::Revert { data: Bytes::new(), reason });
             assert_eq!(silent.to_string(), "execution reverted");
@@ -189,9 +236,7 @@ mod tests {
         for (error, code) in cases {
             let error: RpcError = error;
             let words = error.to_string();
-            let object = ErrorObjectOwned::from(error);
-            assert_eq!((object.code(), object.message()), (code, words.as_str()));
-            assert!(object.data().is_none());
+            assert_eq!(object(&error), json!({ "code": code, "message": words }));
         }
     }
 

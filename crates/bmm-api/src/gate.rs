@@ -6,8 +6,13 @@
 //! across origins without asking. Pages served by this machine itself are allowed.
 
 use crate::config::ApiConfig;
-use jsonrpsee::server::{HttpBody, HttpRequest, HttpResponse, ws};
+use http_body_util::Full;
+use hyper::{Request, Response, body::Bytes};
+use soketto::handshake::http::is_upgrade_request;
 use std::net::IpAddr;
+
+/// An answer of the server, whole.
+pub(crate) type HttpResponse = Response<Full<Bytes>>;
 
 /// The operator's lists, normalised.
 #[derive(Debug)]
@@ -32,7 +37,7 @@ impl Gate {
     }
 
     /// Decides by the request's head alone.
-    pub(crate) fn check<B>(&self, request: &HttpRequest<B>) -> Verdict {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Verdict {
         let header = |name: &str| request.headers().get(name).map(|v| v.to_str().unwrap_or("?"));
         let target = request.uri().host();
         if let Some(host) = header("host").into_iter().chain(target).find(|host| !self.host_allowed(host)) {
@@ -43,7 +48,7 @@ impl Gate {
         }
         let origin = header("origin");
         let allowed = origin.filter(|origin| self.origin_allowed(origin)).map(str::to_owned);
-        if origin.is_some() && allowed.is_none() && ws::is_upgrade_request(request) {
+        if origin.is_some() && allowed.is_none() && is_upgrade_request(request) {
             let words = "Pages of this origin may not open a WebSocket here. Add the origin to `allowed_origins`.\n";
             return Verdict::Done(plain(403, words.to_owned()));
         }
@@ -53,14 +58,16 @@ impl Gate {
         Verdict::Serve(allowed)
     }
 
-    fn host_allowed(&self, host: &str) -> bool {
+    /// Whether a request to this host is served.
+    pub(crate) fn host_allowed(&self, host: &str) -> bool {
         let any = self.hosts.iter().any(|allowed| allowed == "*");
         let Some(name) = name_of(host) else { return any };
         let known = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
         any || known || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
     }
 
-    fn origin_allowed(&self, origin: &str) -> bool {
+    /// Whether pages of this origin may read answers.
+    pub(crate) fn origin_allowed(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         let local = ["http://", "https://"].iter().filter_map(|scheme| origin.strip_prefix(scheme)).any(|host| {
             name_of(host).is_some_and(|name| {
@@ -95,9 +102,10 @@ fn preflight(origin: Option<&str>) -> HttpResponse {
     response
 }
 
-fn plain(status: u16, words: String) -> HttpResponse {
-    let builder = HttpResponse::builder().status(status).header("content-type", "text/plain; charset=utf-8");
-    builder.body(HttpBody::from(words)).expect("a known status and header")
+/// Makes an answer of plain words.
+pub(crate) fn plain(status: u16, words: impl Into<Bytes>) -> HttpResponse {
+    let builder = Response::builder().status(status).header("content-type", "text/plain; charset=utf-8");
+    builder.body(Full::new(words.into())).expect("a known status and header")
 }
 
 /// Takes the name out of `localhost:8545` and the address out of `[::1]:8545`; `None` for what is neither.

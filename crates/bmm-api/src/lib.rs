@@ -4,13 +4,14 @@
 //! Ethereum's execution-apis, so that viem, ethers and `cast` work unchanged. It holds no state of its own beyond its limits, no
 //! keys, and knows nothing of the sandbox (`bmm-vm`), of command lines or of environment variables.
 
+mod blocks;
 mod config;
+mod envelope;
 mod error;
 mod eth;
 mod gate;
 mod methods;
 mod net;
-mod pace;
 mod params;
 mod server;
 mod sync;

@@ -1,19 +1,25 @@
-//! The table of methods and how they run: cheap ones at once, others on blocking threads behind bounded queues.
+//! The table of methods and how they run: at once on the connection's thread as long as another one stays free for cheap calls, else
+//! on blocking threads behind bounded queues.
 
 use crate::{
+    blocks::Blocks,
     config::ApiConfig,
     error::{RpcError, RpcResult},
     eth, net,
-    params::Args,
+    params::{Args, shown},
+    server::Session,
     sync,
 };
 use alloy_primitives::B256;
 use bmm_chain::Chain;
-use jsonrpsee::{RpcModule, types::Params};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use std::{sync::Arc, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
 use tokio::{sync::Semaphore, task};
 
 /// An answer, already JSON.
@@ -29,9 +35,9 @@ enum Weight {
     Light,
     /// [`Weight::Light`] for the newest state; older ones are put together from many diffs: [`Weight::Reading`].
     ByBlock,
-    /// Reads whole blocks from the disk: runs on a blocking thread, many at once.
+    /// Reads whole blocks from the disk: many at once.
     Reading,
-    /// Runs the EVM, checks signatures or reads many blocks: runs on a blocking thread, as many at once as there are cores.
+    /// Runs the EVM, checks signatures or reads many blocks: as many at once as there are cores.
     Heavy,
 }
 
@@ -89,7 +95,7 @@ static METHODS: &[Method] = &[
     light("web3_clientVersion", &[], net::client_version),
 ];
 
-/// A bounded queue before the blocking threads.
+/// A bounded queue of calls that take time.
 struct Queue {
     /// Calls that run.
     running: Arc<Semaphore>,
@@ -124,65 +130,84 @@ pub(crate) struct Context {
     pub(crate) chain: Arc<Chain>,
     /// The operator's limits.
     pub(crate) config: ApiConfig,
+    /// Blocks that were read lately.
+    pub(crate) blocks: Blocks,
     /// The tip suggested for the block after this one.
     pub(crate) suggested_tip: Mutex<Option<(B256, u128)>>,
+    /// Calls that take time and may run where they were read: fewer than there are threads, so that one is always free for others.
+    at_once: Semaphore,
     reading: Queue,
     heavy: Queue,
 }
 
 impl Context {
-    pub(crate) fn new(config: ApiConfig, chain: Arc<Chain>) -> Self {
+    /// `threads` serve the connections.
+    pub(crate) fn new(config: ApiConfig, chain: Arc<Chain>, threads: usize) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let heavy = if config.max_running == 0 { cores } else { config.max_running };
         Self {
+            at_once: Semaphore::new(threads.saturating_sub(1)),
             reading: Queue::new(MAX_READING, config.max_waiting),
             heavy: Queue::new(heavy, config.max_waiting),
+            blocks: Blocks::default(),
             suggested_tip: Mutex::new(None),
             chain,
             config,
         }
     }
+
+    /// Runs the method of that name.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        session: Option<&Session>,
+        name: &str,
+        params: Option<&RawValue>,
+    ) -> RpcResult<Json> {
+        if session.is_none() && matches!(name, "eth_subscribe" | "eth_unsubscribe") {
+            return Err(RpcError::NoNotifications);
+        }
+        let index = METHODS.binary_search_by(|method| method.name.cmp(name));
+        let method = index.map_err(|_| RpcError::UnknownMethod(shown(name)))?;
+        METHODS[method].run(self, params).await
+    }
 }
 
 impl Method {
-    fn answer(&self, context: &Context, params: &Params<'_>) -> RpcResult<Json> {
-        let mut args = Args::new(self.params, params.as_str())?;
-        (self.run)(context, &mut args)
+    /// Runs the method on this thread. A panic is a fault of the node and of this call alone.
+    fn answer(&self, context: &Context, params: Option<&RawValue>) -> RpcResult<Json> {
+        let work = || {
+            let mut args = Args::new(self.params, params.map(RawValue::get))?;
+            (self.run)(context, &mut args)
+        };
+        // What a call shares with others is behind locks that do not poison, and changed in one step.
+        let result = catch_unwind(AssertUnwindSafe(work));
+        result.unwrap_or_else(|_| Err(RpcError::Internal(format!("{} panicked", self.name))))
     }
 
     /// Answers in the way of the method's weight.
-    async fn run(&'static self, context: Arc<Context>, params: Params<'static>) -> RpcResult<Json> {
+    async fn run(&'static self, context: &Arc<Context>, params: Option<&RawValue>) -> RpcResult<Json> {
         let weight = match self.weight {
-            Weight::ByBlock if Args::new(self.params, params.as_str())?.names_newest_block() => Weight::Light,
+            Weight::ByBlock if Args::new(self.params, params.map(RawValue::get))?.names_newest_block() => Weight::Light,
             Weight::ByBlock => Weight::Reading,
             weight => weight,
         };
         let queue = match weight {
             Weight::Heavy => &context.heavy,
             Weight::Reading => &context.reading,
-            Weight::Light | Weight::ByBlock => return self.answer(&context, &params),
+            Weight::Light | Weight::ByBlock => return self.answer(context, params),
         };
-        let also = Arc::clone(&context);
-        queue.run(self.name, move || self.answer(&also, &params)).await
+        // Changing threads costs more than most calls.
+        if let (Ok(_here), Ok(_running)) = (context.at_once.try_acquire(), queue.running.try_acquire()) {
+            return self.answer(context, params);
+        }
+        let (also, params) = (Arc::clone(context), params.map(ToOwned::to_owned));
+        queue.run(self.name, move || self.answer(&also, params.as_deref())).await
     }
 }
 
 /// Writes an answer.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> RpcResult<Json> {
     to_raw_value(value).map_err(|e| RpcError::Internal(format!("the answer cannot be written as JSON: {e}")))
-}
-
-/// Builds the server's module of the whole table.
-pub(crate) fn module(context: Context) -> RpcModule<Context> {
-    let mut module = RpcModule::new(context);
-    for method in METHODS {
-        let registered = match method.weight {
-            Weight::Light => module.register_method(method.name, |params, context, _| method.answer(context, &params)),
-            _ => module.register_async_method(method.name, |params, context, _| method.run(context, params)),
-        };
-        registered.expect("every name stands once in the table");
-    }
-    module
 }
 
 #[cfg(test)]

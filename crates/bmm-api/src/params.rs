@@ -64,7 +64,7 @@ impl<'a> Args<'a> {
 }
 
 /// Shortens a value for a message.
-fn shown(value: &str) -> String {
+pub(crate) fn shown(value: &str) -> String {
     match value.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{}…", &value[..end]),
         None => value.to_owned(),

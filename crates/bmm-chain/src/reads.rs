@@ -7,7 +7,7 @@ use crate::{
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256};
-use bmm_ledger::store::{Receipt, StateView};
+use bmm_ledger::store::{Receipt, StateView, TransactionPlace};
 use bmm_pow::Work;
 use bmm_types::{BlockBody, Header, Seal, SealedBlock, Transaction};
 use std::sync::Arc;
@@ -110,6 +110,11 @@ impl Chain {
             ImportError::Store(error) => ChainError::Store(error),
             other => ChainError::Import(Box::new(other)),
         })
+    }
+
+    /// Returns where a transaction of the canonical chain is.
+    pub fn transaction_place(&self, hash: B256) -> Result<Option<TransactionPlace>, ChainError> {
+        Ok(self.store.transaction_place(hash)?)
     }
 
     /// Finds a transaction of the canonical chain.

@@ -1,13 +1,13 @@
 //! Transactions, receipts and logs in the shapes of Ethereum's execution-apis.
 
-use crate::error::{RpcError, RpcResult};
+use crate::{blocks::ReadBlock, error::RpcResult};
 use alloy_consensus::{
     Transaction as _,
     transaction::{Recovered, TransactionInfo},
 };
 use alloy_primitives::{Address, B256};
 use alloy_rpc_types_eth::{Log, Transaction as RpcTransaction, TransactionReceipt};
-use bmm_ledger::store::Receipt;
+use bmm_chain::Chain;
 use bmm_types::{Header, Transaction};
 
 /// Where a transaction stands in the chain.
@@ -31,6 +31,14 @@ pub(crate) fn transaction(tx: Transaction, sender: Address, place: Option<Place<
     RpcTransaction::from_transaction(Recovered::new_unchecked(tx, sender), info)
 }
 
+/// Writes the transaction at `index` in `block`; `None` where there is none.
+pub(crate) fn mined(chain: &Chain, block: &ReadBlock, index: usize) -> RpcResult<Option<RpcTransaction<Transaction>>> {
+    let (Some(tx), Some(&sender)) = (block.body.transactions.get(index), block.senders(chain)?.get(index)) else {
+        return Ok(None);
+    };
+    Ok(Some(transaction(tx.clone(), sender, Some(Place { block: block.id, header: &block.header, index }))))
+}
+
 /// Writes one log. `number` counts the logs of the whole block.
 pub(crate) fn log(inner: alloy_primitives::Log, tx_hash: B256, place: Place<'_>, number: usize) -> Log {
     Log {
@@ -45,24 +53,22 @@ pub(crate) fn log(inner: alloy_primitives::Log, tx_hash: B256, place: Place<'_>,
     }
 }
 
-/// Writes the receipt of the transaction at `place` in its block, whose receipts are `all`.
-pub(crate) fn receipt(
-    tx: &Transaction,
-    sender: Address,
-    place: Place<'_>,
-    all: &[Receipt],
-) -> RpcResult<TransactionReceipt> {
-    let broken = || RpcError::Internal(format!("block {} has no receipt {}", place.block, place.index));
-    let receipt = all.get(place.index).ok_or_else(broken)?;
-    let before = &all[..place.index];
-    let gas_before = before.last().map_or(0, Receipt::cumulative_gas_used);
-    let mut next_log = before.iter().map(|earlier| earlier.logs().len()).sum();
+/// Writes the receipt of the transaction at `index` in `block`; `None` where the block has left the chain, or has no such
+/// transaction.
+pub(crate) fn receipt(chain: &Chain, block: &ReadBlock, index: usize) -> RpcResult<Option<TransactionReceipt>> {
+    let Some((receipt, gas_before, mut next_log)) = block.receipts(chain)?.and_then(|all| all.get(index)) else {
+        return Ok(None);
+    };
+    let (Some(tx), Some(&sender)) = (block.body.transactions.get(index), block.senders(chain)?.get(index)) else {
+        return Ok(None);
+    };
+    let place = Place { block: block.id, header: &block.header, index };
     let inner = receipt.clone().map_logs(|inner| {
         let number = next_log;
         next_log += 1;
         log(inner, *tx.tx_hash(), place, number)
     });
-    Ok(TransactionReceipt {
+    Ok(Some(TransactionReceipt {
         inner,
         transaction_hash: *tx.tx_hash(),
         transaction_index: Some(u64_of(place.index)),
@@ -75,7 +81,7 @@ pub(crate) fn receipt(
         from: sender,
         to: tx.to(),
         contract_address: tx.is_create().then(|| sender.create(tx.nonce())),
-    })
+    }))
 }
 
 /// An index as JSON-RPC carries it; `usize` has 64 bits at most.

@@ -1,13 +1,13 @@
 //! Blocks by number, tag and hash.
 
-use super::answer::{self, Place};
+use super::{answer, at};
 use crate::{
     error::{RpcError, RpcResult},
     methods::{Context, Json, json},
     params::Args,
 };
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Sealed};
-use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_eips::{BlockId, BlockNumberOrTag, eip4895::Withdrawals};
 use alloy_primitives::{B256, U64, U256};
 use alloy_rlp::Encodable as _;
 use alloy_rpc_types_eth::{Block as RpcBlock, BlockTransactions, Header as RpcHeader, Transaction as RpcTransaction};
@@ -36,51 +36,59 @@ pub(crate) fn by_hash(context: &Context, args: &mut Args<'_>) -> RpcResult<Json>
     answer(context, BlockId::from(hash), hydrated)
 }
 
-fn answer(context: &Context, block: BlockId, hydrated: bool) -> RpcResult<Json> {
-    let Some(found) = context.chain.resolve(block)? else { return json(&()) };
-    let (id, header) = (found.id, found.header.clone());
-    let body = context.chain.body(id)?;
-    let body = body.ok_or_else(|| RpcError::Internal(format!("block {id} has a header but no body")))?;
+fn answer(context: &Context, at: BlockId, hydrated: bool) -> RpcResult<Json> {
+    let Some(block) = at::block(context, at)? else { return json(&()) };
+    let written = if hydrated { &block.hydrated } else { &block.with_hashes };
+    if let Some(written) = written.get() {
+        return Ok(written.clone());
+    }
     let transactions = if hydrated {
-        let place = |index| Some(Place { block: id, header: &header, index });
-        full(context, &body, place)?
+        let all = (0..block.body.transactions.len())
+            .filter_map(|index| answer::mined(&context.chain, &block, index).transpose());
+        BlockTransactions::Full(all.collect::<RpcResult<_>>()?)
     } else {
-        hashes(&body)
+        hashes(&block.body)
     };
-    json(&shape(Block { header, body }, id, transactions))
+    let shaped = shape(block.header.clone(), block.id, block.len, transactions, block.body.withdrawals.clone());
+    Ok(written
+        .get_or_init({
+            let text = json(&shaped)?;
+            || text
+        })
+        .clone())
 }
 
 fn hashes(body: &BlockBody) -> Transactions {
     BlockTransactions::Hashes(body.transactions.iter().map(|tx| *tx.tx_hash()).collect())
 }
 
-fn full<'a>(
-    context: &Context,
-    body: &BlockBody,
-    place: impl Fn(usize) -> Option<Place<'a>>,
-) -> RpcResult<Transactions> {
-    let senders = context.chain.senders(body)?;
-    let signed = body.transactions.iter().cloned().zip(senders).enumerate();
-    let written = signed.map(|(index, (tx, sender))| answer::transaction(tx, sender, place(index)));
-    Ok(BlockTransactions::Full(written.collect()))
-}
-
-fn shape(block: Block, id: B256, transactions: Transactions) -> RpcBlock<RpcTransaction<Transaction>> {
-    let size = U256::from(block.length());
+fn shape(
+    header: Header,
+    id: B256,
+    len: usize,
+    transactions: Transactions,
+    withdrawals: Option<Withdrawals>,
+) -> RpcBlock<RpcTransaction<Transaction>> {
     RpcBlock {
-        header: RpcHeader::from_consensus(Sealed::new_unchecked(block.header, id), None, Some(size)),
+        header: RpcHeader::from_consensus(Sealed::new_unchecked(header, id), None, Some(U256::from(len))),
         uncles: Vec::new(),
         transactions,
-        withdrawals: block.body.withdrawals,
+        withdrawals,
     }
 }
 
 /// Writes the block that would follow the head now. What is not settled until it is sealed is `null`, as in Ethereum's nodes.
 fn pending(context: &Context, hydrated: bool) -> RpcResult<Json> {
     let pending = context.chain.pending_block()?;
-    let transactions = if hydrated { full(context, &pending.body, |_| None)? } else { hashes(&pending.body) };
     let block = Block { header: pending.header.clone(), body: pending.body.clone() };
-    let block = shape(block, B256::ZERO, transactions);
+    let (len, Block { header, body }) = (block.length(), block);
+    let transactions = if hydrated {
+        let signed = context.chain.senders(&body)?.into_iter().zip(&body.transactions);
+        BlockTransactions::Full(signed.map(|(sender, tx)| answer::transaction(tx.clone(), sender, None)).collect())
+    } else {
+        hashes(&body)
+    };
+    let block = shape(header, B256::ZERO, len, transactions, body.withdrawals);
     let mut value = serde_json::to_value(&block).map_err(|e| RpcError::Internal(format!("pending block: {e}")))?;
     for unsettled in ["hash", "nonce", "logsBloom", "miner", "stateRoot"] {
         value[unsettled] = Value::Null;

@@ -71,18 +71,16 @@ struct Paid {
 
 /// Returns what the transactions of a block paid; nothing where the block has left the chain.
 fn tips(context: &Context, id: B256) -> RpcResult<Vec<Paid>> {
-    let chain = &context.chain;
-    let (Some(header), Some(body), Some(receipts)) = (chain.header(id)?, chain.body(id)?, chain.receipts(id)?) else {
-        return Ok(Vec::new());
-    };
-    let base_fee = header.base_fee_per_gas.unwrap_or(0);
+    let Some(block) = context.blocks.get(&context.chain, id)? else { return Ok(Vec::new()) };
+    let Some(receipts) = block.receipts(&context.chain)? else { return Ok(Vec::new()) };
+    let base_fee = block.header.base_fee_per_gas.unwrap_or(0);
     let mut gas_before = 0;
     let paid = |(tx, receipt): (&Transaction, &Receipt)| {
         let gas = receipt.cumulative_gas_used().saturating_sub(gas_before);
         gas_before = receipt.cumulative_gas_used();
         Paid { tip: tx.effective_tip_per_gas(base_fee).unwrap_or(0), gas }
     };
-    Ok(body.transactions.iter().zip(&receipts).map(paid).collect())
+    Ok(block.body.transactions.iter().zip(&receipts.all).map(paid).collect())
 }
 
 /// `eth_feeHistory`: base fees, fullness, and tips at percentiles of the gas used, for the blocks up to `newest block`.

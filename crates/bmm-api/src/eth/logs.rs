@@ -5,13 +5,15 @@ use super::{
     at,
 };
 use crate::{
+    blocks::ReadBlock,
     error::{RpcError, RpcResult},
     methods::{Context, Json, json},
     params::Args,
 };
 use alloy_primitives::B256;
 use alloy_rpc_types_eth::{Filter, FilterBlockOption, FilterSet, Log};
-use bmm_types::Header;
+use bmm_ledger::store::Receipt;
+use bmm_types::{BlockBody, Header};
 use std::{
     ops::RangeInclusive,
     time::{Duration, Instant},
@@ -22,6 +24,9 @@ const MAX_ALTERNATIVES: usize = 1_000;
 
 /// Longest time that one query may read; dense blocks make a range that is short enough in blocks long in logs.
 const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// Blocks of a span up to which they are kept for the next query: many callers follow the head, few read history.
+const MAX_KEPT_SPAN: u64 = 16;
 
 /// `eth_getLogs`.
 pub(crate) fn logs(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
@@ -34,8 +39,7 @@ pub(crate) fn logs(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     let mut query = Query { context, filter: &filter, found: Vec::new(), until: Instant::now() + MAX_TIME };
     match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {
-            let block = context.chain.resolve(hash.into())?.ok_or_else(|| RpcError::no_block(hash))?;
-            query.block(hash, &block.header)?;
+            query.block(&*at::block(context, hash.into())?.ok_or_else(|| RpcError::no_block(hash))?)?;
         }
         FilterBlockOption::Range { from_block, to_block } => {
             let head = context.chain.head().number();
@@ -75,35 +79,65 @@ impl Query<'_> {
         let mut parent: Option<B256> = None;
         for number in numbers {
             let Some(id) = chain.canonical(number)? else { break };
-            let header = chain.header(id)?.ok_or_else(reorganised)?;
+            let block = if span <= MAX_KEPT_SPAN {
+                Some(self.context.blocks.get(chain, id)?.ok_or_else(reorganised)?)
+            } else {
+                self.context.blocks.kept(id)
+            };
+            let parent_hash = if let Some(block) = block {
+                self.block(&block)?;
+                block.header.parent_hash
+            } else {
+                let header = chain.header(id)?.ok_or_else(reorganised)?;
+                self.unread_block(id, &header)?;
+                header.parent_hash
+            };
             // Logs of two branches must not stand in one answer.
-            if parent.is_some_and(|parent| parent != header.parent_hash) {
+            if parent.is_some_and(|parent| parent != parent_hash) {
                 return Err(reorganised());
             }
             parent = Some(id);
-            self.block(id, &header)?;
         }
         Ok(())
     }
 
-    /// Adds the matching logs of one block.
-    fn block(&mut self, id: B256, header: &Header) -> RpcResult<()> {
+    /// Adds the matching logs of a block that is at hand.
+    fn block(&mut self, block: &ReadBlock) -> RpcResult<()> {
+        if !self.filter.matches_bloom(block.header.logs_bloom) {
+            return Ok(());
+        }
+        self.check_time(&block.header)?;
+        let receipts = block.receipts(&self.context.chain)?.ok_or_else(reorganised)?;
+        self.add(block.id, &block.header, &receipts.all, &block.body)
+    }
+
+    /// Reads of a block no more than is needed, and adds its matching logs.
+    fn unread_block(&mut self, id: B256, header: &Header) -> RpcResult<()> {
         if !self.filter.matches_bloom(header.logs_bloom) {
             return Ok(());
         }
-        if Instant::now() > self.until {
-            return Err(RpcError::Limit(format!(
-                "the query took longer than {} s, up to block {:#x}; ask for fewer blocks",
-                MAX_TIME.as_secs(),
-                header.number
-            )));
-        }
+        self.check_time(header)?;
         let receipts = self.context.chain.receipts(id)?.ok_or_else(reorganised)?;
         // A bloom says "perhaps"; the transactions are read for their hashes alone.
         if !receipts.iter().any(|receipt| receipt.logs().iter().any(|log| self.filter.matches(log))) {
             return Ok(());
         }
         let body = self.context.chain.body(id)?.ok_or_else(reorganised)?;
+        self.add(id, header, &receipts, &body)
+    }
+
+    fn check_time(&self, header: &Header) -> RpcResult<()> {
+        if Instant::now() <= self.until {
+            return Ok(());
+        }
+        Err(RpcError::Limit(format!(
+            "the query took longer than {} s, up to block {:#x}; ask for fewer blocks",
+            MAX_TIME.as_secs(),
+            header.number
+        )))
+    }
+
+    fn add(&mut self, id: B256, header: &Header, receipts: &[Receipt], body: &BlockBody) -> RpcResult<()> {
         let mut number = 0;
         for (index, (receipt, tx)) in receipts.iter().zip(&body.transactions).enumerate() {
             let place = Place { block: id, header, index };

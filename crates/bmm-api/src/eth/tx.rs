@@ -1,13 +1,14 @@
 //! Transactions: sending, finding, receipts.
 
-use super::answer::{self, Place};
+use super::answer;
 use crate::{
+    blocks::ReadBlock,
     error::RpcResult,
     methods::{Context, Json, json},
     params::Args,
 };
 use alloy_primitives::{B256, Bytes};
-use bmm_chain::FoundTransaction;
+use std::sync::Arc;
 
 /// `eth_sendRawTransaction`: checks a signed transaction, takes it into the pool and returns its hash.
 pub(crate) fn send_raw(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
@@ -18,8 +19,8 @@ pub(crate) fn send_raw(context: &Context, args: &mut Args<'_>) -> RpcResult<Json
 /// `eth_getTransactionByHash`: mined or waiting in the pool; `null` where neither.
 pub(crate) fn by_hash(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     let hash: B256 = args.required()?;
-    if let Some(found) = context.chain.transaction(hash)? {
-        return json(&answer::transaction(found.transaction.clone(), found.sender, Some(place(&found))));
+    if let Some((block, index)) = find(context, hash)? {
+        return json(&answer::mined(&context.chain, &block, index)?);
     }
     let waiting = context.chain.pending_transaction(hash);
     json(&waiting.map(|waiting| answer::transaction(waiting.transaction.clone(), waiting.sender, None)))
@@ -27,13 +28,13 @@ pub(crate) fn by_hash(context: &Context, args: &mut Args<'_>) -> RpcResult<Json>
 
 /// `eth_getTransactionReceipt`: `null` until the transaction is mined.
 pub(crate) fn receipt(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
-    let hash: B256 = args.required()?;
-    let Some(found) = context.chain.transaction(hash)? else { return json(&()) };
-    // The block may have left the chain between the two reads; then there is no receipt any more.
-    let Some(receipts) = context.chain.receipts(found.block)? else { return json(&()) };
-    json(&answer::receipt(&found.transaction, found.sender, place(&found), &receipts)?)
+    let Some((block, index)) = find(context, args.required()?)? else { return json(&()) };
+    json(&answer::receipt(&context.chain, &block, index)?)
 }
 
-fn place(found: &FoundTransaction) -> Place<'_> {
-    Place { block: found.block, header: &found.header, index: found.index }
+/// Finds a mined transaction: its block, and its index there.
+fn find(context: &Context, hash: B256) -> RpcResult<Option<(Arc<ReadBlock>, usize)>> {
+    let Some(place) = context.chain.transaction_place(hash)? else { return Ok(None) };
+    let block = context.blocks.get(&context.chain, place.block)?;
+    Ok(block.zip(usize::try_from(place.index).ok()))
 }

@@ -64,7 +64,7 @@ fn unknown_methods_are_refused() {
         ["eth_coinbaseX", "debug_everything", "", "eth_sendTransaction", "personal_unlockAccount", "rpc.discover"]
     {
         let (code, message, _) = node.error(method, json!([]));
-        assert_eq!((code, message.as_str()), (-32601, "Method not found"), "{method}");
+        assert_eq!((code, message), (-32601, format!("the method {method} does not exist/is not available")));
     }
 }
 

@@ -1,6 +1,5 @@
 //! The chain as a whole: rules, reorganisations, pool, producer, restart.
 
-mod journal;
 mod pool;
 mod producer;
 mod reorg;
