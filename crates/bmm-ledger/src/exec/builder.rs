@@ -1,6 +1,6 @@
 //! Building a block transaction by transaction.
 
-use super::{ExecError, Executed, StateRead, TxError, executor::Executor, header};
+use super::{ExecError, Executed, StateRead, TxError, desk::Desk, executor::Executor, header};
 use alloy_consensus::{EMPTY_ROOT_HASH, proofs};
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_rlp::Encodable;
@@ -77,7 +77,7 @@ impl<'a, DB: StateRead> BlockBuilder<'a, DB> {
             parent_beacon_block_root: Some(B256::ZERO),
             ..Header::default()
         };
-        Ok(Self { executor: Executor::begin(params, header, db)?, transactions: Vec::new(), bytes: FRAME_BYTES })
+        Ok(Self { executor: Executor::begin(params, header, db, Desk::here(0), 0)?, transactions: Vec::new(), bytes: FRAME_BYTES })
     }
 
     /// Gas that is left in the block.

@@ -2,12 +2,15 @@
 
 use super::{
     BlockError, ExecError, Executed, StateRead, TxError,
+    desk::Desk,
     env::{self, Machine},
     header,
     overlay::CreditError,
+    speculation::Speculated,
+    receipts::Hashed,
 };
-use crate::{emission, store::Receipt};
-use alloy_consensus::{EthereumReceipt, Transaction as _, proofs};
+use crate::emission;
+use alloy_consensus::{EthereumReceipt, Transaction as _};
 use alloy_eips::{
     eip2935::HISTORY_STORAGE_ADDRESS,
     eip4788::{BEACON_ROOTS_ADDRESS, SYSTEM_ADDRESS},
@@ -18,12 +21,21 @@ use alloy_eips::{
     eip7685::Requests,
 };
 use alloy_evm::{Evm as _, FromRecoveredTx, eth::eip6110};
-use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use bmm_types::{ChainParams, Header, Transaction, params::Fork, system};
-use revm::context::{
-    TxEnv,
-    result::{EVMError, ExecutionResult},
+use revm::{
+    context::{
+        TxEnv,
+        result::{EVMError, ExecutionResult},
+    },
+    state::EvmState,
 };
+
+/// Accounts that a transaction mostly touches at the most; the room for more is not kept for the next.
+const KEPT_ACCOUNTS: usize = 64;
+
+/// Accounts that a transaction mostly adds to what a block touches.
+const ACCOUNTS_PER_TRANSACTION: usize = 2;
 
 /// What a transaction left behind.
 pub(super) struct Ran {
@@ -36,26 +48,24 @@ pub(super) struct Executor<'a, DB: StateRead> {
     params: &'a ChainParams,
     header: Header,
     machine: Machine<DB>,
-    receipts: Vec<Receipt>,
-    logs_bloom: Bloom,
+    desk: Desk,
     gas_used: u64,
     blob_gas_used: u64,
 }
 
 impl<'a, DB: StateRead> Executor<'a, DB> {
     /// Begins the block of `header` (of which only what the producer decides is read) and makes the calls that come before
-    /// the transactions.
-    pub(super) fn begin(params: &'a ChainParams, header: Header, db: DB) -> Result<Self, ExecError> {
-        let machine = env::machine(params, env::env(params, &header), db);
-        let mut this = Self {
-            params,
-            header,
-            machine,
-            receipts: Vec::new(),
-            logs_bloom: Bloom::ZERO,
-            gas_used: 0,
-            blob_gas_used: 0,
-        };
+    /// the some `transactions` transactions.
+    pub(super) fn begin(
+        params: &'a ChainParams,
+        header: Header,
+        db: DB,
+        desk: Desk,
+        transactions: usize,
+    ) -> Result<Self, ExecError> {
+        let mut machine = env::machine(params, env::env(params, &header), db);
+        machine.db_mut().reserve(transactions.saturating_mul(ACCOUNTS_PER_TRANSACTION));
+        let mut this = Self { params, header, machine, desk, gas_used: 0, blob_gas_used: 0 };
         this.before_transactions()?;
         Ok(this)
     }
@@ -87,7 +97,7 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
             EVMError::Transaction(error) => BlockError::SystemCall { contract, reason: error.to_string() }.into(),
             other => ExecError::State(other.to_string()),
         })?;
-        self.machine.db_mut().commit(done.state).map_err(|e| ExecError::State(e.to_string()))?;
+        self.machine.db_mut().commit(&done.state).map_err(|e| ExecError::State(e.to_string()))?;
         Ok(done.result)
     }
 
@@ -105,19 +115,41 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
             }
             Err(other) => return Err(ExecError::State(other.to_string())),
         };
-        self.machine.db_mut().commit(done.state).map_err(|e| ExecError::State(e.to_string()))?;
-        let (gas_used, success) = (done.result.tx_gas_used(), done.result.is_success());
+        self.machine.db_mut().commit(&done.state).map_err(|e| ExecError::State(e.to_string()))?;
+        self.reuse(done.state);
+        Ok(Ok(self.note(tx, done.result)))
+    }
+
+    /// Takes over what came of executing `tx` ahead of its turn, if all that it read is what it would read now; otherwise nothing
+    /// happens.
+    pub(super) fn adopt(&mut self, tx: &Transaction, speculated: Speculated) -> Result<Option<Ran>, ExecError> {
+        let Speculated { result, state, tip, reads } = speculated;
+        if self.may_begin(tx).is_err() || !self.machine.db_mut().agrees(reads) {
+            return Ok(None);
+        }
+        let beneficiary = self.header.beneficiary;
+        let overlay = self.machine.db_mut();
+        let done = overlay.commit(&state).and_then(|()| tip.map_or(Ok(()), |tip| overlay.tip(beneficiary, tip)));
+        done.map_err(|e| ExecError::State(e.to_string()))?;
+        Ok(Some(self.note(tx, result)))
+    }
+
+    /// Counts a transaction and makes its receipt.
+    fn note(&mut self, tx: &Transaction, result: ExecutionResult) -> Ran {
+        let (gas_used, success) = (result.tx_gas_used(), result.is_success());
         self.gas_used = self.gas_used.saturating_add(gas_used);
         self.blob_gas_used = self.blob_gas_used.saturating_add(tx.blob_gas_used().unwrap_or(0));
-        let receipt = Receipt::from(EthereumReceipt {
-            tx_type: tx.tx_type(),
-            success,
-            cumulative_gas_used: self.gas_used,
-            logs: done.result.into_logs(),
-        });
-        self.logs_bloom |= *receipt.logs_bloom();
-        self.receipts.push(receipt);
-        Ok(Ok(Ran { gas_used, success }))
+        let (tx_type, logs) = (tx.tx_type(), result.into_logs());
+        self.desk.push(EthereumReceipt { tx_type, success, cumulative_gas_used: self.gas_used, logs });
+        Ran { gas_used, success }
+    }
+
+    /// Gives the machine back the room that a transaction's state took.
+    fn reuse(&mut self, mut state: EvmState) {
+        if state.capacity() <= KEPT_ACCOUNTS {
+            state.clear();
+            self.machine.journaled_state.inner.state = state;
+        }
     }
 
     /// The rules of a transaction's place in the block; those of the transaction itself are the EVM's.
@@ -145,18 +177,15 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
         for withdrawal in withdrawals {
             self.credit(withdrawal.address, withdrawal.amount_wei())?;
         }
+        self.desk.close();
         let requests_hash = self.requests_hash()?;
         self.collect_vanished()?;
         self.pay_emission()?;
-        Ok(Executed {
-            gas_used: self.gas_used,
-            blob_gas_used: self.blob_gas_used,
-            receipts_root: proofs::calculate_receipt_root(&self.receipts),
-            receipts: self.receipts,
-            logs_bloom: self.logs_bloom,
-            requests_hash,
-            diff: self.machine.into_db().into_diff(),
-        })
+        let (gas_used, blob_gas_used) = (self.gas_used, self.blob_gas_used);
+        // Before the receipts are asked for: another thread may be at them.
+        let diff = self.machine.into_db().into_diff();
+        let Hashed { receipts, root: receipts_root, logs_bloom } = self.desk.finish()?;
+        Ok(Executed { receipts, gas_used, blob_gas_used, receipts_root, logs_bloom, requests_hash, diff })
     }
 
     /// What transactions took out of the balances goes to the place of base fees, where there is one: the base fee of the
@@ -191,7 +220,7 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
         }
         let contract = MAINNET_DEPOSIT_CONTRACT_ADDRESS;
         let mut deposits = Vec::new();
-        eip6110::accumulate_deposits_from_receipts(contract, &self.receipts, &mut deposits)
+        eip6110::accumulate_deposits_from_receipts(contract, self.desk.receipts()?, &mut deposits)
             .map_err(|error| BlockError::SystemCall { contract, reason: error.to_string() })?;
         let mut requests = Requests::default();
         requests.push_request_with_type(DEPOSIT_REQUEST_TYPE, deposits);

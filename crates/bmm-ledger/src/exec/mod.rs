@@ -2,24 +2,31 @@
 
 mod builder;
 mod call;
+mod desk;
 mod env;
 mod error;
 mod executor;
 pub mod header;
 mod overlay;
+mod parallel;
+mod receipts;
 mod senders;
+mod speculation;
 #[cfg(test)]
 mod tests;
 
 pub use builder::{BlockBuilder, BlockPlan, Built, TxOutcome};
 pub use call::{CallOutcome, CallRequest, call, decode_revert, estimate_gas};
 pub use error::{BlockError, CallError, ExecError, TxError};
-pub use senders::recover_senders;
+pub use senders::{recover_missing_senders, recover_senders};
 
 use crate::{diff::StateDiff, store::Receipt};
+use alloy_eips::eip4895::Withdrawal;
 use alloy_primitives::{Address, B256, Bloom};
 use bmm_types::{Block, ChainParams, Header};
+use desk::Desk;
 use executor::Executor;
+use parallel::Sharing;
 use revm::DatabaseRef;
 
 /// A state that execution can read: shared, read-only, with errors that can be told.
@@ -56,6 +63,42 @@ pub struct Executed {
     pub diff: StateDiff,
 }
 
+/// How a block is executed; the outcome is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecMode {
+    /// On the calling thread alone.
+    Sequential,
+    /// On the calling thread and others: they hash receipts, and execute transactions ahead of their turn. Blocks of few transactions
+    /// are executed on the calling thread all the same.
+    Parallel {
+        /// Threads, the calling one included; 0 and 1 mean the calling one alone, and more than [`MAX_THREADS`] count as that many.
+        threads: usize,
+    },
+}
+
+/// The most threads that execute a block.
+pub const MAX_THREADS: usize = 16;
+
+/// Blocks of fewer transactions are executed before another thread would have begun.
+const MIN_PARALLEL: usize = 64;
+
+impl Default for ExecMode {
+    /// As many threads as there are cores.
+    fn default() -> Self {
+        Self::Parallel { threads: senders::cores() }
+    }
+}
+
+impl ExecMode {
+    /// Returns the number of threads beside the calling one for a block of so many transactions.
+    fn workers(self, transactions: usize) -> usize {
+        match self {
+            Self::Parallel { threads } if transactions >= MIN_PARALLEL => threads.min(MAX_THREADS).saturating_sub(1),
+            _ => 0,
+        }
+    }
+}
+
 /// Executes `block` on the state of its parent and checks everything in its header that execution decides, the state
 /// root excepted: that is the trie's to compute from the diff.
 ///
@@ -68,20 +111,44 @@ pub fn execute_block(
     params: &ChainParams,
     block: &Block,
     senders: &[Address],
-    db: impl StateRead,
+    db: impl StateRead + Sync,
+) -> Result<Executed, ExecError> {
+    execute_block_with(params, block, senders, db, ExecMode::default())
+}
+
+/// As [`execute_block`], in the manner of `mode`: receipts, gas, diff and errors are the same whatever the mode.
+pub fn execute_block_with(
+    params: &ChainParams,
+    block: &Block,
+    senders: &[Address],
+    db: impl StateRead + Sync,
+    mode: ExecMode,
 ) -> Result<Executed, ExecError> {
     let transactions = &block.body.transactions;
     if senders.len() != transactions.len() {
         return Err(BlockError::Senders { senders: senders.len(), transactions: transactions.len() }.into());
     }
-    let mut executor = Executor::begin(params, block.header.clone(), db)?;
+    let executed = match mode.workers(transactions.len()) {
+        0 => run(params, block, senders, db)?,
+        workers => parallel::run(params, block, senders, &db, workers, Sharing::default())?,
+    };
+    check_outcome(&block.header, &executed)?;
+    Ok(executed)
+}
+
+/// Executes a block on this thread.
+fn run(params: &ChainParams, block: &Block, senders: &[Address], db: impl StateRead) -> Result<Executed, ExecError> {
+    let transactions = &block.body.transactions;
+    let desk = Desk::here(transactions.len());
+    let mut executor = Executor::begin(params, block.header.clone(), db, desk, transactions.len())?;
     for (index, (tx, sender)) in transactions.iter().zip(senders).enumerate() {
         executor.transact(tx, *sender)?.map_err(|error| BlockError::Transaction { index, error })?;
     }
-    let withdrawals = block.body.withdrawals.as_deref().map_or(&[][..], Vec::as_slice);
-    let executed = executor.finish(withdrawals)?;
-    check_outcome(&block.header, &executed)?;
-    Ok(executed)
+    executor.finish(withdrawals(block))
+}
+
+fn withdrawals(block: &Block) -> &[Withdrawal] {
+    block.body.withdrawals.as_deref().map_or(&[], Vec::as_slice)
 }
 
 /// What the header says of the execution is what happened.

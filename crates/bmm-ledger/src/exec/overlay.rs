@@ -9,11 +9,11 @@ use alloy_primitives::{
 use revm::{
     Database,
     primitives::{KECCAK_EMPTY, StorageKey, StorageValue},
-    state::{AccountInfo, Bytecode, EvmState},
+    state::{Account as Touched, AccountInfo, Bytecode, EvmState},
 };
 use std::{collections::BTreeMap, fmt};
 
-/// One account: as the parent block left it, and as it is now.
+/// One account in the block: as the parent block left it, and as it is now.
 struct Entry {
     before: Option<Account>,
     now: Option<AccountInfo>,
@@ -31,6 +31,24 @@ struct Entry {
 /// did (a nonce for each delegation, EIP-7702).
 const STORAGE_WITHOUT_CODE: u64 = u64::MAX;
 
+/// Reads of a plain transfer, with room to spare.
+const READS: usize = 4;
+
+/// A value that the machine asked for, with what the parent state says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// An account.
+    Account {
+        address: Address,
+        before: Option<Account>,
+        seen: Option<Account>,
+        /// See [`STORAGE_WITHOUT_CODE`].
+        storage_without_code: bool,
+    },
+    /// A slot of an account that was read before.
+    Slot { address: Address, slot: U256, before: U256, seen: U256 },
+}
+
 /// A parent state that is only read, and the changes of one block over it.
 pub(super) struct Overlay<DB> {
     db: DB,
@@ -40,6 +58,8 @@ pub(super) struct Overlay<DB> {
     code: B256Map<Bytecode>,
     /// What left the balances and arrived nowhere, modulo 2^256.
     vanished: U256,
+    /// What was read, where that is to be known.
+    reads: Option<Vec<Read>>,
 }
 
 /// Why coins could not be credited.
@@ -76,40 +96,120 @@ fn load<'a, DB: StateRead>(
     })
 }
 
+impl Entry {
+    /// An account as the parent state has it, read by somebody else.
+    fn unchanged(before: Option<Account>, storage_without_code: bool) -> Self {
+        let now = before.map(|account| AccountInfo {
+            nonce: account.nonce,
+            balance: account.balance,
+            code_hash: account.code_hash,
+            code: None,
+            account_id: None,
+        });
+        Self { before, now, storage: HashMap::default(), storage_without_code }
+    }
+
+    /// Takes over what one transaction did to the account; returns the units that left its balance, modulo 2^256.
+    fn commit(&mut self, account: &Touched) -> U256 {
+        let had = balance(self.now.as_ref());
+        if account.is_selfdestructed() || account.is_created() {
+            self.storage.values_mut().for_each(|(_, now)| *now = U256::ZERO);
+        }
+        let mut info = account.info.clone();
+        if self.storage_without_code {
+            info.nonce = 0;
+        }
+        if account.is_selfdestructed() || info.is_empty() {
+            self.now = None;
+            return had;
+        }
+        for (&slot, value) in account.storage.iter().filter(|(_, value)| value.is_changed()) {
+            // A slot that was never asked for belongs to an account created just now: it was zero.
+            self.storage.entry(slot).or_default().1 = value.present_value;
+        }
+        let vanished = had.wrapping_sub(info.balance);
+        self.now = Some(info);
+        vanished
+    }
+}
+
 impl<DB: StateRead> Overlay<DB> {
     /// Begins over `db`, which is `foreign` if it was made by other rules than this chain's.
     pub(super) fn new(db: DB, foreign: bool) -> Self {
-        Self { db, foreign, accounts: AddressMap::default(), code: B256Map::default(), vanished: U256::ZERO }
+        Self {
+            db,
+            foreign,
+            accounts: AddressMap::default(),
+            code: B256Map::default(),
+            vanished: U256::ZERO,
+            reads: None,
+        }
+    }
+
+    /// Makes room for so many more accounts.
+    pub(super) fn reserve(&mut self, accounts: usize) {
+        self.accounts.reserve(accounts);
+    }
+
+    /// Begins to keep what is read, anew if that was so already.
+    pub(super) fn record_reads(&mut self) {
+        self.reads = Some(Vec::with_capacity(READS));
+    }
+
+    /// Returns what was read since [`Self::record_reads`], and ends that.
+    pub(super) fn take_reads(&mut self) -> Vec<Read> {
+        self.reads.take().unwrap_or_default()
+    }
+
+    /// Returns whether everything that somebody read over the same parent state is what this state says too. What was not read here
+    /// yet is taken over, so that nobody has to read it again.
+    pub(super) fn agrees(&mut self, reads: Vec<Read>) -> bool {
+        use alloy_primitives::map::Entry as Place;
+        reads.into_iter().all(|read| match read {
+            Read::Account { address, before, seen, storage_without_code } => {
+                let entry =
+                    self.accounts.entry(address).or_insert_with(|| Entry::unchanged(before, storage_without_code));
+                entry.now.as_ref().map(plain) == seen
+            }
+            Read::Slot { address, slot, before, seen } => {
+                let Some(entry) = self.accounts.get_mut(&address) else { return false };
+                match entry.storage.entry(slot) {
+                    Place::Occupied(place) => place.get().1 == seen,
+                    Place::Vacant(_) if entry.before.is_none() => seen.is_zero(),
+                    Place::Vacant(place) => place.insert((before, before)).1 == seen,
+                }
+            }
+        })
     }
 
     /// Takes over what one transaction did. An account that was destroyed or left empty is gone with its storage (EIP-161,
     /// EIP-6780).
-    pub(super) fn commit(&mut self, state: EvmState) -> Result<(), DB::Error> {
-        for (address, mut account) in state.into_iter().filter(|(_, account)| account.is_touched()) {
-            let entry = load(&self.db, self.foreign, &mut self.accounts, address)?;
-            if entry.storage_without_code {
-                account.info.nonce = 0;
-            }
-            let had = balance(entry.now.as_ref());
-            if account.is_selfdestructed() || account.is_created() {
-                entry.storage.values_mut().for_each(|(_, now)| *now = U256::ZERO);
-            }
-            if account.is_selfdestructed() || account.is_empty() {
-                entry.now = None;
-                self.vanished = self.vanished.wrapping_add(had);
-                continue;
-            }
-            for (&slot, value) in account.storage.iter().filter(|(_, value)| value.is_changed()) {
-                // A slot that was never asked for belongs to an account created just now: it was zero.
-                entry.storage.entry(slot).or_default().1 = value.present_value;
-            }
-            if let Some(code) = account.info.code.as_ref().filter(|_| account.info.code_hash != KECCAK_EMPTY) {
-                self.code.entry(account.info.code_hash).or_insert_with(|| code.clone());
-            }
-            self.vanished = self.vanished.wrapping_add(had).wrapping_sub(account.info.balance);
-            entry.now = Some(account.info);
+    pub(super) fn commit(&mut self, state: &EvmState) -> Result<(), DB::Error> {
+        for (&address, account) in state.iter().filter(|(_, account)| account.is_touched()) {
+            self.commit_account(address, account)?;
         }
         Ok(())
+    }
+
+    fn commit_account(&mut self, address: Address, account: &Touched) -> Result<(), DB::Error> {
+        let entry = load(&self.db, self.foreign, &mut self.accounts, address)?;
+        self.vanished = self.vanished.wrapping_add(entry.commit(account));
+        if let Some(info) = &entry.now
+            && info.code_hash != KECCAK_EMPTY
+            && let Some(code) = &info.code
+        {
+            self.code.entry(info.code_hash).or_insert_with(|| code.clone());
+        }
+        Ok(())
+    }
+
+    /// Pays a transaction's tip to the beneficiary as the machine does at a transaction's end: the account is touched, and a balance
+    /// that would overflow stays.
+    pub(super) fn tip(&mut self, beneficiary: Address, tip: U256) -> Result<(), DB::Error> {
+        let mut account = Touched::from(self.basic(beneficiary)?.unwrap_or_default());
+        account.mark_touch();
+        account.info.balance = account.info.balance.checked_add(tip).unwrap_or(account.info.balance);
+        self.commit_account(beneficiary, &account)
     }
 
     /// Returns the units that transactions took out of the balances so far and that arrived nowhere: base fees, and balances
@@ -131,24 +231,30 @@ impl<DB: StateRead> Overlay<DB> {
 
     /// Returns what changed against the parent's state.
     pub(super) fn into_diff(self) -> StateDiff {
-        let mut diff = StateDiff::default();
+        let mut code = BTreeMap::new();
+        let mut changed: Vec<Option<AccountDiff>> = Vec::with_capacity(self.accounts.len());
+        // Sorting places instead of the long entries; a map built from a sorted list does not compare them again.
+        let mut places: Vec<(Address, usize)> = Vec::with_capacity(self.accounts.len());
         for (address, entry) in self.accounts {
             let after = entry.now.as_ref().map(plain);
-            let storage: BTreeMap<_, _> =
-                entry.storage.into_iter().filter(|(_, (before, now))| before != now).collect();
+            let mut storage: Vec<_> = entry.storage.into_iter().filter(|(_, (before, now))| before != now).collect();
             if entry.before == after && storage.is_empty() {
                 continue;
             }
             if let Some(hash) =
                 after.map(|a| a.code_hash).filter(|hash| entry.before.is_none_or(|b| b.code_hash != *hash))
-                && let Some(code) = self.code.get(&hash)
+                && let Some(bytes) = self.code.get(&hash)
             {
-                diff.code.insert(hash, code.original_bytes());
+                code.insert(hash, bytes.original_bytes());
             }
-            diff.accounts
-                .insert(address, AccountDiff { before: entry.before, after, storage, ..AccountDiff::default() });
+            storage.sort_unstable_by_key(|(slot, _)| *slot);
+            let storage = storage.into_iter().collect();
+            places.push((address, changed.len()));
+            changed.push(Some(AccountDiff { before: entry.before, after, storage, ..AccountDiff::default() }));
         }
-        diff
+        places.sort_unstable();
+        let in_order = places.into_iter().filter_map(|(address, place)| Some((address, changed[place].take()?)));
+        StateDiff { accounts: in_order.collect(), code }
     }
 }
 
@@ -157,6 +263,11 @@ impl<DB: StateRead> Database for Overlay<DB> {
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, Self::Error> {
         let entry = load(&self.db, self.foreign, &mut self.accounts, address)?;
+        if let Some(reads) = &mut self.reads {
+            let (before, seen) = (entry.before, entry.now.as_ref().map(plain));
+            let storage_without_code = entry.storage_without_code;
+            reads.push(Read::Account { address, before, seen, storage_without_code });
+        }
         let mut info = entry.now.clone();
         if entry.storage_without_code
             && let Some(info) = &mut info
@@ -178,15 +289,19 @@ impl<DB: StateRead> Database for Overlay<DB> {
     fn storage(&mut self, address: Address, slot: StorageKey) -> Result<StorageValue, Self::Error> {
         use alloy_primitives::map::Entry as Place;
         let entry = load(&self.db, self.foreign, &mut self.accounts, address)?;
-        Ok(match entry.storage.entry(slot) {
-            Place::Occupied(place) => place.get().1,
+        let (before, seen) = match entry.storage.entry(slot) {
+            Place::Occupied(place) => *place.get(),
             // An account that the parent state lacks has no storage there either.
-            Place::Vacant(_) if entry.before.is_none() => U256::ZERO,
+            Place::Vacant(_) if entry.before.is_none() => (U256::ZERO, U256::ZERO),
             Place::Vacant(place) => {
                 let value = self.db.storage_ref(address, slot)?;
-                place.insert((value, value)).1
+                *place.insert((value, value))
             }
-        })
+        };
+        if let Some(reads) = &mut self.reads {
+            reads.push(Read::Slot { address, slot, before, seen });
+        }
+        Ok(seen)
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Self::Error> {
