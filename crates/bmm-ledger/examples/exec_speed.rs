@@ -125,7 +125,8 @@ const COUNTER_CODE: [u8; 8] = [0x5f, 0x54, 0x60, 0x01, 0x01, 0x5f, 0x55, 0x00];
 
 /// 200 times keccak over 64 bytes, then a slot.
 fn busy_code() -> Vec<u8> {
-    let mut code = vec![0x60, 200, 0x5b, 0x60, 0x40, 0x5f, 0x20, 0x5f, 0x52, 0x60, 0x01, 0x90, 0x03, 0x80, 0x60, 2, 0x57];
+    let mut code =
+        vec![0x60, 200, 0x5b, 0x60, 0x40, 0x5f, 0x20, 0x5f, 0x52, 0x60, 0x01, 0x90, 0x03, 0x80, 0x60, 2, 0x57];
     code.extend([0x5f, 0x51, 0x33, 0x55, 0x00]);
     code
 }
@@ -235,7 +236,13 @@ fn fastest<T>(runs: u32, mut each: impl FnMut() -> Outcome<(Duration, T)>) -> Ou
     Ok(best)
 }
 
-fn revm_alone(params: &ChainParams, block: &Block, senders: &[Address], memory: &Memory, runs: u32) -> Outcome<Duration> {
+fn revm_alone(
+    params: &ChainParams,
+    block: &Block,
+    senders: &[Address],
+    memory: &Memory,
+    runs: u32,
+) -> Outcome<Duration> {
     let mut filled = CacheDB::new(EmptyDB::default());
     for address in memory.accounts.keys() {
         let mut info = memory.basic_ref(*address)?.unwrap_or_default();
@@ -322,7 +329,9 @@ fn main() -> Outcome<()> {
     if "recovery".contains(&wanted) {
         recovery(&params, runs)?;
     }
-    println!("{count} transactions, {accounts} accounts, thousands of transactions a second, the fastest of {runs} runs");
+    println!(
+        "{count} transactions, {accounts} accounts, thousands of transactions a second, the fastest of {runs} runs"
+    );
     println!("{:40}{:>7}{:>16}{:>16}{:>16}{:>16}", "", "revm", "memory", "2 threads", "store", "2 threads");
     for load in LOADS.iter().filter(|load| load.name.contains(&wanted)) {
         let transactions = transactions(&params, load, count);

@@ -77,7 +77,11 @@ impl<'a, DB: StateRead> BlockBuilder<'a, DB> {
             parent_beacon_block_root: Some(B256::ZERO),
             ..Header::default()
         };
-        Ok(Self { executor: Executor::begin(params, header, db, Desk::here(0), 0)?, transactions: Vec::new(), bytes: FRAME_BYTES })
+        Ok(Self {
+            executor: Executor::begin(params, header, db, Desk::here(0), 0)?,
+            transactions: Vec::new(),
+            bytes: FRAME_BYTES,
+        })
     }
 
     /// Gas that is left in the block.

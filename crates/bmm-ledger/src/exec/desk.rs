@@ -16,17 +16,17 @@ const AT_ONCE: usize = 32;
 /// Where receipts go.
 pub(super) enum Desk {
     /// To be hashed on this thread.
-    Here(Receipts),
+    Here(Box<Receipts>),
     /// To another, which gets batches, and answers when no more will come.
     Away { batch: Vec<EthereumReceipt>, to: Option<Sender<Vec<EthereumReceipt>>>, back: Receiver<Hashed> },
     /// All are hashed.
-    Done(Hashed),
+    Done(Box<Hashed>),
 }
 
 impl Desk {
     /// Hashes the receipts of a block of some `transactions` on this thread.
     pub(super) fn here(transactions: usize) -> Self {
-        Self::Here(Receipts::new(transactions))
+        Self::Here(Box::new(Receipts::new(transactions)))
     }
 
     /// Sends receipts to a thread that hashes them.
@@ -59,7 +59,7 @@ impl Desk {
     pub(super) fn receipts(&mut self) -> Result<&[Receipt], ExecError> {
         self.close();
         let all = mem::replace(self, Self::here(0)).finish()?;
-        *self = Self::Done(all);
+        *self = Self::Done(Box::new(all));
         Ok(if let Self::Done(all) = self { &all.receipts } else { &[] })
     }
 
@@ -71,7 +71,7 @@ impl Desk {
             Self::Away { back, .. } => {
                 back.recv().map_err(|_| ExecError::State("the thread that hashes receipts is gone".into()))
             }
-            Self::Done(all) => Ok(all),
+            Self::Done(all) => Ok(*all),
         }
     }
 }

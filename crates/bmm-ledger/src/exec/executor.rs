@@ -6,8 +6,8 @@ use super::{
     env::{self, Machine},
     header,
     overlay::CreditError,
-    speculation::Speculated,
     receipts::Hashed,
+    speculation::Speculated,
 };
 use crate::emission;
 use alloy_consensus::{EthereumReceipt, Transaction as _};

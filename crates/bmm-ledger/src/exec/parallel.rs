@@ -125,7 +125,8 @@ impl<'a> Shared<'a> {
 
     /// Waits until every transaction that workers can have is executed or given up.
     fn wait_for_workers(&self) {
-        while self.next.load(Ordering::Relaxed) < self.transactions.len()
+        let begin = |next: usize| next.max(self.sharing.lead);
+        while begin(self.next.load(Ordering::Relaxed)) < self.transactions.len()
             || self.places.iter().any(|place| place.status.load(Ordering::Acquire) == TAKEN)
         {
             thread::yield_now();
@@ -207,6 +208,33 @@ pub(super) fn run<DB: StateRead + Sync>(
     workers: usize,
     sharing: Sharing,
 ) -> Result<Executed, ExecError> {
+    run_counted(params, block, senders, db, workers, sharing).map(|(executed, _)| executed)
+}
+
+/// How many results of workers were of use, and how many were not.
+type Counts = (usize, usize);
+
+/// Executes a block and says how many results of workers were of use.
+#[cfg(test)]
+pub(super) fn counted<DB: StateRead + Sync>(
+    params: &ChainParams,
+    block: &Block,
+    senders: &[Address],
+    db: &DB,
+    workers: usize,
+    sharing: Sharing,
+) -> Result<Counts, ExecError> {
+    run_counted(params, block, senders, db, workers, sharing).map(|(_, counts)| counts)
+}
+
+fn run_counted<DB: StateRead + Sync>(
+    params: &ChainParams,
+    block: &Block,
+    senders: &[Address],
+    db: &DB,
+    workers: usize,
+    sharing: Sharing,
+) -> Result<(Executed, Counts), ExecError> {
     let shared = Shared::new(&block.body.transactions, senders, sharing);
     let (to, receipts) = channel();
     let (answer, back) = channel();
@@ -221,7 +249,9 @@ pub(super) fn run<DB: StateRead + Sync>(
         let others: Vec<_> = (1..workers).map(|number| scope.spawn(move || work(number).speculate())).collect();
         if sharing.wait {
             shared.wait_for_workers();
-            others.into_iter().for_each(|other| drop(other.join()));
+            for other in others {
+                drop(other.join());
+            }
         }
         commit(params, block, db, &shared, Desk::away(to, back))
     })
@@ -234,7 +264,7 @@ fn commit<DB: StateRead>(
     db: &DB,
     shared: &Shared<'_>,
     desk: Desk,
-) -> Result<Executed, ExecError> {
+) -> Result<(Executed, Counts), ExecError> {
     let transactions = shared.transactions;
     let mut executor = Executor::begin(params, block.header.clone(), db, desk, transactions.len())?;
     let (mut useful, mut useless) = (0usize, 0usize);
@@ -252,7 +282,7 @@ fn commit<DB: StateRead>(
         }
         executor.transact(tx, *sender)?.map_err(|error| BlockError::Transaction { index, error })?;
     }
-    executor.finish(super::withdrawals(block))
+    Ok((executor.finish(super::withdrawals(block))?, (useful, useless)))
 }
 
 /// A thread that executes ahead.
@@ -295,7 +325,9 @@ impl<DB: StateRead> Worker<'_, DB> {
                     Err(_) => break,
                 },
             };
-            batch.into_iter().for_each(|receipt| hashed.push(receipt));
+            for receipt in batch {
+                hashed.push(receipt);
+            }
         }
         // Nobody waits for it when the block is invalid.
         let _ = answer.send(hashed.finish());

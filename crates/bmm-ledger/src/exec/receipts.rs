@@ -39,10 +39,12 @@ struct Hashes {
 
 impl Hashes {
     fn accrue(&mut self, bloom: &mut Bloom, log: &Log) {
-        bloom.accrue(BloomInput::Hash(kept(&mut self.addresses, log.address, |address| keccak256(address))));
+        bloom.accrue(BloomInput::Hash(kept(&mut self.addresses, log.address, keccak256)));
         if let Some((event, arguments)) = log.topics().split_first() {
-            bloom.accrue(BloomInput::Hash(kept(&mut self.events, *event, |topic| keccak256(topic))));
-            arguments.iter().for_each(|topic| bloom.accrue(BloomInput::Raw(topic.as_slice())));
+            bloom.accrue(BloomInput::Hash(kept(&mut self.events, *event, keccak256)));
+            for topic in arguments {
+                bloom.accrue(BloomInput::Raw(topic.as_slice()));
+            }
         }
     }
 }
@@ -134,7 +136,9 @@ mod tests {
     /// The library's way: everything at the end.
     fn check(bare: Vec<EthereumReceipt>) {
         let mut receipts = Receipts::new(0);
-        bare.iter().for_each(|one| receipts.push(one.clone()));
+        for one in &bare {
+            receipts.push(one.clone());
+        }
         let expected: Vec<Receipt> = bare.into_iter().map(Receipt::from).collect();
         let hashed = receipts.finish();
         assert_eq!(hashed.root, proofs::calculate_receipt_root(&expected));

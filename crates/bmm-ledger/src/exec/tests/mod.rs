@@ -3,4 +3,5 @@
 mod blocks;
 mod calls;
 mod headers;
+mod parallel;
 mod transactions;
