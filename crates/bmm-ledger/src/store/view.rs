@@ -24,38 +24,41 @@ const MAX_ARCHIVE_STEPS: u64 = 16;
 /// Analysed code by its hash.
 pub(super) type CodeCache = Mutex<Generations<B256, Bytecode>>;
 
-/// Values that differ from those below, by hashed keys: of an older block, what has changed since; of a block that is not committed
-/// yet, what it changed.
+/// What lies between the head and an older block: values as they were at the latter, by hashed keys.
 #[derive(Default)]
 struct Overlay {
     accounts: BTreeMap<B256, Option<Account>>,
     slots: HashMap<(B256, B256), U256>,
-    code: HashMap<B256, Bytes>,
-    /// The block that is not committed yet.
-    ahead: Option<Head>,
 }
 
-impl Overlay {
-    /// Lays the values before or after a diff over what is there; they win.
-    fn lay(&mut self, diff: StateDiff, side: Side) {
-        for (address, account) in diff.accounts {
-            let owner = hash_address(address);
-            self.accounts.insert(owner, if side == Side::Before { account.before } else { account.after });
-            let named = account.storage.into_iter().map(|(slot, change)| (hash_slot(slot), change));
-            let changes = named.chain(account.unnamed);
-            self.slots.extend(
-                changes
-                    .map(|(slot, (before, after))| ((owner, slot), if side == Side::Before { before } else { after })),
-            );
-        }
+/// A block that is not committed yet.
+#[derive(Clone)]
+struct Ahead {
+    block: Head,
+    diff: Arc<StateDiff>,
+}
+
+impl Ahead {
+    /// The value of a slot after the block, if it changed.
+    fn slot(&self, address: Address, slot: U256) -> Option<U256> {
+        let account = self.diff.accounts.get(&address)?;
+        let named = account.storage.get(&slot).map(|(_, after)| *after);
+        // No slot outlives its account.
+        named.or_else(|| account.after.is_none().then_some(U256::ZERO))
     }
 }
 
-/// Which values of a diff.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Before,
-    After,
+impl Overlay {
+    /// Lays the values before a diff over what is there; they win.
+    fn lay_before(&mut self, diff: StateDiff) {
+        for (address, account) in diff.accounts {
+            let owner = hash_address(address);
+            self.accounts.insert(owner, account.before);
+            let named = account.storage.into_iter().map(|(slot, change)| (hash_slot(slot), change));
+            let changes = named.chain(account.unnamed);
+            self.slots.extend(changes.map(|(slot, (before, _))| ((owner, slot), before)));
+        }
+    }
 }
 
 /// The state after one block, unchanging, however the chain moves on. Cheap to clone. Drop it soon: while it lives, the
@@ -65,8 +68,9 @@ pub struct StateView {
     snapshot: Arc<Snapshot>,
     codes: Arc<CodeCache>,
     block: Head,
-    /// The first that names a key wins.
-    overlays: Vec<Arc<Overlay>>,
+    /// Blocks above the snapshot's head, the newest first; the first that names a key wins.
+    ahead: Vec<Ahead>,
+    overlay: Option<Arc<Overlay>>,
     /// Whether older values come out of the archive.
     archived: bool,
 }
@@ -103,7 +107,7 @@ impl Store {
     pub fn view(&self) -> Result<StateView, StoreError> {
         let snapshot = self.snapshot();
         let block = snapshot.head.ok_or(StoreError::Empty)?;
-        Ok(StateView { snapshot, codes: self.codes.clone(), block, overlays: Vec::new(), archived: false })
+        Ok(StateView { snapshot, codes: self.codes.clone(), block, ahead: Vec::new(), overlay: None, archived: false })
     }
 
     /// Returns the state after the canonical block `id`.
@@ -128,12 +132,9 @@ impl Store {
 impl StateView {
     /// Returns the state after one more block, which changed what `diff` says and is not committed yet.
     #[must_use]
-    pub fn ahead(&self, block: Head, diff: StateDiff) -> Self {
-        let mut overlay =
-            Overlay { ahead: Some(block), code: diff.code.clone().into_iter().collect(), ..Overlay::default() };
-        overlay.lay(diff, Side::After);
+    pub fn ahead(&self, block: Head, diff: Arc<StateDiff>) -> Self {
         let mut view = self.clone();
-        view.overlays.insert(0, Arc::new(overlay));
+        view.ahead.insert(0, Ahead { block, diff });
         view.block = block;
         view
     }
@@ -162,10 +163,10 @@ impl StateView {
                 depth,
                 limit: self.block.number.saturating_sub(number),
             })?;
-            overlay.lay(Snapshot::decode_diff(number, &bytes)?, Side::Before);
+            overlay.lay_before(Snapshot::decode_diff(number, &bytes)?);
         }
         self.block = block;
-        self.overlays = vec![Arc::new(overlay)];
+        self.overlay = Some(Arc::new(overlay));
         Ok(self)
     }
 
@@ -182,8 +183,11 @@ impl StateView {
 
     /// Returns an account, if it exists.
     pub fn account(&self, address: Address) -> Result<Option<Account>, StoreError> {
+        if let Some(account) = self.ahead.iter().find_map(|ahead| ahead.diff.accounts.get(&address)) {
+            return Ok(account.after);
+        }
         let owner = hash_address(address);
-        if let Some(account) = self.overlays.iter().find_map(|overlay| overlay.accounts.get(&owner)) {
+        if let Some(account) = self.overlay.as_ref().and_then(|overlay| overlay.accounts.get(&owner)) {
             return Ok(*account);
         }
         if self.archived
@@ -198,8 +202,11 @@ impl StateView {
 
     /// Returns a storage slot; zero if it was never set.
     pub fn storage(&self, address: Address, slot: U256) -> Result<U256, StoreError> {
+        if let Some(value) = self.ahead.iter().find_map(|ahead| ahead.slot(address, slot)) {
+            return Ok(value);
+        }
         let key = (hash_address(address), hash_slot(slot));
-        if let Some(value) = self.overlays.iter().find_map(|overlay| overlay.slots.get(&key)) {
+        if let Some(value) = self.overlay.as_ref().and_then(|overlay| overlay.slots.get(&key)) {
             return Ok(*value);
         }
         if self.archived {
@@ -217,7 +224,7 @@ impl StateView {
         if hash == KECCAK256_EMPTY {
             return Ok(Some(Bytes::new()));
         }
-        if let Some(code) = self.overlays.iter().find_map(|overlay| overlay.code.get(&hash)) {
+        if let Some(code) = self.ahead.iter().find_map(|ahead| ahead.diff.code.get(&hash)) {
             return Ok(Some(code.clone()));
         }
         self.snapshot.get(tables::CODE, hash.as_slice())
@@ -228,9 +235,8 @@ impl StateView {
         if number > self.block.number {
             return Ok(None);
         }
-        let mut ahead = self.overlays.iter().filter_map(|overlay| overlay.ahead);
-        match ahead.find(|block| block.number == number) {
-            Some(block) => Ok(Some(block.id)),
+        match self.ahead.iter().find(|ahead| ahead.block.number == number) {
+            Some(ahead) => Ok(Some(ahead.block.id)),
             None => self.snapshot.canonical_id(number),
         }
     }
@@ -240,9 +246,11 @@ impl StateView {
         if self.archived {
             return Err(self.too_deep());
         }
-        let mut overlaid = BTreeMap::new();
-        for overlay in self.overlays.iter().rev() {
-            overlaid.extend(overlay.accounts.iter().map(|(owner, account)| (*owner, *account)));
+        let mut overlaid: BTreeMap<B256, Option<Account>> =
+            self.overlay.as_ref().map(|overlay| overlay.accounts.clone()).unwrap_or_default();
+        for ahead in self.ahead.iter().rev() {
+            overlaid
+                .extend(ahead.diff.accounts.iter().map(|(address, account)| (hash_address(*address), account.after)));
         }
         let mut older = overlaid.into_iter().peekable();
         self.snapshot.scan(tables::ACCOUNTS, &[], |key, value| {
@@ -278,7 +286,7 @@ impl StateView {
     /// # Errors
     /// [`StoreError::NoProofBelowHead`] for a state below the head.
     pub fn prove(&self, address: Address, slots: &[U256]) -> Result<AccountProof, StoreError> {
-        if !self.overlays.is_empty() || self.archived {
+        if !self.ahead.is_empty() || self.overlay.is_some() || self.archived {
             return Err(StoreError::NoProofBelowHead(self.block.number));
         }
         let owner = hash_address(address);
