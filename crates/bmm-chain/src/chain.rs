@@ -5,8 +5,8 @@ use crate::{
     error::ChainError,
     events::{Events, HeadEvent},
     params,
-    pool::{PoolLimits, TxPool},
-    template::PendingCache,
+    pool::{Journal, PoolLimits, TxPool},
+    template::{BuiltBlocks, PendingCache},
 };
 use alloy_primitives::B256;
 use bmm_ledger::{
@@ -42,10 +42,21 @@ impl HeadBlock {
 }
 
 /// What a node may choose; nothing of it is consensus.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainOptions {
     /// Limits of the pool of transactions.
     pub pool: PoolLimits,
+    /// Whether waiting transactions are kept in a file beside the database, to be there again after a restart. Chains in memory
+    /// keep none.
+    pub pool_journal: bool,
+    /// How long transactions are put into a template; what does not get in by then waits for the next block.
+    pub max_build: Duration,
+}
+
+impl Default for ChainOptions {
+    fn default() -> Self {
+        Self { pool: PoolLimits::default(), pool_journal: true, max_build: Duration::from_secs(1) }
+    }
 }
 
 /// One chain: its blocks, its head, its pool of transactions. See the crate's documentation.
@@ -59,8 +70,11 @@ pub struct Chain {
     pub(crate) head: RwLock<Arc<HeadBlock>>,
     /// Held while a block comes in.
     pub(crate) importing: Mutex<crate::import::Importing>,
-    pub(crate) pool: Mutex<TxPool>,
+    pub(crate) pool: Arc<Mutex<TxPool>>,
+    pub(crate) journal: Option<Journal>,
+    pub(crate) options: ChainOptions,
     pub(crate) pending: Mutex<PendingCache>,
+    pub(crate) built: BuiltBlocks,
     pub(crate) events: Events,
 }
 
@@ -78,7 +92,8 @@ impl Chain {
         let asert = params::check(&params)?;
         let store = Store::open(folder, params.digest())?;
         begin(&params, &store)?;
-        Self::with_store(params, asert, store, clock, options)
+        let journal = options.pool_journal.then_some(folder);
+        Self::with_store(params, asert, store, journal, clock, options)
     }
 
     /// Begins a chain in memory, for tests and simulations.
@@ -90,7 +105,7 @@ impl Chain {
         let asert = params::check(&params)?;
         let store = Store::in_memory(params.digest())?;
         begin(&params, &store)?;
-        Self::with_store(params, asert, store, clock, options)
+        Self::with_store(params, asert, store, None, clock, options)
     }
 
     /// Begins a chain in memory with a genesis of one's own and the state at it, for foreign test vectors.
@@ -107,33 +122,42 @@ impl Chain {
         let asert = params::check(&params)?;
         let store = Store::in_memory(params.digest())?;
         store.init(&SealedBlock { block: genesis, seal: Seal::None }, state)?;
-        Self::with_store(params, asert, store, clock, options)
+        Self::with_store(params, asert, store, None, clock, options)
     }
 
     fn with_store(
         params: ChainParams,
         asert: Asert,
         store: Store,
+        journal: Option<&Path>,
         clock: Arc<dyn Clock>,
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
         let genesis = store.canonical(0)?.ok_or(StoreError::Empty)?;
         let head = read_head(&store)?;
-        let pool = TxPool::new(options.pool, &head.header);
+        let pool = Arc::new(Mutex::new(TxPool::new(options.pool, head.id, &head.header)));
+        let journal = journal.map(|folder| Journal::start(folder, pool.clone(), &options.pool)).transpose()?;
         let chain = Self {
             asert,
             genesis,
             clock,
             head: RwLock::new(Arc::new(head)),
             importing: Mutex::default(),
-            pool: Mutex::new(pool),
+            pool,
+            journal,
+            options,
             pending: Mutex::default(),
+            built: BuiltBlocks::default(),
             events: Events::default(),
             store,
             params,
         };
         chain.finish_interrupted_reorg()?;
-        Ok(Arc::new(chain))
+        let chain = Arc::new(chain);
+        if let Some(journal) = &chain.journal {
+            journal.restore(&chain);
+        }
+        Ok(chain)
     }
 
     /// Returns the chain's parameters.

@@ -7,11 +7,14 @@ use crate::{
     events::{HeadEvent, Reorg},
 };
 use alloy_primitives::{Address, B256};
-use bmm_ledger::exec::{execute_block, header::check_body, recover_senders};
+use bmm_ledger::{
+    diff::{Account, AccountDiff},
+    exec::{execute_block, header::check_body, recover_senders},
+};
 use bmm_pow::Work;
 use bmm_types::{BlockBody, SealedBlock, Transaction};
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     sync::Arc,
 };
 
@@ -60,8 +63,8 @@ impl Importing {
 pub(crate) struct Applied {
     /// The new head.
     pub head: Arc<HeadBlock>,
-    /// Accounts that changed.
-    pub touched: BTreeSet<Address>,
+    /// Accounts that changed, as they are now.
+    pub touched: Vec<(Address, Account)>,
 }
 
 impl Chain {
@@ -93,7 +96,7 @@ impl Chain {
         let head = self.head();
         if head.id == parent_id {
             let applied = self.apply(&mut importing, block, &senders, work)?;
-            self.pool.lock().on_block(&self.store.view()?, &applied.head.header, Some(&applied.touched))?;
+            self.pool_follows(&applied.head, &applied.touched);
             self.announce(applied.head, None);
             return Ok(Imported { id, became_head: true, reorg: None });
         }
@@ -156,15 +159,21 @@ impl Chain {
             }
             error
         };
-        let executed = execute_block(&self.params, &block.block, senders, self.store.view()?)
-            .map_err(|error| invalid(importing, error.into()))?;
-        let touched = executed.diff.accounts.keys().copied().collect();
-        let staged = self.store.stage(header.parent_hash, executed.diff)?;
+        let (receipts, staged) = match self.built.take(id) {
+            Some(built) if built.staged.parent() == header.parent_hash => (built.receipts, built.staged),
+            _ => {
+                let executed = execute_block(&self.params, &block.block, senders, self.store.view()?)
+                    .map_err(|error| invalid(importing, error.into()))?;
+                (executed.receipts, self.store.stage(header.parent_hash, executed.diff)?)
+            }
+        };
+        let after = |(address, account): (&Address, &AccountDiff)| (*address, account.after.unwrap_or_default());
+        let touched = staged.diff().accounts.iter().map(after).collect();
         let (got, expected) = (header.state_root, staged.root());
         if got != expected {
             return Err(invalid(importing, ImportError::StateRoot { got, expected }));
         }
-        self.store.commit(staged, block, &executed.receipts, work.get())?;
+        self.store.commit(staged, block, &receipts, work.get())?;
         let head = Arc::new(HeadBlock { id, header: header.clone(), work });
         *self.head.write() = head.clone();
         Ok(Applied { head, touched })
@@ -178,10 +187,7 @@ impl Chain {
 
     /// Returns the senders of a body's transactions: those that the pool knows from it, the others from their signatures.
     pub(crate) fn senders_of(&self, body: &BlockBody) -> Result<Vec<Address>, ImportError> {
-        let known: Vec<Option<Address>> = {
-            let pool = self.pool.lock();
-            body.transactions.iter().map(|tx| pool.sender_of(*tx.tx_hash())).collect()
-        };
+        let known = self.known_senders(&body.transactions);
         let unknown: Vec<Transaction> = body
             .transactions
             .iter()

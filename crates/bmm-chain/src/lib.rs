@@ -14,6 +14,7 @@
 //!     header rules ─► seal ─► body ─► execute ─► state root ─► store ─► fork choice ─► HeadEvent
 //! ```
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 mod chain;
 mod clock;

@@ -13,14 +13,14 @@ use crate::{
 use alloy_primitives::{Address, B256};
 use bmm_ledger::{
     Executed,
-    diff::StateDiff,
+    diff::{AccountDiff, StateDiff},
     exec::{execute_block, header::check_body},
     store::{Head, StateView},
 };
 use bmm_pow::Work;
 use bmm_types::{Engine, Header, Seal, SealedBlock};
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     panic::resume_unwind,
     sync::{
         Arc,
@@ -285,7 +285,8 @@ impl Chain {
     fn store_next(&self, ready: Ready, work: Work, sync: bool) -> Result<Arc<HeadBlock>, ImportError> {
         let Ready { block, id, executed } = ready;
         let header = &block.block.header;
-        let touched: BTreeSet<Address> = executed.diff.accounts.keys().copied().collect();
+        let after = |(address, account): (&Address, &AccountDiff)| (*address, account.after.unwrap_or_default());
+        let touched: Vec<_> = executed.diff.accounts.iter().map(after).collect();
         let staged = self.store.stage(header.parent_hash, executed.diff)?;
         let (got, expected) = (header.state_root, staged.root());
         if got != expected {
@@ -298,7 +299,7 @@ impl Chain {
         }
         let head = Arc::new(HeadBlock { id, header: header.clone(), work });
         *self.head.write() = head.clone();
-        self.pool.lock().on_block(&self.store.view()?, &head.header, Some(&touched))?;
+        self.pool_follows(&head, &touched);
         self.announce(head.clone(), None);
         Ok(head)
     }

@@ -15,10 +15,6 @@ use std::sync::Arc;
 /// Name of the note that a change of branch is under way.
 const NOTE: &str = "chain/reorg";
 
-/// How many abandoned blocks, the last ones, give their transactions back to the pool. Blocks wait while that is done, and
-/// the pool holds no more than a few full blocks.
-const MAX_RETURNED_BLOCKS: usize = 128;
-
 /// A change of branch under way, as it is noted for the case of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
 struct Underway {
@@ -46,7 +42,7 @@ impl Chain {
             tracing::warn!(%to, %error, "a heavier branch was not taken");
             self.try_switch(importing, from)?;
             // Transactions that came meanwhile were weighed against the state on the way.
-            self.pool.lock().on_block(&self.store.view()?, &self.head().header, None)?;
+            self.pool_starts_over()?;
         }
         self.store.put_note(NOTE, &[])?;
         let reorg = Arc::new(result?);
@@ -110,24 +106,9 @@ impl Chain {
 
     /// Gives the pool the transactions that are in no block any more, and tells of the new head.
     fn after_switch(&self, reorg: &Arc<Reorg>) -> Result<(), ImportError> {
-        let head = self.head();
-        self.pool.lock().on_block(&self.store.view()?, &head.header, None)?;
-        if reorg.abandoned.len() > MAX_RETURNED_BLOCKS {
-            tracing::warn!(
-                abandoned = reorg.abandoned.len(),
-                "of so many blocks only the last give their transactions back"
-            );
-        }
-        // Oldest first, so that nonces come in order.
-        for id in reorg.abandoned.iter().take(MAX_RETURNED_BLOCKS).rev() {
-            for transaction in self.store.body(*id)?.into_iter().flat_map(|body| body.transactions) {
-                let hash = *transaction.tx_hash();
-                if let Err(error) = self.submit(transaction) {
-                    tracing::debug!(%hash, %error, "a transaction of an abandoned block does not go back to the pool");
-                }
-            }
-        }
-        self.announce(head, Some(reorg.clone()));
+        self.pool_starts_over()?;
+        self.pool_takes_back(reorg)?;
+        self.announce(self.head(), Some(reorg.clone()));
         Ok(())
     }
 
@@ -153,7 +134,7 @@ impl Chain {
                 Err(error) => return Err(Box::new(error).into()),
             }
         }
-        self.pool.lock().on_block(&self.store.view()?, &self.head().header, None)?;
+        self.pool_starts_over()?;
         Ok(self.store.put_note(NOTE, &[])?)
     }
 }

@@ -1,9 +1,8 @@
 //! What a transaction must hold to enter the pool, the sender's account left aside.
 
-use super::{PoolError, PoolLimits};
-use alloy_consensus::{Transaction as _, transaction::SignerRecoverable};
+use super::{Fees, PoolError, PoolLimits};
+use alloy_consensus::Transaction as _;
 use alloy_eips::eip2718::Encodable2718;
-use alloy_primitives::Address;
 use bmm_ledger::TxError;
 use bmm_types::{ChainParams, Transaction, params::Fork};
 
@@ -12,19 +11,13 @@ const GAS_CAP: u64 = 1 << 24;
 /// Longest creation code, in bytes (EIP-3860).
 const MAX_INIT_CODE_BYTES: usize = 49_152;
 
-/// Checks all rules that need no state but the head's gas limit. Returns who signed.
-pub fn check(
-    params: &ChainParams,
-    limits: &PoolLimits,
-    gas_limit: u64,
-    tx: &Transaction,
-) -> Result<Address, PoolError> {
+/// Checks all rules that need no state but the head's gas limit; the signature is left to the caller.
+pub fn check(params: &ChainParams, limits: &PoolLimits, gas_limit: u64, tx: &Transaction) -> Result<(), PoolError> {
     check_size(limits, tx)?;
     check_type(tx)?;
     check_chain_id(params, tx)?;
     check_gas(params, gas_limit, tx)?;
-    check_fees(limits, tx)?;
-    tx.recover_signer().map_err(|_| PoolError::Invalid(TxError::Signature))
+    check_fees(limits, tx)
 }
 
 /// Rule: the EIP-2718 encoding is not too long, and neither is creation code (EIP-3860).
@@ -71,19 +64,14 @@ fn check_gas(params: &ChainParams, block_limit: u64, tx: &Transaction) -> Result
 
 /// Rule: the tip is not above the highest fee, and not below what this node wants.
 fn check_fees(limits: &PoolLimits, tx: &Transaction) -> Result<(), PoolError> {
-    let tip = tip_offered(tx);
-    if tip > tx.max_fee_per_gas() {
+    if tx.max_priority_fee_per_gas().is_some_and(|tip| tip > tx.max_fee_per_gas()) {
         return Err(TxError::TipAboveFee.into());
     }
+    let tip = Fees::of(tx).tip;
     if tip < limits.min_tip {
         return Err(PoolError::Underpriced { got: tip, needed: limits.min_tip });
     }
     Ok(())
-}
-
-/// Returns the most that a transaction gives the producer, in units per gas; of the old types the whole gas price.
-pub fn tip_offered(tx: &Transaction) -> u128 {
-    tx.max_priority_fee_per_gas().unwrap_or_else(|| tx.max_fee_per_gas())
 }
 
 /// Returns the least gas that a transaction is charged.

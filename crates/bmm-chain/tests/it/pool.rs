@@ -15,7 +15,7 @@ fn world() -> World {
 
 fn small(transactions: usize, per_sender: usize) -> World {
     let pool = PoolLimits { transactions, per_sender, ..PoolLimits::default() };
-    World::with(params(Engine::Dev), ChainOptions { pool })
+    World::with(params(Engine::Dev), ChainOptions { pool, ..ChainOptions::default() })
 }
 
 /// A transfer with these fees, in gwei.
@@ -197,7 +197,7 @@ fn a_gap_that_is_filled_counts_as_filled() {
     let world = small(3, 64);
     world.chain.submit(with_fees(&world, 1, 1, 10, 5)).expect("room");
     world.chain.submit(with_fees(&world, 2, 0, 10, 3)).expect("room");
-    world.chain.submit(with_fees(&world, 1, 0, 10, 2)).expect("room");
+    world.chain.submit(with_fees(&world, 1, 0, 10, 4)).expect("room");
     // All could be in the next block now, and the second sender's is the worst of the last ones.
     world.chain.submit(with_fees(&world, 3, 0, 10, 4)).expect("better than the worst");
     let senders: Vec<_> = world.chain.pool_content().pending.iter().map(|tx| tx.sender).collect();
@@ -205,10 +205,25 @@ fn a_gap_that_is_filled_counts_as_filled() {
 }
 
 #[test]
+fn a_high_tip_behind_what_nobody_wants_is_worth_nothing() {
+    let world = small(3, 64);
+    let mut blocker = unsigned(&world.chain, 0, key(9).address(), 1);
+    (blocker.max_fee_per_gas, blocker.max_priority_fee_per_gas) = (9, 9);
+    world.chain.submit(signed(1, blocker)).expect("room");
+    for nonce in 1..3 {
+        world.chain.submit(with_fees(&world, 1, nonce, 100, 90)).expect("room");
+    }
+    for from in 2..5 {
+        world.chain.submit(with_fees(&world, from, 0, 10, 1)).expect("it pays the base fee");
+    }
+    assert!(world.chain.pool_content_of(key(1).address()).pending.is_empty());
+}
+
+#[test]
 fn replacements_stay_within_the_bytes() {
     let limit = 500;
     let pool = PoolLimits { bytes: limit, ..PoolLimits::default() };
-    let world = World::with(params(Engine::Dev), ChainOptions { pool });
+    let world = World::with(params(Engine::Dev), ChainOptions { pool, ..ChainOptions::default() });
     let long = |from, fee: u128, tip: u128, len: usize| {
         let mut tx = unsigned(&world.chain, 0, key(9).address(), 1);
         (tx.max_fee_per_gas, tx.max_priority_fee_per_gas) = (fee * GWEI, tip * GWEI);
