@@ -5,7 +5,7 @@ use super::{
     node::{Node, quantity},
     project::Project,
 };
-use alloy_primitives::U256;
+use alloy_primitives::{Bytes, U256, keccak256};
 use serde_json::{Value, json};
 use std::{fs, process::Command};
 
@@ -95,6 +95,48 @@ impl Deployed {
     }
 }
 
+/// Whether the node knows a method.
+fn knows(node: &Node, method: &str) -> bool {
+    node.ask(method, &json!([]))["error"]["code"] != -32601
+}
+
+impl Deployed {
+    fn json(&self, program: &str, arguments: &[&str]) -> Value {
+        let printed = self.run(program, arguments);
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {printed}"))
+    }
+
+    /// Proofs of accounts and storage, as `cast` asks for them.
+    fn assert_proofs(&self) {
+        let shares = self.contract("SHARES");
+        // OpenZeppelin's ERC-20 keeps the supply in slot 2.
+        let proof = self.json("cast", &["proof", shares, "2"]);
+        let supply = U256::from(1_000) * U256::from(10).pow(U256::from(18));
+        assert_eq!(quantity(&proof["storageProof"][0]["value"]), supply, "{proof}");
+        let code: Bytes =
+            serde_json::from_value(self.node.call("eth_getCode", json!([shares, "latest"]))).expect("code");
+        assert_eq!(self.run("cast", &["codehash", shares]).trim(), keccak256(&code).to_string());
+        assert_eq!(json!(self.run("cast", &["storage-root", shares]).trim()), proof["storageHash"]);
+    }
+
+    /// What `cast` prints of a transaction's trace on the node agrees with the receipt.
+    fn assert_traces(&self) {
+        for receipt in &self.receipts {
+            let hash = receipt["transactionHash"].as_str().expect("a hash");
+            let traced = self.json("cast", &["rpc", "debug_traceTransaction", hash, r#"{"tracer":"callTracer"}"#]);
+            assert_eq!(traced["gasUsed"], receipt["gasUsed"], "{traced}");
+            assert!(traced["error"].is_null(), "{traced}");
+        }
+    }
+
+    /// The access list that the node suggests names the slot that is read.
+    fn assert_access_list(&self) {
+        let shares = self.contract("SHARES");
+        let printed = self.run("cast", &["access-list", shares, "totalSupply()"]);
+        assert!(printed.contains(&format!("{:#066x}", 2)), "{printed}");
+    }
+}
+
 /// The gas that `cast` prints.
 fn gas(printed: &str) -> U256 {
     let gas = printed.lines().find_map(|line| line.strip_prefix("Gas used: ")).expect("the gas used");
@@ -107,6 +149,15 @@ fn foundry_deploys_tests_and_replays_a_project() {
     deployed.assert_receipts();
     deployed.assert_tests();
     deployed.assert_replays();
+    if knows(&deployed.node, "eth_getProof") {
+        deployed.assert_proofs();
+    }
+    if knows(&deployed.node, "debug_traceTransaction") {
+        deployed.assert_traces();
+    }
+    if knows(&deployed.node, "eth_createAccessList") {
+        deployed.assert_access_list();
+    }
     let shares = deployed.contract("SHARES");
     let traced = deployed.run("cast", &["call", "--trace", shares, "owner()(address)"]);
     assert!(traced.contains("::owner()") && traced.contains(deployed.contract("TREASURY")), "{traced}");

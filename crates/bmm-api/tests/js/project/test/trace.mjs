@@ -30,11 +30,11 @@ describe("Traces", () => {
   });
 
   it("show why a transaction failed", async () => {
-    const { hash } = await token.connect(other).transfer(owner, 71n, { gasLimit: 100_000n });
-    const receipt = await ethers.provider.waitForTransaction(hash);
-    expect(receipt.status).to.equal(0);
+    const sent = await token.connect(other).transfer(owner, 71n, { gasLimit: 100_000n });
+    const { hash, status, gasUsed } = await sent.wait().catch((error) => error.receipt);
+    expect(status).to.equal(0);
     const root = await trace("debug_traceTransaction", hash, { tracer: "callTracer" });
-    expect([root.error, BigInt(root.gasUsed)]).to.deep.equal(["execution reverted", receipt.gasUsed]);
+    expect([root.error, BigInt(root.gasUsed)]).to.deep.equal(["execution reverted", gasUsed]);
     const { name, args } = token.interface.parseError(root.output);
     expect([name, ...args]).to.deep.equal(["ERC20InsufficientBalance", other.address, 1n, 71n]);
   });
