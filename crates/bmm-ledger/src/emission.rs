@@ -1,7 +1,7 @@
 //! The schedule of new coins: eras of equal length, each releasing half of what the one before released.
 
-use alloy_primitives::U256;
-use bmm_types::Emission;
+use alloy_primitives::{Address, U256};
+use bmm_types::{ChainParams, Emission, Header, system};
 
 /// How the emission of one block is split; the parts add up to the block's emission exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +56,18 @@ pub fn reward(emission: &Emission, height: u64) -> Reward {
     let footstones = mul_div(total, emission.footstones_bps.into(), 10_000).min(total.saturating_sub(producer));
     let resources = total.saturating_sub(producer).saturating_sub(footstones);
     Reward { producer, resources, footstones }
+}
+
+/// Returns who gets how many new units for the block of `header`: producer, resource pot, footstones' pot. Nobody at genesis and
+/// on chains without emission.
+pub fn payments(params: &ChainParams, header: &Header) -> Vec<(Address, U256)> {
+    let Some(emission) = params.emission.as_ref().filter(|_| header.number > 0) else { return Vec::new() };
+    let reward = reward(emission, header.number);
+    vec![
+        (header.beneficiary, reward.producer),
+        (system::RESOURCES, reward.resources),
+        (system::FOOTSTONES, reward.footstones),
+    ]
 }
 
 /// Halves `total` `times` times, rounding down once at the end.

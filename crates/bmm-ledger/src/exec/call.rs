@@ -5,7 +5,7 @@ use super::{
     env::{self, Machine},
 };
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
-use alloy_evm::Evm as _;
+use alloy_evm::{Evm as _, EvmEnv};
 use alloy_primitives::{Address, Bytes, Log, TxKind, U256};
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
 use bmm_types::{
@@ -46,6 +46,44 @@ pub struct CallRequest {
     pub access_list: AccessList,
     /// Delegations to set before the call (EIP-7702).
     pub authorizations: Vec<SignedAuthorization>,
+    /// The caller's nonce. It counts only in a simulation that validates.
+    pub nonce: Option<u64>,
+}
+
+impl CallRequest {
+    /// Takes out of `env` the rules that a call need not keep: nonce, a sender without code, the cap of a transaction's gas, and
+    /// without a price the base fee.
+    pub(super) fn relax(&self, env: &mut EvmEnv) {
+        env.cfg_env.disable_nonce_check = true;
+        env.cfg_env.disable_eip3607 = true;
+        env.cfg_env.tx_gas_limit_cap = Some(u64::MAX);
+        if self.gas_price.is_none() {
+            env.block_env.basefee = 0;
+        }
+    }
+
+    /// Makes the machine's transaction; its gas limit is still to be set.
+    pub(super) fn tx_env(&self, chain_id: u64) -> TxEnv {
+        let tx_type = match (self.authorizations.is_empty(), self.access_list.is_empty()) {
+            (false, _) => 4,
+            (true, false) => 1,
+            (true, true) => 0,
+        };
+        TxEnv {
+            tx_type,
+            caller: self.from.unwrap_or_default(),
+            kind: self.to.map_or(TxKind::Create, TxKind::Call),
+            value: self.value,
+            data: self.input.clone(),
+            nonce: self.nonce.unwrap_or(0),
+            gas_price: self.gas_price.unwrap_or(0),
+            gas_priority_fee: (tx_type == 4).then_some(0),
+            chain_id: Some(chain_id),
+            access_list: self.access_list.clone(),
+            authorization_list: self.authorizations.iter().cloned().map(Either::Left).collect(),
+            ..TxEnv::default()
+        }
+    }
 }
 
 /// What a simulated call returned.
@@ -138,32 +176,11 @@ struct Simulation<DB: StateRead> {
 impl<DB: StateRead> Simulation<DB> {
     fn new(params: &ChainParams, header: &Header, db: DB, request: &CallRequest, cap: Cap) -> Self {
         let mut env = env::env(params, header);
-        env.cfg_env.disable_nonce_check = true;
-        env.cfg_env.disable_eip3607 = true;
-        if cap == Cap::Lifted {
-            env.cfg_env.tx_gas_limit_cap = Some(u64::MAX);
+        request.relax(&mut env);
+        if cap == Cap::Kept {
+            env.cfg_env.tx_gas_limit_cap = None;
         }
-        if request.gas_price.is_none() {
-            env.block_env.basefee = 0;
-        }
-        let tx_type = match (request.authorizations.is_empty(), request.access_list.is_empty()) {
-            (false, _) => 4,
-            (true, false) => 1,
-            (true, true) => 0,
-        };
-        let tx = TxEnv {
-            tx_type,
-            caller: request.from.unwrap_or_default(),
-            kind: request.to.map_or(TxKind::Create, TxKind::Call),
-            value: request.value,
-            data: request.input.clone(),
-            gas_price: request.gas_price.unwrap_or(0),
-            gas_priority_fee: (tx_type == 4).then_some(0),
-            chain_id: Some(params.chain_id),
-            access_list: request.access_list.clone(),
-            authorization_list: request.authorizations.iter().cloned().map(Either::Left).collect(),
-            ..TxEnv::default()
-        };
+        let tx = request.tx_env(params.chain_id);
         Self { machine: env::machine(params, env, db), tx, chain_id: params.chain_id }
     }
 
@@ -202,7 +219,7 @@ impl<DB: StateRead> Simulation<DB> {
     }
 }
 
-fn failure(result: ExecutionResult, gas_limit: u64) -> CallError {
+pub(super) fn failure(result: ExecutionResult, gas_limit: u64) -> CallError {
     match result {
         ExecutionResult::Revert { output, .. } => {
             let reason = decode_revert(&output);

@@ -2,10 +2,16 @@
 
 use super::{StateRead, header, overlay::Overlay};
 use crate::system;
-use alloy_evm::{EthEvm, EvmEnv, eth::EthEvmBuilder, precompiles::PrecompilesMap};
-use alloy_primitives::U256;
+use alloy_eips::{eip2935::HISTORY_STORAGE_ADDRESS, eip4788::BEACON_ROOTS_ADDRESS};
+use alloy_evm::{
+    Database, EthEvm, EvmEnv,
+    eth::{EthEvmBuilder, EthEvmContext},
+    precompiles::PrecompilesMap,
+};
+use alloy_primitives::{Address, Bytes, U256};
 use bmm_types::{ChainParams, Header, params::Fork};
 use revm::{
+    Inspector,
     context::{BlockEnv, CfgEnv},
     inspector::NoOpInspector,
     precompile::{PrecompileSpecId, Precompiles},
@@ -44,12 +50,46 @@ pub(super) fn env(params: &ChainParams, header: &Header) -> EvmEnv {
     EvmEnv::new(cfg, block)
 }
 
+/// Returns the fork's precompiles, and the system contracts where the chain has them.
+pub(super) fn precompiles(params: &ChainParams) -> PrecompilesMap {
+    let of_the_fork = Precompiles::new(PrecompileSpecId::from_spec_id(spec(params.fork)));
+    let mut precompiles = PrecompilesMap::from_static(of_the_fork);
+    system::install(params, &mut precompiles);
+    precompiles
+}
+
+/// Begins a block's changes over `db`.
+pub(super) fn overlay<DB: StateRead>(params: &ChainParams, db: DB) -> Overlay<DB> {
+    // Only states that were made here are known to keep this chain's rules.
+    Overlay::new(db, !header::has_fixed_fields(params))
+}
+
 /// Builds the machine: the fork's precompiles, and the system contracts where the chain has them.
 pub(super) fn machine<DB: StateRead>(params: &ChainParams, env: EvmEnv, db: DB) -> Machine<DB> {
-    let mut precompiles =
-        PrecompilesMap::from_static(Precompiles::new(PrecompileSpecId::from_spec_id(env.cfg_env.spec)));
-    system::install(params, &mut precompiles);
-    // Only states that were made here are known to keep this chain's rules.
-    let foreign = !header::has_fixed_fields(params);
-    EthEvmBuilder::new(Overlay::new(db, foreign), env).precompiles(precompiles).build()
+    EthEvmBuilder::new(overlay(params, db), env).precompiles(precompiles(params)).build()
+}
+
+/// Builds the same machine over any database, with an inspector that sees every step.
+pub(super) fn inspected<DB: Database, I: Inspector<EthEvmContext<DB>>>(
+    params: &ChainParams,
+    env: EvmEnv,
+    db: DB,
+    inspector: I,
+) -> EthEvm<DB, I, PrecompilesMap> {
+    EthEvmBuilder::new(db, env).activate_inspector(inspector).precompiles(precompiles(params)).build()
+}
+
+/// Returns the calls that come before a block's transactions, contract and data.
+///
+/// EIP-2935 (from Prague on): the parent's id goes into the ring of past block ids. EIP-4788 (where there is a beacon chain): so
+/// does the beacon root.
+pub(super) fn calls_before(params: &ChainParams, header: &Header) -> Vec<(Address, Bytes)> {
+    let mut calls = Vec::new();
+    if params.fork == Fork::Osaka {
+        calls.push((HISTORY_STORAGE_ADDRESS, header.parent_hash.into()));
+    }
+    if let Some(root) = header.parent_beacon_block_root.filter(|_| !header::has_fixed_fields(params)) {
+        calls.push((BEACON_ROOTS_ADDRESS, root.into()));
+    }
+    calls
 }

@@ -12,8 +12,7 @@ use super::{
 use crate::emission;
 use alloy_consensus::{EthereumReceipt, Transaction as _};
 use alloy_eips::{
-    eip2935::HISTORY_STORAGE_ADDRESS,
-    eip4788::{BEACON_ROOTS_ADDRESS, SYSTEM_ADDRESS},
+    eip4788::SYSTEM_ADDRESS,
     eip4895::Withdrawal,
     eip6110::{DEPOSIT_REQUEST_TYPE, MAINNET_DEPOSIT_CONTRACT_ADDRESS},
     eip7002::{WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, WITHDRAWAL_REQUEST_TYPE},
@@ -22,7 +21,7 @@ use alloy_eips::{
 };
 use alloy_evm::{Evm as _, FromRecoveredTx, eth::eip6110};
 use alloy_primitives::{Address, B256, Bytes, U256};
-use bmm_types::{ChainParams, Header, Transaction, params::Fork, system};
+use bmm_types::{ChainParams, Header, Transaction, params::Fork};
 use revm::{
     context::{
         TxEnv,
@@ -78,14 +77,10 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
         &self.header
     }
 
-    /// EIP-2935 (from Prague on): the parent's id goes into the ring of past block ids. EIP-4788 (where there is a beacon
-    /// chain): so does the beacon root.
+    /// Makes the calls that the fork's rules prescribe before the transactions.
     fn before_transactions(&mut self) -> Result<(), ExecError> {
-        if self.params.fork == Fork::Osaka {
-            self.system_call(HISTORY_STORAGE_ADDRESS, self.header.parent_hash.into())?;
-        }
-        if let Some(root) = self.header.parent_beacon_block_root.filter(|_| !header::has_fixed_fields(self.params)) {
-            self.system_call(BEACON_ROOTS_ADDRESS, root.into())?;
+        for (contract, input) in env::calls_before(self.params, &self.header) {
+            self.system_call(contract, input)?;
         }
         Ok(())
     }
@@ -198,11 +193,10 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
 
     /// The block's emission goes to producer, resource pot and footstones' pot.
     fn pay_emission(&mut self) -> Result<(), ExecError> {
-        let Some(emission) = &self.params.emission else { return Ok(()) };
-        let reward = emission::reward(emission, self.header.number);
-        self.credit(self.header.beneficiary, reward.producer)?;
-        self.credit(system::RESOURCES, reward.resources)?;
-        self.credit(system::FOOTSTONES, reward.footstones)
+        for (to, amount) in emission::payments(self.params, &self.header) {
+            self.credit(to, amount)?;
+        }
+        Ok(())
     }
 
     fn credit(&mut self, address: Address, amount: U256) -> Result<(), ExecError> {

@@ -8,17 +8,27 @@ mod error;
 mod executor;
 pub mod header;
 mod overlay;
+mod overrides;
 mod parallel;
 mod receipts;
+mod replay;
 mod senders;
+mod simulate;
 mod speculation;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod watch;
 
 pub use builder::{BlockBuilder, BlockPlan, Built, TxOutcome};
 pub use call::{CallOutcome, CallRequest, call, decode_revert, estimate_gas};
 pub use error::{BlockError, CallError, ExecError, TxError};
+pub use overrides::{MAX_OVERRIDDEN_ACCOUNTS, MAX_OVERRIDDEN_SLOTS, OverrideError, Overridden};
+pub use replay::{Replay, Subject, TraceError};
 pub use senders::{recover_missing_senders, recover_senders};
+pub use simulate::{SimulateOptions, SimulatedCall, Simulation};
+pub use trace::AccessListOutcome;
+pub use watch::TraceLimits;
 
 use crate::{diff::StateDiff, store::Receipt};
 use alloy_eips::eip4895::Withdrawal;
