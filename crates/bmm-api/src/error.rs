@@ -71,6 +71,14 @@ pub(crate) enum RpcError {
     /// The call was understood and cannot be answered.
     #[error("{0}")]
     Refused(String),
+    /// The call cannot be answered, for a reason that has a code of its own.
+    #[error("{words}")]
+    Coded {
+        /// The code that execution-apis give it.
+        code: i32,
+        /// The reason.
+        words: String,
+    },
     /// The node itself failed; its log has the cause.
     #[error("internal error: {0}")]
     Internal(String),
@@ -99,6 +107,7 @@ impl RpcError {
             Self::Reverted { .. } => 3,
             Self::Limit(_) => -32005,
             Self::Refused(_) => -32000,
+            Self::Coded { code, .. } => *code,
             Self::Internal(_) => INTERNAL_ERROR_CODE,
         }
     }

@@ -7,14 +7,18 @@
 mod blocks;
 mod config;
 mod envelope;
+mod debug;
 mod error;
 mod eth;
 mod gate;
 mod methods;
 mod net;
+mod ots;
 mod params;
+mod replays;
 mod server;
 mod sync;
+mod trace;
 
 pub use config::ApiConfig;
 pub use server::{ApiError, ApiHandle, serve};

@@ -81,7 +81,7 @@ pub(crate) trait Param: Sized {
 }
 
 /// Reads by serde, keeping its reason.
-fn by_serde<T: DeserializeOwned>(json: &str) -> Result<T, Option<String>> {
+pub(crate) fn by_serde<T: DeserializeOwned>(json: &str) -> Result<T, Option<String>> {
     serde_json::from_str(json).map_err(|e| Some(without_position(&e)))
 }
 
@@ -209,17 +209,6 @@ impl Param for TransactionRequest {
             (Some(input), Some(data)) if input != data => Err(Some("`input` and `data` differ; send one".into())),
             _ => Ok(request),
         }
-    }
-}
-
-/// Overrides for a simulated call, as they came.
-pub(crate) struct Overrides(pub(crate) serde_json::Map<String, serde_json::Value>);
-
-impl Param for Overrides {
-    const EXPECTED: &'static str = "an object";
-
-    fn read(json: &str) -> Result<Self, Option<String>> {
-        by_serde(json).map(Self)
     }
 }
 

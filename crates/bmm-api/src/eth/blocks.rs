@@ -15,7 +15,7 @@ use bmm_ledger::exec::header::next_base_fee;
 use bmm_types::{Block, BlockBody, Header, Transaction};
 use serde_json::Value;
 
-type Transactions = BlockTransactions<RpcTransaction<Transaction>>;
+pub(crate) type Transactions = BlockTransactions<RpcTransaction<Transaction>>;
 
 /// `eth_blockNumber`.
 pub(crate) fn number(context: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
@@ -58,11 +58,11 @@ fn answer(context: &Context, at: BlockId, hydrated: bool) -> RpcResult<Json> {
         .clone())
 }
 
-fn hashes(body: &BlockBody) -> Transactions {
+pub(crate) fn hashes(body: &BlockBody) -> Transactions {
     BlockTransactions::Hashes(body.transactions.iter().map(|tx| *tx.tx_hash()).collect())
 }
 
-fn shape(
+pub(crate) fn shape(
     header: Header,
     id: B256,
     len: usize,

@@ -1,22 +1,26 @@
 //! Simulated calls: `eth_call` and `eth_estimateGas`.
 
-use super::{at, blocks};
+use super::{at, blocks, overrides};
 use crate::{
     error::{RpcError, RpcResult},
     methods::{Context, Json, json},
-    params::{Args, Overrides},
+    params::Args,
 };
 use alloy_eips::BlockId;
 use alloy_primitives::{KECCAK256_EMPTY, U64};
-use alloy_rpc_types_eth::TransactionRequest;
-use bmm_ledger::{CallRequest, exec, store::StateView};
+use alloy_rpc_types_eth::{BlockOverrides, TransactionRequest, state::StateOverride};
+use bmm_ledger::{
+    CallRequest,
+    exec::{self, Overridden},
+    store::StateView,
+};
 use bmm_types::Header;
 
 /// `eth_call`: returns what the code returned; a revert is error 3 with its data.
 pub(crate) fn call(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
-    let call = Simulated::read(context, args, &["state overrides", "block overrides"])?;
+    let call = Simulated::read(context, args)?;
     let params = context.chain.params();
-    let outcome = exec::call(params, &call.header, call.state, &call.request, context.config.call_gas_limit)?;
+    let outcome = exec::call(params, &call.header, &call.state, &call.request, context.config.call_gas_limit)?;
     json(&outcome.output)
 }
 
@@ -25,41 +29,51 @@ const TRANSFER_GAS: u64 = 21_000;
 
 /// `eth_estimateGas`: a gas limit with which the call succeeds.
 pub(crate) fn estimate_gas(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
-    let call = Simulated::read(context, args, &["state overrides"])?;
+    let call = Simulated::read(context, args)?;
     let params = context.chain.params();
     if call.runs_no_code()? {
         // The search ends a little above the least; wallets know that a plain transfer takes exactly this much.
         let exact = CallRequest { gas: Some(TRANSFER_GAS), ..call.request.clone() };
-        if exec::call(params, &call.header, call.state.clone(), &exact, TRANSFER_GAS).is_ok() {
+        if exec::call(params, &call.header, &call.state, &exact, TRANSFER_GAS).is_ok() {
             return json(&U64::from(TRANSFER_GAS));
         }
     }
-    let gas = exec::estimate_gas(params, &call.header, call.state, &call.request, context.config.call_gas_limit)?;
+    let gas = exec::estimate_gas(params, &call.header, &call.state, &call.request, context.config.call_gas_limit)?;
     json(&U64::from(gas))
 }
 
 /// A call, and what it runs on.
-struct Simulated {
-    request: CallRequest,
-    header: Header,
-    state: StateView,
+pub(crate) struct Simulated {
+    pub(crate) request: CallRequest,
+    pub(crate) header: Header,
+    pub(crate) state: Overridden<StateView>,
 }
 
 impl Simulated {
-    fn read(context: &Context, args: &mut Args<'_>, overrides: &[&'static str]) -> RpcResult<Self> {
+    /// Reads transaction, block, state overrides and block overrides.
+    fn read(context: &Context, args: &mut Args<'_>) -> RpcResult<Self> {
         let request: TransactionRequest = args.required()?;
         let block: Option<BlockId> = args.optional()?;
-        for (position, name) in (3..).zip(overrides) {
-            let given: Option<Overrides> = args.optional()?;
-            // An answer that ignored them would be wrong without a word.
-            if given.is_some_and(|Overrides(object)| !object.is_empty()) {
-                return Err(RpcError::param(position, name, "overrides are not supported; leave the parameter out"));
-            }
-        }
+        let (state, blocks): (Option<StateOverride>, Option<BlockOverrides>) = (args.optional()?, args.optional()?);
+        let state = (state, (3, "state overrides"));
+        Self::new(context, request, block, state, (blocks, (4, "block overrides")))
+    }
+
+    /// Puts a call together; each kind of overrides comes with position and name of its parameter.
+    pub(crate) fn new(
+        context: &Context,
+        request: TransactionRequest,
+        block: Option<BlockId>,
+        state_overrides: (Option<StateOverride>, (usize, &'static str)),
+        block_overrides: (Option<BlockOverrides>, (usize, &'static str)),
+    ) -> RpcResult<Self> {
         let (state, mut header) = at::state(context, block)?;
         if block.is_some_and(|block| block.is_pending()) {
             header = blocks::pending_header(context, &header);
         }
+        let mut state = Overridden::new(state);
+        overrides::apply_state(context.chain.params(), &mut state, state_overrides.0, state_overrides.1)?;
+        overrides::apply_block(&mut header, &mut state, block_overrides.0, block_overrides.1)?;
         let request = request_of(request, context.chain.params().chain_id, header.base_fee_per_gas.unwrap_or(0))?;
         Ok(Self { request, header, state })
     }
@@ -74,7 +88,7 @@ impl Simulated {
 }
 
 /// Reads a transaction object as a call. Absent fields are left to the ledger's defaults.
-fn request_of(request: TransactionRequest, chain_id: u64, base_fee: u64) -> RpcResult<CallRequest> {
+pub(crate) fn request_of(request: TransactionRequest, chain_id: u64, base_fee: u64) -> RpcResult<CallRequest> {
     let refuse = |reason: String| Err(RpcError::param(1, "transaction", reason));
     if let Some(other) = request.chain_id.filter(|&id| id != chain_id) {
         return refuse(format!("chainId is {other}, this chain's is {chain_id}"));
@@ -103,6 +117,7 @@ fn request_of(request: TransactionRequest, chain_id: u64, base_fee: u64) -> RpcR
         gas_price: gas_price.filter(|&price| price > 0),
         access_list: request.access_list.unwrap_or_default(),
         authorizations: request.authorization_list.unwrap_or_default(),
+        nonce: request.nonce,
     })
 }
 

@@ -1,10 +1,13 @@
 //! `eth_*`: blocks, state, transactions, logs, fees and simulated calls.
 
-mod answer;
-mod at;
+pub(crate) mod access;
+pub(crate) mod answer;
+pub(crate) mod at;
 pub(crate) mod blocks;
 pub(crate) mod call;
 pub(crate) mod fees;
 pub(crate) mod logs;
+mod overrides;
+pub(crate) mod simulate;
 pub(crate) mod state;
 pub(crate) mod tx;

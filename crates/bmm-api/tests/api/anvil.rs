@@ -54,7 +54,7 @@ const SAME: &[&str] = &[
 const WORD: B256 = B256::with_last_byte(7);
 
 /// An anvil process.
-struct Anvil {
+pub struct Anvil {
     process: Child,
     url: String,
     agent: ureq::Agent,
@@ -62,10 +62,12 @@ struct Anvil {
 
 impl Anvil {
     /// Starts anvil with our chain id and a rich wallet.
-    fn start(tools: &Tools, node: &Node) -> Self {
+    pub fn start(tools: &Tools, node: &Node) -> Self {
         let id = node.chain_id().to_string();
         let mut command = tools.program("anvil");
-        command.args(["--port", "0", "--chain-id", &id, "--hardfork", "osaka"]).stdout(Stdio::piped());
+        command
+            .args(["--port", "0", "--chain-id", &id, "--hardfork", "osaka", "--steps-tracing"])
+            .stdout(Stdio::piped());
         let mut process = command.spawn().expect("anvil runs");
         let mut lines = BufReader::new(process.stdout.take().expect("piped")).lines();
         let address =
@@ -77,14 +79,14 @@ impl Anvil {
         anvil
     }
 
-    fn ask(&self, method: &str, params: &Value) -> Value {
+    pub fn ask(&self, method: &str, params: &Value) -> Value {
         let call = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
         let mut response = self.agent.post(&self.url).send_json(call).expect("an HTTP answer");
         response.body_mut().read_json().expect("JSON")
     }
 
     /// Sends a signed transaction and waits for its receipt.
-    fn mine(&self, tx: &Transaction) -> Value {
+    pub fn mine(&self, tx: &Transaction) -> Value {
         let sent = self.ask("eth_sendRawTransaction", &json!([Bytes::from(tx.encoded_2718())]));
         assert_eq!(sent["result"], json!(tx.tx_hash()), "{sent}");
         loop {

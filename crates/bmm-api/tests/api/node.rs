@@ -70,7 +70,7 @@ impl Node {
     /// Begins to make blocks.
     pub fn produce(&mut self) {
         // Somebody else than the wallet, whose balance tests look at.
-        let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x43)).expect("a key");
+        let key = producer_key();
         let config = ProducerConfig {
             request: TemplateRequest { beneficiary: key.address(), vanity: Bytes::new() },
             throttle: Throttle::NONE,
@@ -185,6 +185,15 @@ impl Drop for Node {
             producer.stop();
         }
     }
+}
+
+fn producer_key() -> PrivateKeySigner {
+    PrivateKeySigner::from_bytes(&B256::repeat_byte(0x43)).expect("a key")
+}
+
+/// Who makes the blocks.
+pub fn producer() -> Address {
+    producer_key().address()
 }
 
 /// Reads a quantity.

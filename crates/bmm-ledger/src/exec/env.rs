@@ -93,3 +93,8 @@ pub(super) fn calls_before(params: &ChainParams, header: &Header) -> Vec<(Addres
     }
     calls
 }
+
+/// Returns whether calls of `address` run a precompile of the fork or a system contract rather than the account's code.
+pub fn is_built_in(params: &ChainParams, address: Address) -> bool {
+    precompiles(params).addresses().any(|built_in| *built_in == address)
+}

@@ -22,8 +22,9 @@ mod watch;
 
 pub use builder::{BlockBuilder, BlockPlan, Built, TxOutcome};
 pub use call::{CallOutcome, CallRequest, call, decode_revert, estimate_gas};
+pub use env::is_built_in;
 pub use error::{BlockError, CallError, ExecError, TxError};
-pub use overrides::{MAX_OVERRIDDEN_ACCOUNTS, MAX_OVERRIDDEN_SLOTS, OverrideError, Overridden};
+pub use overrides::{MAX_OVERRIDDEN_ACCOUNTS, MAX_OVERRIDDEN_SLOTS, Overridden, OverrideError};
 pub use replay::{Replay, Subject, TraceError};
 pub use senders::{recover_missing_senders, recover_senders};
 pub use simulate::{SimulateOptions, SimulatedCall, Simulation};

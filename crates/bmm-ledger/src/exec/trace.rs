@@ -14,11 +14,7 @@ use alloy_rpc_types_trace::{
     otterscan::InternalOperation,
     parity::{TraceResults, TraceType, TransactionTrace},
 };
-use revm::{
-    DatabaseRef as _,
-    context::result::ResultAndState,
-    inspector::NoOpInspector,
-};
+use revm::{DatabaseRef as _, context::result::ResultAndState, inspector::NoOpInspector};
 use revm_inspectors::{
     access_list::AccessListInspector,
     otterscan::InternalOperationsInspector,
@@ -108,8 +104,7 @@ impl<DB: StateRead + 'static> Replay<'_, DB> {
             bytes = bytes.saturating_add(state_bytes(&done, &before, limits)?);
         }
         let builder = inspector.into_parity_builder();
-        let mut results =
-            builder.into_trace_results_with_state(&done, types, &before).map_err(TraceError::state)?;
+        let mut results = builder.into_trace_results_with_state(&done, types, &before).map_err(TraceError::state)?;
         results.output = output(&done);
         self.commit(done)?;
         Ok((results, bytes))
@@ -181,7 +176,6 @@ impl<DB: StateRead + 'static> Replay<'_, DB> {
             request.access_list = access_list;
         }
     }
-
 }
 
 /// Adds the slots of system contracts, which no opcode touches.

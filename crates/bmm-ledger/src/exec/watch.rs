@@ -46,6 +46,7 @@ pub(super) enum Stopped {
 
 /// What a tracer records of each step.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one option of the struct logs")]
 pub(super) struct StepCost {
     pub(super) stack: bool,
     pub(super) memory: bool,
