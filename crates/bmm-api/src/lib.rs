@@ -6,8 +6,8 @@
 
 mod blocks;
 mod config;
-mod envelope;
 mod debug;
+mod envelope;
 mod error;
 mod eth;
 mod gate;

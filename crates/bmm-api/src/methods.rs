@@ -9,8 +9,7 @@ use crate::{
     eth, net, ots,
     params::{Args, shown},
     server::Session,
-    sync,
-    trace,
+    sync, trace,
 };
 use alloy_primitives::B256;
 use bmm_chain::Chain;

@@ -19,6 +19,7 @@ use crate::{
 use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, EthereumReceipt, TxReceipt as _, proofs};
 use alloy_eips::BlockId;
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256, address};
+use alloy_rlp::Encodable as _;
 use alloy_rpc_types_eth::{
     Block as RpcBlock, BlockOverrides, Transaction as RpcTransaction, TransactionRequest,
     simulate::{MAX_SIMULATE_BLOCKS, SimBlock, SimCallResult, SimulateError, SimulatePayload, SimulatedBlock},
@@ -253,7 +254,9 @@ impl Run<'_> {
         } else {
             blocks::hashes(&body)
         };
-        SimulatedBlock { inner: blocks::shape(Block { header, body }, id, transactions), calls: results }
+        let block = Block { header, body };
+        let (len, withdrawals) = (block.length(), block.body.withdrawals);
+        SimulatedBlock { inner: blocks::shape(block.header, id, len, transactions, withdrawals), calls: results }
     }
 }
 

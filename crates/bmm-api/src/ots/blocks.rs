@@ -5,7 +5,7 @@ use crate::{
     error::{RpcError, RpcResult},
     eth::{
         answer::{self, Place},
-        blocks,
+        at, blocks,
     },
     methods::{Context, Json, json},
     params::{Args, Count},
@@ -14,13 +14,14 @@ use crate::{
 use alloy_consensus::Sealed;
 use alloy_eips::BlockId;
 use alloy_primitives::{B256, U256};
+use alloy_rlp::Encodable as _;
 use alloy_rpc_types_eth::{
-    BlockTransactions, Header as RpcHeader, Log, Transaction as RpcTransaction, TransactionReceipt,
+    Block as RpcBlock, BlockTransactions, Header as RpcHeader, Log, Transaction as RpcTransaction, TransactionReceipt,
 };
 use alloy_rpc_types_trace::otterscan::{
     BlockDetails, InternalIssuance, OtsBlock, OtsBlockTransactions, OtsReceipt, OtsTransactionReceipt,
 };
-use bmm_ledger::{emission, store::Receipt};
+use bmm_ledger::emission;
 use bmm_types::{Block, Transaction};
 
 /// Transactions of one page.
@@ -60,7 +61,7 @@ fn details(context: &Context, block: BlockId) -> RpcResult<Json> {
         issuance: shares.iter().map(|(_, share)| *share).fold(U256::ZERO, U256::saturating_add),
     };
     let transactions = blocks::hashes(&stored.body);
-    let shaped = blocks::shape(Block { header: stored.header, body: stored.body }, stored.id, transactions);
+    let shaped = shaped(stored, transactions);
     json(&BlockDetails::new(shaped, issuance, total_fees))
 }
 
@@ -78,11 +79,14 @@ pub(crate) fn block_transactions(context: &Context, args: &mut Args<'_>) -> RpcR
     let timestamp = stored.header.timestamp;
     let slim = receipts[part.clone()].iter().cloned().map(|receipt| ots_receipt(receipt, timestamp, false)).collect();
     let txs = part.clone().map(|index| hydrated(&stored, index)).collect();
-    let header = Block { header: stored.header, body: stored.body };
-    let mut block = blocks::shape(header, stored.id, BlockTransactions::Full(txs));
-    block.uncles = Vec::new();
-    let fullblock = OtsBlock { block, transaction_count: count };
+    let fullblock = OtsBlock { block: shaped(stored, BlockTransactions::Full(txs)), transaction_count: count };
     long_json(context, &OtsBlockTransactions { fullblock, receipts: slim })
+}
+
+fn shaped(stored: Stored, transactions: blocks::Transactions) -> RpcBlock<RpcTransaction<Transaction>> {
+    let block = Block { header: stored.header, body: stored.body };
+    let len = block.length();
+    blocks::shape(block.header, stored.id, len, transactions, block.body.withdrawals)
 }
 
 /// Writes the transaction at `index`.
@@ -94,14 +98,9 @@ pub(super) fn hydrated(stored: &Stored, index: usize) -> RpcTransaction<Transact
 /// Writes the receipts of a block.
 pub(super) fn receipts(context: &Context, stored: &Stored) -> RpcResult<Vec<TransactionReceipt>> {
     let missing = || RpcError::Refused(format!("block {} is not part of the chain: it has no receipts", stored.id));
-    let all: Vec<Receipt> = context.chain.receipts(stored.id)?.ok_or_else(missing)?;
-    let signed = stored.body.transactions.iter().zip(&stored.senders).enumerate();
-    signed
-        .map(|(index, (tx, sender))| {
-            let place = Place { block: stored.id, header: &stored.header, index };
-            answer::receipt(tx, *sender, place, &all)
-        })
-        .collect()
+    let block = at::block(context, stored.id.into())?.ok_or_else(missing)?;
+    let all = (0..stored.body.transactions.len()).map(|index| answer::receipt(&context.chain, &block, index));
+    all.map(|receipt| receipt.and_then(|receipt| receipt.ok_or_else(missing))).collect()
 }
 
 /// Writes a receipt as Otterscan reads it, with or without its logs.

@@ -7,6 +7,7 @@ mod hardhat;
 mod logs;
 mod methods;
 mod node;
+mod overrides;
 mod pending;
 mod project;
 mod scene;

@@ -104,7 +104,11 @@ fn wrong_and_huge_overrides_are_refused() {
     let slots: Map<String, Value> =
         (0..16_385u64).map(|n| (B256::from(U256::from(n)).to_string(), json!(B256::ZERO))).collect();
     for (overrides, code, words) in [
-        (json!({ &here: { "state": { &slot: slot }, "stateDiff": { &slot: slot } } }), -32602, "both 'state' and 'stateDiff'"),
+        (
+            json!({ &here: { "state": { &slot: slot }, "stateDiff": { &slot: slot } } }),
+            -32602,
+            "both 'state' and 'stateDiff'",
+        ),
         (json!({ &here: { "movePrecompileToAddress": nobody(1) } }), -32602, "movePrecompileToAddress"),
         (json!({ system::TOKEN.to_string(): { "code": "0x00" } }), -32602, "system contract"),
         (json!({ Address::with_last_byte(1).to_string(): { "code": "0x00" } }), -32602, "precompile"),
@@ -173,7 +177,11 @@ fn endless_loops_and_bombs_end_in_clear_errors() {
         // It calls itself with a large input until the gas is gone.
         ("calls with data", &hex!("5b5f5f61ffff5f5f60565af1505f56")[..], json!({ "tracer": "callTracer" })),
         ("flat calls", &hex!("5b5f5f61ffff5f5f60565af1505f56")[..], json!({ "tracer": "flatCallTracer" })),
-        ("a mux", &hex!("5b5f5f61ffff5f5f60565af1505f56")[..], json!({ "tracer": "muxTracer", "tracerConfig": { "callTracer": {} } })),
+        (
+            "a mux",
+            &hex!("5b5f5f61ffff5f5f60565af1505f56")[..],
+            json!({ "tracer": "muxTracer", "tracerConfig": { "callTracer": {} } }),
+        ),
     ] {
         let answer = run("debug_traceCall", code, options);
         assert_eq!(answer["error"]["code"], -32005, "{name}: {}", words(&answer));
