@@ -33,7 +33,8 @@ pub(crate) fn before(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> 
     let head = context.chain.head().number();
     let first_page = from == 0 || from > head;
     let newest = if first_page { head } else { from - 1 };
-    let last_page = search.read((0..=newest).rev())?;
+    // Genesis has no transactions.
+    let last_page = search.read((1..=newest).rev())?;
     search.answer(first_page, last_page)
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn after(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     let (address, Count(from)) = (args.required()?, args.required()?);
     let mut search = Search::new(context, address, page_size(args, 3, MAX_PAGE)?);
     let head = context.chain.head().number();
-    let first_page = search.read(from.saturating_add(u64::from(from != 0))..=head)?;
+    let first_page = search.read(from.saturating_add(1)..=head)?;
     search.txs.reverse();
     search.receipts.reverse();
     search.answer(first_page, from == 0)
