@@ -103,8 +103,8 @@ fn accounts_are_searched_page_by_page() {
     assert_eq!(of_echo(&more), of_echo(&oldest), "both ways lead to the same");
     assert_eq!(more["lastPage"], json!(true));
     assert_eq!(more["receipts"][0]["logs"].as_array().map(Vec::len), Some(1));
-    let none = node.call("ots_searchTransactionsBefore", json!([nobody(0x70), 0, 25]));
-    assert_eq!((&none["txs"], &none["lastPage"]), (&json!([]), &json!(true)));
+    let nothing = node.call("ots_searchTransactionsBefore", json!([nobody(0x70), 0, 25]));
+    assert_eq!((&nothing["txs"], &nothing["lastPage"]), (&json!([]), &json!(true)));
 }
 
 #[test]
