@@ -84,7 +84,7 @@ impl<'a, DB: StateRead> Replay<'a, DB> {
             let mut machine = env::inspected(params, this.env.clone(), &mut this.overlay, NoOpInspector);
             let done = machine.transact_system_call(SYSTEM_ADDRESS, contract, input).map_err(TraceError::state)?;
             drop(machine);
-            this.overlay.commit(done.state).map_err(TraceError::state)?;
+            this.overlay.commit(&done.state).map_err(TraceError::state)?;
         }
         Ok(this)
     }
@@ -109,7 +109,7 @@ impl<'a, DB: StateRead> Replay<'a, DB> {
         let done = machine.transact_raw(TxEnv::from_recovered_tx(tx, sender));
         drop(machine);
         let done = done.map_err(|error| refusal(error, self.params, &self.env.block_env, tx.gas_limit()))?;
-        self.commit(done)
+        self.commit(&done)
     }
 
     /// Runs `subject` under `inspector`, of whose steps `steps` says what they record.
@@ -162,8 +162,8 @@ impl<'a, DB: StateRead> Replay<'a, DB> {
     }
 
     /// Takes over what a run did.
-    pub(super) fn commit(&mut self, done: ResultAndState) -> Result<(), TraceError> {
-        self.overlay.commit(done.state).map_err(TraceError::state)
+    pub(super) fn commit(&mut self, done: &ResultAndState) -> Result<(), TraceError> {
+        self.overlay.commit(&done.state).map_err(TraceError::state)
     }
 
     /// The state before the run that is not yet taken over.

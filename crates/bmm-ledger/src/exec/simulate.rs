@@ -79,8 +79,8 @@ impl<'a, DB: StateRead + 'static> Simulation<'a, DB> {
         let tx = TxEnv { gas_limit, ..request.tx_env(self.replay.params.chain_id) };
         let inspector = TransferInspector::new(false).with_logs(self.options.trace_transfers);
         let ran = self.replay.run_in(env, tx, inspector, None, self.options.limits)?;
-        let result = ran.done.result.clone();
-        self.replay.commit(ran.done)?;
+        self.replay.commit(&ran.done)?;
+        let result = ran.done.result;
         let (gas_used, max_used_gas) = (result.tx_gas_used(), result.gas().total_gas_spent());
         let logs = if result.is_success() { result.logs().to_vec() } else { Vec::new() };
         let returned = if result.is_success() {

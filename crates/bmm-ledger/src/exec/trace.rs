@@ -75,7 +75,7 @@ impl<DB: StateRead + 'static> Replay<'_, DB> {
         }
         let trace = inspector.get_result(Some(TransactionContext::from(place)), &tx, &block, &done, &mut before);
         let trace = trace.map_err(|error| TraceError::Options(error.to_string()))?;
-        self.commit(done)?;
+        self.commit(&done)?;
         Ok((trace, bytes))
     }
 
@@ -106,7 +106,7 @@ impl<DB: StateRead + 'static> Replay<'_, DB> {
         let builder = inspector.into_parity_builder();
         let mut results = builder.into_trace_results_with_state(&done, types, &before).map_err(TraceError::state)?;
         results.output = output(&done);
-        self.commit(done)?;
+        self.commit(&done)?;
         Ok((results, bytes))
     }
 
@@ -121,7 +121,7 @@ impl<DB: StateRead + 'static> Replay<'_, DB> {
     ) -> Result<(Vec<TransactionTrace>, usize), TraceError> {
         let inspector = TracingInspector::new(TracingInspectorConfig::default_parity());
         let Ran { inspector, done, bytes, .. } = self.run(subject, inspector, None, limits)?;
-        self.commit(done)?;
+        self.commit(&done)?;
         Ok((inspector.into_parity_builder().into_transaction_traces(), bytes))
     }
 
@@ -135,7 +135,7 @@ impl<DB: StateRead + 'static> Replay<'_, DB> {
         limits: TraceLimits<'_>,
     ) -> Result<Vec<InternalOperation>, TraceError> {
         let ran = self.run(subject, InternalOperationsInspector::default(), None, limits)?;
-        self.commit(ran.done)?;
+        self.commit(&ran.done)?;
         Ok(ran.inspector.into_operations())
     }
 
@@ -146,7 +146,7 @@ impl<DB: StateRead + 'static> Replay<'_, DB> {
     pub fn output(&mut self, subject: Subject<'_>, limits: TraceLimits<'_>) -> Result<Bytes, TraceError> {
         let ran = self.run(subject, NoOpInspector, None, limits)?;
         let returned = output(&ran.done);
-        self.commit(ran.done)?;
+        self.commit(&ran.done)?;
         Ok(returned)
     }
 
