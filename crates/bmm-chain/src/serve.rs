@@ -5,7 +5,11 @@ use crate::{
     error::{ChainError, ImportError},
 };
 use alloy_rlp::{RlpDecodable, RlpEncodable};
+#[cfg(doc)]
+use bmm_ledger::store::Store;
+use bmm_ledger::store::{Backup, StoreStats};
 use bmm_types::{Block, Header, Seal, SealedBlock};
+use std::path::Path;
 
 /// A header as it travels: with the seal that proves its work.
 #[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
@@ -17,6 +21,16 @@ pub struct SealedHeader {
 }
 
 impl Chain {
+    /// Copies the database into a folder while the chain goes on. See [`Store::backup`].
+    pub fn backup(&self, folder: &Path, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Backup, ChainError> {
+        Ok(self.store.backup(folder, progress)?)
+    }
+
+    /// Counts what the database holds. See [`Store::stats`].
+    pub fn store_stats(&self) -> Result<StoreStats, ChainError> {
+        Ok(self.store.stats()?)
+    }
+
     /// Returns the canonical block of that number as others need it: with the seal on whose randomness its canonical child builds.
     /// `None` above the head, and for a block whose body is not stored.
     pub fn sealed_block(&self, number: u64) -> Result<Option<SealedBlock>, ChainError> {

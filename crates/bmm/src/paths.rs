@@ -67,6 +67,11 @@ impl DataDir {
         self.0.join("cache").join("modules")
     }
 
+    /// Returns the folder through which commands ask the running node of this folder.
+    pub fn control(&self) -> PathBuf {
+        self.0.join("control")
+    }
+
     /// Returns the file that names the running node of this folder.
     pub fn node_file(&self) -> PathBuf {
         self.0.join("node.json")

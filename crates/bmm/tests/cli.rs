@@ -4,6 +4,10 @@
 mod chain;
 #[path = "cli/crash.rs"]
 mod crash;
+#[path = "cli/crash_chain.rs"]
+mod crash_chain;
+#[path = "cli/db.rs"]
+mod db;
 #[path = "cli/docs.rs"]
 mod docs;
 #[path = "cli/files.rs"]

@@ -118,11 +118,11 @@ impl Snapshot {
         self.read(tables::HEADERS, id.as_slice(), |bytes| decode("headers", id.as_slice(), bytes))
     }
 
-    fn body(&self, id: B256) -> Result<Option<BlockBody>, StoreError> {
+    pub(super) fn body(&self, id: B256) -> Result<Option<BlockBody>, StoreError> {
         self.read(tables::BODIES, id.as_slice(), |bytes| decode("bodies", id.as_slice(), bytes))
     }
 
-    fn seal(&self, id: B256) -> Result<Option<Seal>, StoreError> {
+    pub(super) fn seal(&self, id: B256) -> Result<Option<Seal>, StoreError> {
         self.read(tables::SEALS, id.as_slice(), |bytes| decode("seals", id.as_slice(), bytes))
     }
 

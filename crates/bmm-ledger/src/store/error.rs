@@ -182,5 +182,6 @@ from_redb!(
     redb::TableError,
     redb::TransactionError,
     redb::CommitError,
+    redb::CompactionError,
     redb::SetDurabilityError
 );

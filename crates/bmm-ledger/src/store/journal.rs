@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Folder of the segments, in the data folder.
-const FOLDER: &str = "journal";
+pub(super) const FOLDER: &str = "journal";
 const SEGMENT_MAGIC: [u8; 8] = *b"BMMJRNL1";
 const SEGMENT_HEADER: usize = 16;
 const HEADER_LEN: u64 = 16;

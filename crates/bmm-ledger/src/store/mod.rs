@@ -12,6 +12,7 @@
 //! How a block comes in: execute it over [`Store::view`], [`Store::stage`] the diff to learn the state root, compare it with
 //! the header (or put it there, when building), then [`Store::commit`].
 
+mod backup;
 mod batch;
 mod blocks;
 mod cache;
@@ -28,15 +29,20 @@ mod open;
 mod snapshot;
 mod source;
 mod stage;
+mod stats;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod view;
 
+pub use backup::Backup;
 pub use error::StoreError;
 pub use history::History;
 pub use open::StoreOptions;
 pub use stage::Staged;
+pub use stats::{FileSizes, StoreStats, TableStats};
+pub use verify::{Verified, VerifyProgress, VerifyStep};
 pub use view::{AccountProof, SlotProof, StateView};
 
 use alloy_primitives::B256;

@@ -100,6 +100,8 @@ pub(super) const META_HEAD: &[u8] = b"head";
 pub(super) const META_ARCHIVE: &[u8] = b"archive";
 /// In [`META`]: number of the first block that is not pruned, 8 bytes big-endian.
 pub(super) const META_PRUNED: &[u8] = b"pruned";
+/// In [`META`]: number of the first block whose body is stored, 8 bytes big-endian; those below came as headers only.
+pub(super) const META_BODIES: &[u8] = b"bodies";
 /// In [`META`]: digest of the chain's parameters.
 pub(super) const META_PARAMS: &[u8] = b"params";
 /// In [`META`]: number of the first journal segment that is not in the tables, 8 bytes big-endian.

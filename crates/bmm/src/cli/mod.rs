@@ -2,6 +2,7 @@
 
 mod bench;
 mod chain;
+mod db;
 mod job;
 mod meter;
 mod node;
@@ -67,6 +68,9 @@ pub enum Command {
     /// Export and import chains, and take them from other nodes
     #[command(subcommand)]
     Chain(chain::ChainCommand),
+    /// Look after the database: size, soundness, copies
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Find this machine's hardware and rate it
     Bench(bench::Bench),
     /// Make, import, list and use wallets
@@ -118,6 +122,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Up(args) => node::up(&context, args),
                 Command::Node(args) => node::node(&context, args),
                 Command::Chain(command) => chain::run(&context, command),
+                Command::Db(command) => db::run(&context, command),
                 Command::Bench(args) => bench::run(&context, args),
                 Command::Wallet(command) => wallet::run(&context, command),
                 Command::Config(command) => {

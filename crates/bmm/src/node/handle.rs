@@ -1,6 +1,6 @@
 //! A running node.
 
-use super::open_chain;
+use super::{control::Control, open_chain};
 use crate::{
     failure::{Failure, Outcome},
     paths::DataDir,
@@ -44,6 +44,7 @@ pub struct Node {
     runtime: tokio::runtime::Runtime,
     url: String,
     file: PathBuf,
+    control: Option<Control>,
 }
 
 impl Node {
@@ -61,11 +62,12 @@ impl Node {
         let api = runtime.block_on(bmm_api::serve(config, chain.clone())).map_err(|error| {
             Failure::config(error).hint("choose another port with --listen, for example --listen 127.0.0.1:8546")
         })?;
+        let control = Some(Control::start(data, chain.clone())?);
         let url = format!("http://{}", api.address());
         let file = data.node_file();
         NodeFile { pid: std::process::id(), rpc: url.clone(), chain: options.chain.clone(), genesis: chain.genesis() }
             .write(&file)?;
-        Ok(Self { chain, producer, api: Some(api), runtime, url, file })
+        Ok(Self { chain, producer, api: Some(api), runtime, url, file, control })
     }
 
     /// Returns the chain.
@@ -87,6 +89,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.file);
+        drop(self.control.take());
         if let Some(producer) = self.producer.take() {
             producer.stop();
         }

@@ -1,9 +1,13 @@
 //! The node of a data folder: chain, block producer and JSON-RPC server in this process.
 
+mod control;
 mod dev;
 mod handle;
 mod open;
+mod reports;
 
+pub use control::{Control, ControlRequest, ask_node};
 pub use dev::{chain_params, dev_key};
 pub use handle::{Mine, Node, NodeOptions};
-pub use open::{open_chain, running_node};
+pub use open::{chain_failure, open_chain, running_node};
+pub use reports::{BackupReport, StatsReport, TableReport};

@@ -19,7 +19,7 @@ pub fn open_chain(data: &DataDir, name: &str) -> Outcome<Arc<Chain>> {
     let dir = data.chain_db(name);
     data.create(&dir)?;
     Chain::open(params, &dir, Arc::new(SystemClock), ChainOptions::default())
-        .map_err(|error| open_failure(data, name, &error))
+        .map_err(|error| chain_failure(data, name, &error))
 }
 
 /// Returns the running node of the data folder, if it follows the chain called `name`.
@@ -29,7 +29,7 @@ pub fn running_node(data: &DataDir, name: &str) -> Outcome<Option<NodeFile>> {
 }
 
 /// Tells why a chain's database cannot be opened.
-pub fn open_failure(data: &DataDir, name: &str, error: &ChainError) -> Failure {
+pub fn chain_failure(data: &DataDir, name: &str, error: &ChainError) -> Failure {
     if !matches!(error, ChainError::Store(StoreError::InUse { .. })) {
         return Failure::config(error);
     }

@@ -2,12 +2,13 @@
 
 use crate::run::Bmm;
 use alloy_consensus::{SignableTransaction, TxEip1559};
-use alloy_primitives::{Address, B256, TxKind, U256, keccak256};
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_chain::{Chain, ChainOptions, ChainWriter, ManualClock, TemplateRequest};
 use bmm_pow::{MiningJob, Throttle, mine};
-use bmm_types::{ChainParams, Seal, SealedBlock};
+use bmm_types::{ChainParams, Seal, SealedBlock, Transaction};
 use std::{
     ops::RangeInclusive,
     path::PathBuf,
@@ -24,8 +25,7 @@ pub struct Grown {
 }
 
 impl Grown {
-    /// A chain of `blocks` blocks with `transfers` to new accounts in each. It begins at a time that is the same for all in this hour, so
-    /// that two of them are one chain.
+    /// A chain of `blocks` blocks with `transfers` to new accounts in each.
     pub fn new(blocks: u64, transfers: u64) -> Self {
         let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x42)).expect("a key");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
@@ -60,19 +60,9 @@ impl Grown {
     }
 
     fn transfer(&mut self) {
-        let tx = TxEip1559 {
-            chain_id: self.params.chain_id,
-            nonce: self.nonce,
-            gas_limit: 21_000,
-            max_fee_per_gas: 100_000_000_000,
-            max_priority_fee_per_gas: 1_000_000_000,
-            to: TxKind::Call(Address::from_word(keccak256(self.nonce.to_be_bytes()))),
-            value: U256::from(1_000_000_000_000_000_000u64),
-            ..TxEip1559::default()
-        };
+        let transaction = transfer(&self.key, self.params.chain_id, self.nonce);
         self.nonce += 1;
-        let signature = self.key.sign_hash_sync(&tx.signature_hash()).expect("a local key signs");
-        self.chain.submit(tx.into_signed(signature).into()).expect("a valid transaction");
+        self.chain.submit(transaction).expect("a valid transaction");
     }
 
     /// Writes the chain's parameters beside a data folder.
@@ -95,4 +85,25 @@ impl Grown {
         let head = self.chain.head();
         (head.number(), head.id)
     }
+}
+
+/// A transfer of one BMM to an account of its own.
+fn transfer(key: &PrivateKeySigner, chain_id: u64, nonce: u64) -> Transaction {
+    let tx = TxEip1559 {
+        chain_id,
+        nonce,
+        gas_limit: 21_000,
+        max_fee_per_gas: 100_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+        to: TxKind::Call(Address::from_word(keccak256(nonce.to_be_bytes()))),
+        value: U256::from(1_000_000_000_000_000_000u64),
+        ..TxEip1559::default()
+    };
+    let signature = key.sign_hash_sync(&tx.signature_hash()).expect("a local key signs");
+    tx.into_signed(signature).into()
+}
+
+/// The same, encoded.
+pub fn raw_transfer(key: &PrivateKeySigner, chain_id: u64, nonce: u64) -> Bytes {
+    transfer(key, chain_id, nonce).encoded_2718().into()
 }

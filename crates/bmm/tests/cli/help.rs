@@ -28,6 +28,18 @@ fn every_wallet_command_shows_examples() {
 }
 
 #[test]
+fn every_command_of_chains_and_databases_shows_examples() {
+    let bmm = Bmm::new();
+    let chain = ["export", "import", "sync"].map(|command| ["chain", command]);
+    let db = ["stats", "verify", "compact", "backup"].map(|command| ["db", command]);
+    for [group, command] in chain.into_iter().chain(db) {
+        let ran = bmm.run(&[group, command, "--help"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(ran.stdout.contains(&format!("  bmm {group} {command}")), "{}", ran.stdout);
+    }
+}
+
+#[test]
 fn unknown_keys_of_the_configuration_are_named_with_a_hint() {
     let bmm = Bmm::new();
     let config = bmm.file("config.toml", "[mine]\nshare = 3\n");

@@ -3,6 +3,7 @@
 mod faults;
 mod model;
 mod scale;
+mod verify;
 
 use super::{tables::hash_slot, *};
 use crate::diff::{Account, AccountDiff, StateDiff};

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use crate::diff::{Account, AccountDiff, StateDiff};
-use alloy_consensus::{EthereumTxEnvelope, Receipt as Fields, SignableTransaction, TxLegacy};
+use alloy_consensus::{EthereumTxEnvelope, Receipt as Fields, SignableTransaction, TxLegacy, proofs};
 use alloy_primitives::{Address, Bytes, Signature, TxKind, U256, keccak256};
 use alloy_trie::{TrieAccount, root};
 use bmm_types::{Block, BlockBody, Header, Seal, SealedBlock};
@@ -131,7 +131,15 @@ pub(super) fn block(
     state_root: B256,
     transactions: Vec<bmm_types::Transaction>,
 ) -> SealedBlock {
-    let header = Header { parent_hash: parent, number, state_root, ..Header::default() };
+    let receipts: Vec<_> = transactions.iter().map(|_| receipt(number)).collect();
+    let header = Header {
+        parent_hash: parent,
+        number,
+        state_root,
+        transactions_root: proofs::calculate_transaction_root(&transactions),
+        receipts_root: proofs::calculate_receipt_root(&receipts),
+        ..Header::default()
+    };
     let body = BlockBody { transactions, ..BlockBody::default() };
     SealedBlock { block: Block { header, body }, seal: Seal::None }
 }
