@@ -45,10 +45,18 @@ pub(crate) struct Seen {
     pub wakes: u64,
 }
 
+/// What waiters look at.
+#[derive(Default)]
+struct State {
+    seen: Seen,
+    /// How many wait for the pool too. Transactions come by the thousand a second; who waits for a head only is not woken by them.
+    wait_for_pool: usize,
+}
+
 /// Hands news to subscribers and wakes waiters. Never blocks on a slow subscriber: what does not fit its queue, it misses.
 #[derive(Default)]
 pub(crate) struct Events {
-    seen: Mutex<Seen>,
+    state: Mutex<State>,
     changed: Condvar,
     heads: Mutex<Vec<SyncSender<HeadEvent>>>,
     pending: Mutex<Vec<SyncSender<B256>>>,
@@ -74,12 +82,16 @@ impl Events {
     /// Tells everybody of a new pending transaction.
     pub fn new_pending(&self, hash: B256) {
         publish(&self.pending, &hash);
-        self.bump(|seen| seen.pool = seen.pool.wrapping_add(1));
+        let mut state = self.state.lock();
+        state.seen.pool = state.seen.pool.wrapping_add(1);
+        if state.wait_for_pool > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Returns the counts of changes so far.
     pub fn seen(&self) -> Seen {
-        *self.seen.lock()
+        self.state.lock().seen
     }
 
     /// Wakes all waiters, so that they look at their stop flags.
@@ -89,14 +101,25 @@ impl Events {
 
     /// Waits until something changed after `since`, somebody called [`Self::wake`], or the time is over.
     pub fn wait(&self, since: Seen, timeout: Duration) -> Seen {
-        let mut seen = self.seen.lock();
-        if *seen == since {
-            self.changed.wait_for(&mut seen, timeout);
+        let mut state = self.state.lock();
+        if state.seen == since {
+            state.wait_for_pool = state.wait_for_pool.saturating_add(1);
+            self.changed.wait_for(&mut state, timeout);
+            state.wait_for_pool = state.wait_for_pool.saturating_sub(1);
         }
-        *seen
+        state.seen
     }
 
-    /// Waits until `ready` gives something or the time is over; looks again at every change.
+    /// Waits as [`Self::wait`] does, but not for transactions.
+    pub fn wait_for_head(&self, since: Seen, timeout: Duration) -> Seen {
+        let mut state = self.state.lock();
+        if (state.seen.heads, state.seen.wakes) == (since.heads, since.wakes) {
+            self.changed.wait_for(&mut state, timeout);
+        }
+        state.seen
+    }
+
+    /// Waits until `ready` gives something or the time is over; looks again at every new head.
     pub fn wait_until<T>(&self, timeout: Duration, mut ready: impl FnMut() -> Option<T>) -> Option<T> {
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -108,12 +131,12 @@ impl Events {
             if left.is_zero() {
                 return None;
             }
-            self.wait(since, left);
+            self.wait_for_head(since, left);
         }
     }
 
     fn bump(&self, change: impl FnOnce(&mut Seen)) {
-        change(&mut self.seen.lock());
+        change(&mut self.state.lock().seen);
         self.changed.notify_all();
     }
 }

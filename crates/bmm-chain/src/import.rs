@@ -5,10 +5,11 @@ use crate::{
     engine,
     error::ImportError,
     events::{HeadEvent, Reorg},
+    pool::accounts_after,
 };
 use alloy_primitives::{Address, B256};
 use bmm_ledger::{
-    diff::{Account, AccountDiff},
+    diff::Account,
     exec::{execute_block, header::check_body, recover_senders},
 };
 use bmm_pow::Work;
@@ -167,8 +168,7 @@ impl Chain {
                 (executed.receipts, self.store.stage(header.parent_hash, executed.diff)?)
             }
         };
-        let after = |(address, account): (&Address, &AccountDiff)| (*address, account.after.unwrap_or_default());
-        let touched = staged.diff().accounts.iter().map(after).collect();
+        let touched = accounts_after(staged.diff());
         let (got, expected) = (header.state_root, staged.root());
         if got != expected {
             return Err(invalid(importing, ImportError::StateRoot { got, expected }));

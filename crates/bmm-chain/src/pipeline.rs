@@ -9,11 +9,12 @@ use crate::{
     engine,
     error::ImportError,
     header::HeaderRules,
+    pool::accounts_after,
 };
 use alloy_primitives::{Address, B256};
 use bmm_ledger::{
     Executed,
-    diff::{AccountDiff, StateDiff},
+    diff::StateDiff,
     exec::{execute_block, header::check_body},
     store::{Head, StateView},
 };
@@ -285,8 +286,7 @@ impl Chain {
     fn store_next(&self, ready: Ready, work: Work, sync: bool) -> Result<Arc<HeadBlock>, ImportError> {
         let Ready { block, id, executed } = ready;
         let header = &block.block.header;
-        let after = |(address, account): (&Address, &AccountDiff)| (*address, account.after.unwrap_or_default());
-        let touched: Vec<_> = executed.diff.accounts.iter().map(after).collect();
+        let touched = accounts_after(&executed.diff);
         let staged = self.store.stage(header.parent_hash, executed.diff)?;
         let (got, expected) = (header.state_root, staged.root());
         if got != expected {

@@ -24,6 +24,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A template is replaced after this time in any case, so that its timestamp stays near the truth.
 const TEMPLATE_MAX_AGE: Duration = Duration::from_secs(10);
+/// A template that took long to build is kept so many times as long, so that building takes a fifth of a core at most.
+const BUILD_SHARE: u32 = 4;
 
 /// Signs the hash of a block with the beneficiary's key.
 pub type BlockSigner = Arc<dyn Fn(B256) -> Signature + Send + Sync>;
@@ -35,7 +37,7 @@ pub struct ProducerConfig {
     pub request: TemplateRequest,
     /// Share of a core that the miner may use (engine `pow`).
     pub throttle: Throttle,
-    /// How old a template may be before new transactions replace it (engine `pow`).
+    /// How old a template may be before new transactions replace it (engine `pow`). One that took long to build is kept longer.
     pub refresh_after: Duration,
 }
 
@@ -110,10 +112,12 @@ impl Worker {
         let mut extra_nonce = 0u64;
         while !self.stopped() {
             let seen = self.chain.events.seen();
+            let begun = Instant::now();
             let Some(template) = self.template(seen) else { continue };
+            let refresh_after = self.config.refresh_after.max(begun.elapsed().saturating_mul(BUILD_SHARE));
             let stale = AtomicBool::new(false);
             let proof = thread::scope(|scope| {
-                scope.spawn(|| self.watch(seen, &stale));
+                scope.spawn(|| self.watch(seen, refresh_after, &stale));
                 let job = MiningJob {
                     block_id: template.id,
                     target: template.target,
@@ -135,18 +139,22 @@ impl Worker {
 
     /// Sets `stale` when the template of `seen` should be replaced: for a new head at once, for new transactions after a delay,
     /// for age, or because the producer stops. Ends when somebody has set it.
-    fn watch(&self, seen: Seen, stale: &AtomicBool) {
+    fn watch(&self, seen: Seen, refresh_after: Duration, stale: &AtomicBool) {
         let built = Instant::now();
         let mut now = seen;
         while !stale.load(Ordering::Relaxed) {
             let age = built.elapsed();
-            let refreshed = now.pool != seen.pool && age >= self.config.refresh_after;
+            let refreshed = now.pool != seen.pool && age >= refresh_after;
             if self.stopped() || now.heads != seen.heads || refreshed || age >= TEMPLATE_MAX_AGE {
                 stale.store(true, Ordering::Relaxed);
                 return;
             }
-            let until = if now.pool == seen.pool { TEMPLATE_MAX_AGE } else { self.config.refresh_after };
-            now = self.chain.events.wait(now, until.saturating_sub(age).min(IDLE));
+            now = if now.pool == seen.pool {
+                self.chain.events.wait(now, TEMPLATE_MAX_AGE.saturating_sub(age).min(IDLE))
+            } else {
+                // There is something new already; more of it changes nothing.
+                self.chain.events.wait_for_head(now, refresh_after.saturating_sub(age).min(IDLE))
+            };
         }
     }
 

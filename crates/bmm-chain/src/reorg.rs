@@ -5,6 +5,7 @@ use crate::{
     error::{ChainError, ImportError},
     events::Reorg,
     import::Importing,
+    pool::Touched,
 };
 use alloy_primitives::B256;
 use alloy_rlp::{RlpDecodable, RlpEncodable};
@@ -37,21 +38,23 @@ impl Chain {
     /// restored.
     pub(crate) fn switch_to(&self, importing: &mut Importing, to: B256) -> Result<Arc<Reorg>, ImportError> {
         let from = self.head().id;
-        let result = self.try_switch(importing, to);
+        let mut touched = Touched::default();
+        let result = self.try_switch(importing, to, &mut touched);
         if let Err(error) = &result {
             tracing::warn!(%to, %error, "a heavier branch was not taken");
-            self.try_switch(importing, from)?;
+            self.try_switch(importing, from, &mut touched)?;
             // Transactions that came meanwhile were weighed against the state on the way.
-            self.pool_starts_over()?;
+            self.pool_looks_again(touched)?;
+            touched = Touched::default();
         }
         self.store.put_note(NOTE, &[])?;
         let reorg = Arc::new(result?);
-        self.after_switch(&reorg)?;
+        self.after_switch(&reorg, touched)?;
         Ok(reorg)
     }
 
-    /// Moves to `to`, leaving the head where it stands if that fails on the way.
-    fn try_switch(&self, importing: &mut Importing, to: B256) -> Result<Reorg, ImportError> {
+    /// Moves to `to`, leaving the head where it stands if that fails on the way. Adds the accounts that changed to `touched`.
+    fn try_switch(&self, importing: &mut Importing, to: B256, touched: &mut Touched) -> Result<Reorg, ImportError> {
         let (ancestor, adopted) = self.path_to(to)?;
         if let Some(index) = adopted.iter().position(|id| importing.is_invalid(*id)) {
             adopted[index..].iter().for_each(|invalid| importing.mark_invalid(*invalid));
@@ -63,12 +66,13 @@ impl Chain {
             if head.number <= ancestor {
                 break;
             }
+            touched.add(self.store.diff(head.id)?.into_iter().flat_map(|diff| diff.accounts.into_keys()));
             self.store.rewind(head.id)?;
             abandoned.push(head.id);
         }
         *self.head.write() = Arc::new(read_head(&self.store).map_err(internal)?);
         for (index, id) in adopted.iter().enumerate() {
-            if let Err(error) = self.apply_stored(importing, *id) {
+            if let Err(error) = self.apply_stored(importing, *id, touched) {
                 if !error.is_internal() {
                     adopted.iter().skip(index).for_each(|invalid| importing.mark_invalid(*invalid));
                 }
@@ -94,19 +98,20 @@ impl Chain {
     }
 
     /// Executes a stored block on the head.
-    fn apply_stored(&self, importing: &mut Importing, id: B256) -> Result<(), ImportError> {
+    fn apply_stored(&self, importing: &mut Importing, id: B256, touched: &mut Touched) -> Result<(), ImportError> {
         // Not a fault of the block: it was stored whole.
         let unknown = || ImportError::State(format!("stored block {id} is not there whole"));
         let block = self.store.block(id)?.ok_or_else(unknown)?;
         let work = Work::from_stored(self.store.work(id)?.ok_or_else(unknown)?);
         let senders = self.senders_of(&block.block.body)?;
-        self.apply(importing, &block, &senders, work)?;
+        let applied = self.apply(importing, &block, &senders, work)?;
+        touched.add(applied.touched.into_iter().map(|(address, _)| address));
         Ok(())
     }
 
     /// Gives the pool the transactions that are in no block any more, and tells of the new head.
-    fn after_switch(&self, reorg: &Arc<Reorg>) -> Result<(), ImportError> {
-        self.pool_starts_over()?;
+    fn after_switch(&self, reorg: &Arc<Reorg>, touched: Touched) -> Result<(), ImportError> {
+        self.pool_looks_again(touched)?;
         self.pool_takes_back(reorg)?;
         self.announce(self.head(), Some(reorg.clone()));
         Ok(())
@@ -119,6 +124,7 @@ impl Chain {
             return Ok(self.store.put_note(NOTE, &[])?);
         };
         let mut importing = self.importing.lock();
+        let mut touched = Touched::default();
         for branch in [to, from] {
             // When the new branch is no heavier than the head, or the old one lighter, the change is over and done with: the note
             // outlived its purpose.
@@ -126,7 +132,7 @@ impl Chain {
             if work.is_none_or(|work| work < head || (work == head && branch == to)) {
                 continue;
             }
-            match self.try_switch(&mut importing, branch) {
+            match self.try_switch(&mut importing, branch, &mut touched) {
                 Ok(_) => break,
                 Err(error) if branch == to => {
                     tracing::warn!(%to, %error, "a change of branch could not be ended; going back");
@@ -134,7 +140,7 @@ impl Chain {
                 Err(error) => return Err(Box::new(error).into()),
             }
         }
-        self.pool_starts_over()?;
+        self.pool_looks_again(touched)?;
         Ok(self.store.put_note(NOTE, &[])?)
     }
 }

@@ -96,7 +96,6 @@ impl TxPool {
         if self.by_hash.contains_key(&hash) {
             return Err(PoolError::AlreadyKnown);
         }
-        self.expire(now);
         if self.queues.get(&sender).is_some_and(|queue| *queue.account() != account) {
             self.edit(sender, |queue| queue.set_account(account));
         }
@@ -118,6 +117,8 @@ impl TxPool {
             queue.active = now;
             queue.insert(entry.clone()).into_iter().collect()
         });
+        // Afterwards, so that who has just sent something is not among the idle.
+        self.expire(now);
         Ok(entry)
     }
 

@@ -8,11 +8,41 @@ use crate::{
 };
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::Address;
-use bmm_ledger::{diff::Account, exec::recover_senders, store::StoreError};
+use bmm_ledger::{
+    diff::{Account, StateDiff},
+    exec::recover_senders,
+    store::StoreError,
+};
 use bmm_types::Transaction;
+use std::collections::HashSet;
 
 /// How many transactions of abandoned blocks, the last ones, go back to the pool. Blocks wait while that is done: some 20 µs each.
 const MAX_RETURNED: usize = 16_384;
+
+/// How many accounts are told apart in a change of branch; beyond that, all senders are looked at.
+const MAX_TOUCHED: usize = 262_144;
+
+/// Accounts that a change of branch changed.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    accounts: HashSet<Address>,
+    too_many: bool,
+}
+
+impl Touched {
+    /// Adds the accounts that one block changed.
+    pub fn add(&mut self, accounts: impl Iterator<Item = Address>) {
+        self.too_many |= self.accounts.len() > MAX_TOUCHED;
+        if !self.too_many {
+            self.accounts.extend(accounts);
+        }
+    }
+}
+
+/// Returns the accounts that a block changed, as they are after it.
+pub(crate) fn accounts_after(diff: &StateDiff) -> Vec<(Address, Account)> {
+    diff.accounts.iter().map(|(address, account)| (*address, account.after.unwrap_or_default())).collect()
+}
 
 impl Chain {
     /// Tells the pool of a block on its head, and of the accounts that changed.
@@ -27,17 +57,21 @@ impl Chain {
         }
     }
 
-    /// Has the pool look at the accounts of all its senders again, as they are at the head. Blocks must wait meanwhile.
-    pub(crate) fn pool_starts_over(&self) -> Result<(), StoreError> {
+    /// Has the pool look at accounts that changed on the way to another branch, as they are at the head. Blocks must wait meanwhile.
+    pub(crate) fn pool_looks_again(&self, touched: Touched) -> Result<(), StoreError> {
         let (now, head, state) = (self.now_secs(), self.head(), self.store.view()?);
-        let senders = {
+        let touched: Vec<Address> = {
             let mut pool = self.pool.lock();
             pool.set_head(head.id, &head.header, now);
-            pool.senders()
+            if touched.too_many { pool.senders() } else { touched.accounts.into_iter().collect() }
         };
-        for some in senders.chunks(LOCKED_AT_ONCE) {
+        for some in touched.chunks(LOCKED_AT_ONCE) {
+            let senders: Vec<&Address> = {
+                let pool = self.pool.lock();
+                some.iter().filter(|sender| pool.queue(**sender).is_some()).collect()
+            };
             let read = |sender: &Address| Ok((*sender, state.account(*sender)?.unwrap_or_default()));
-            let accounts = some.iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
+            let accounts = senders.into_iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
             let mut pool = self.pool.lock();
             for (sender, account) in accounts {
                 pool.refresh(sender, account, now);

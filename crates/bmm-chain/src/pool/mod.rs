@@ -20,6 +20,7 @@ pub(crate) use best::Best;
 pub(crate) use books::{Candidate, TxPool};
 pub use error::PoolError;
 use fees::Fees;
+pub(crate) use follow::{Touched, accounts_after};
 pub(crate) use journal::Journal;
 
 use crate::{chain::Chain, error::ChainError};

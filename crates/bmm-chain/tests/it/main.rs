@@ -1,6 +1,7 @@
 //! The chain as a whole: rules, reorganisations, pool, producer, restart.
 
 mod journal;
+mod load;
 mod pipeline;
 mod pool;
 mod producer;

@@ -279,6 +279,82 @@ fn the_highest_tip_comes_first() {
     assert_eq!(pending.receipts.len(), 4);
 }
 
+#[test]
+fn what_waits_too_long_goes() {
+    let world = world();
+    let status = || (world.chain.pool_status().pending, world.chain.pool_status().queued);
+    for (from, nonce) in [(1, 0), (1, 2), (2, 5), (3, 0)] {
+        world.pay(from, nonce, 1);
+    }
+    assert_eq!(status(), (2, 2));
+    world.clock.advance(2 * 3_600);
+    // Who goes on sending keeps what waits.
+    world.pay(2, 6, 1);
+    assert_eq!(status(), (2, 3));
+    world.clock.advance(3_600);
+    world.pay(4, 0, 1);
+    assert_eq!(status(), (3, 2), "what waited three hours for an earlier nonce is gone");
+    world.clock.advance(72 * 3_600);
+    world.pay(4, 1, 1);
+    assert_eq!(status(), (2, 0), "and what waited three days for a block, but for who has just sent more");
+}
+
+#[test]
+fn one_senders_transactions_are_told_alone() {
+    let world = world();
+    let hashes = [world.pay(1, 0, 1), world.pay(1, 1, 1), world.pay(1, 3, 1)];
+    world.pay(2, 0, 1);
+    let content = world.chain.pool_content_of(key(1).address());
+    let list = |part: &[std::sync::Arc<bmm_chain::PoolTransaction>]| part.iter().map(|tx| tx.hash).collect::<Vec<_>>();
+    assert_eq!((list(&content.pending), list(&content.queued)), (hashes[..2].to_vec(), hashes[2..].to_vec()));
+    let nobody = world.chain.pool_content_of(key(5).address());
+    assert!(nobody.pending.is_empty() && nobody.queued.is_empty());
+    let all = world.chain.pool_content();
+    assert_eq!((all.pending.len(), all.queued.len()), (3, 1));
+}
+
+/// Our branch of four blocks holds transfers of several senders; theirs, of five, holds some of them, and takes money away.
+#[test]
+fn a_change_of_branch_leaves_the_books_in_order() {
+    let (ours, theirs) = (world(), world());
+    for block in 0..4 {
+        for from in 1..4 {
+            ours.pay(from, block, 100 + block);
+        }
+        ours.grow(6);
+    }
+    ours.pay(1, 4, 1);
+    ours.pay(4, 0, 1);
+    let mut poor = unsigned(&theirs.chain, 0, key(9).address(), 0);
+    poor.value = bmm_types::Amount::from_bmm(999).units() + U256::from(10u64.pow(18) - 10u64.pow(15));
+    theirs.chain.submit(signed(5, poor)).expect("nearly all it has");
+    ours.pay(5, 0, 1);
+    // Theirs holds the first two of the first sender, the very same ones.
+    theirs.pay(1, 0, 100);
+    theirs.pay(1, 1, 101);
+    theirs.clock.advance(7);
+    let blocks: Vec<_> = (0..5)
+        .map(|_| {
+            let block = theirs.next(7);
+            theirs.chain.import(&block).expect("valid");
+            theirs.clock.advance(1);
+            block
+        })
+        .collect();
+    ours.clock.advance(100);
+    let imported: Vec<_> = blocks.iter().map(|block| ours.chain.import(block).expect("valid")).collect();
+    assert_eq!(imported[4].reorg.as_ref().map(|reorg| reorg.abandoned.len()), Some(4));
+    let nonces = |from: u64| {
+        let content = ours.chain.pool_content_of(key(from).address());
+        assert!(content.queued.is_empty());
+        content.pending.iter().map(|tx| alloy_consensus::Transaction::nonce(&tx.transaction)).collect::<Vec<_>>()
+    };
+    assert_eq!([1, 2, 3, 4, 5].map(nonces), [vec![2, 3, 4], vec![0, 1, 2, 3], vec![0, 1, 2, 3], vec![0], vec![]]);
+    ours.grow(6);
+    assert_eq!(ours.chain.head().header.gas_used, 12 * 21_000);
+    assert_eq!(ours.chain.pool_status(), bmm_chain::PoolStatus::default());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 

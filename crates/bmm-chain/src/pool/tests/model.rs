@@ -84,7 +84,6 @@ impl Model {
     }
 
     fn submit(&mut self, sender: Address, tx: Transaction, bytes: usize, now: u64) -> Result<(), &'static str> {
-        self.expire(now);
         let account = self.accounts[&sender];
         if self.entries.iter().any(|entry| entry.tx.tx_hash() == tx.tx_hash()) {
             return Err("known");
@@ -126,6 +125,7 @@ impl Model {
         self.entries.retain(|entry| entry.sender != sender || entry.tx.nonce() != new.tx.nonce());
         self.entries.push(new);
         self.active.insert(sender, now);
+        self.expire(now);
         Ok(())
     }
 

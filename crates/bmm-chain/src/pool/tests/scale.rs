@@ -99,6 +99,47 @@ fn books_at_scale() {
     }
 }
 
+/// The default limits, filled; then better ones come; then blocks take all.
+#[test]
+fn a_hundred_thousand_wait_in_order() {
+    let limits = PoolLimits::default();
+    let most = limits.transactions as u64;
+    let mut pool = pool(limits, 1_000);
+    let senders: Vec<Address> = (0..most / EACH).map(address).collect();
+    for nonce in 0..EACH {
+        for (n, sender) in (0..).zip(&senders) {
+            pool.insert(rich(*sender, nonce, 0, n * EACH + nonce)).expect("room");
+        }
+    }
+    assert_eq!((pool.status().pending as u64, pool.status().queued), (most, 0));
+    for n in 0..1_000 {
+        let sender = address(u64::MAX - n);
+        let best = transaction(sender, 0, 10_000_000, 9_000_000 - u128::from(n), 0);
+        pool.insert(candidate(sender, account(0, u64::MAX), best)).expect("better than the worst");
+        assert_eq!(
+            (pool.status().pending as u64, pool.status().queued),
+            (most, 0),
+            "the last ones go, and leave no gap"
+        );
+    }
+    for base_fee in [1_000, 1_700, 400_000] {
+        let (id, header) = head(base_fee);
+        pool.set_head(id, &header, 0);
+        let (mut best, mut before, mut seen) = (pool.best(), u128::MAX, 0);
+        // Without those that follow, tips only fall.
+        while let Some(tx) = best.next() {
+            let tip = tx.fees().effective_tip(base_fee.into()).expect("it pays");
+            assert!(tip <= before && (seen >= 1_000 || tx.sender == address(u64::MAX - seen)));
+            (before, seen) = (tip, seen + 1);
+        }
+        assert!(seen > 1_000);
+    }
+    for sender in senders.iter().copied().chain((0..1_000).map(|n| address(u64::MAX - n))) {
+        pool.refresh(sender, account(EACH, u64::MAX), 0);
+    }
+    assert!(pool.is_clean());
+}
+
 fn walk(pool: &TxPool) {
     let mut best = pool.best();
     let mut count: u64 = 0;
