@@ -1,7 +1,9 @@
-//! For developers: benchmarks against peers. `cargo xtask bench NAME` prints a table, `--json` one object.
+//! For developers: benchmarks against peers, and foreign test vectors. `cargo xtask bench NAME` and `cargo xtask vectors DIR` print
+//! words, with `--json` one object.
 #![expect(clippy::print_stdout, reason = "a developers' tool prints its results")]
 
 mod bench;
+mod vectors;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -32,11 +34,33 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Run Ethereum's blockchain tests through the project's own import, on one thread and on several; the exit code is 1 when any fails
+    #[command(after_help = "Examples:
+  cargo xtask vectors ../shared/vectors
+  cargo xtask vectors ~/ethereum/tests/BlockchainTests --only stCreate2
+  cargo xtask vectors fixtures/blockchain_tests --json > report.json
+
+Cases for the rules of Cancun and Osaka run; those for other networks are counted as skipped.")]
+    Vectors {
+        #[command(flatten)]
+        options: vectors::Options,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let Task::Bench { name, options, json } = Cli::parse().task;
-    let report = bench::run(name, &options)?;
-    println!("{}", if json { serde_json::to_string_pretty(&report)? } else { report.table() });
-    Ok(if report.met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (text, good) = match Cli::parse().task {
+        Task::Bench { name, options, json } => {
+            let report = bench::run(name, &options)?;
+            (if json { serde_json::to_string_pretty(&report)? } else { report.table() }, report.met)
+        }
+        Task::Vectors { options, json } => {
+            let report = vectors::run(&options)?;
+            (if json { serde_json::to_string_pretty(&report)? } else { report.text() }, report.is_good())
+        }
+    };
+    println!("{text}");
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -10,6 +10,7 @@ use crate::{
 };
 use alloy_primitives::B256;
 use bmm_ledger::{
+    ExecMode,
     diff::StateDiff,
     genesis,
     store::{Store, StoreError},
@@ -51,11 +52,18 @@ pub struct ChainOptions {
     pub pool_journal: bool,
     /// How long transactions are put into a template; what does not get in by then waits for the next block.
     pub max_build: Duration,
+    /// How blocks are executed.
+    pub exec: ExecMode,
 }
 
 impl Default for ChainOptions {
     fn default() -> Self {
-        Self { pool: PoolLimits::default(), pool_journal: true, max_build: Duration::from_secs(1) }
+        Self {
+            pool: PoolLimits::default(),
+            pool_journal: true,
+            max_build: Duration::from_secs(1),
+            exec: ExecMode::default(),
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use crate::{
 use alloy_primitives::{Address, B256};
 use bmm_ledger::{
     diff::Account,
-    exec::{execute_block, header::check_body, recover_senders},
+    exec::{execute_block_with, header::check_body, recover_missing_senders},
 };
 use bmm_pow::Work;
-use bmm_types::{BlockBody, SealedBlock, Transaction};
+use bmm_types::{BlockBody, SealedBlock};
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
@@ -163,7 +163,8 @@ impl Chain {
         let (receipts, staged) = match self.built.take(id) {
             Some(built) if built.staged.parent() == header.parent_hash => (built.receipts, built.staged),
             _ => {
-                let executed = execute_block(&self.params, &block.block, senders, self.store.view()?)
+                let (view, exec) = (self.store.view()?, self.options.exec);
+                let executed = execute_block_with(&self.params, &block.block, senders, view, exec)
                     .map_err(|error| invalid(importing, error.into()))?;
                 (executed.receipts, self.store.stage(header.parent_hash, executed.diff)?)
             }
@@ -187,15 +188,6 @@ impl Chain {
 
     /// Returns the senders of a body's transactions: those that the pool knows from it, the others from their signatures.
     pub(crate) fn senders_of(&self, body: &BlockBody) -> Result<Vec<Address>, ImportError> {
-        let known = self.known_senders(&body.transactions);
-        let unknown: Vec<Transaction> = body
-            .transactions
-            .iter()
-            .zip(&known)
-            .filter(|(_, known)| known.is_none())
-            .map(|(tx, _)| tx.clone())
-            .collect();
-        let mut recovered = recover_senders(&unknown)?.into_iter();
-        Ok(known.into_iter().filter_map(|known| known.or_else(|| recovered.next())).collect())
+        Ok(recover_missing_senders(&body.transactions, &self.known_senders(&body.transactions))?)
     }
 }

@@ -19,6 +19,6 @@ mod testkit;
 pub mod trie;
 
 pub use exec::{
-    BlockBuilder, BlockError, BlockPlan, Built, CallError, CallOutcome, CallRequest, ExecError, Executed, TxError,
-    TxOutcome,
+    BlockBuilder, BlockError, BlockPlan, Built, CallError, CallOutcome, CallRequest, ExecError, ExecMode, Executed,
+    TxError, TxOutcome,
 };

@@ -75,12 +75,14 @@ pub struct Executed {
 }
 
 /// How a block is executed; the outcome is the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExecMode {
+    /// On as many threads as there are cores; blocks of few transactions on the calling one alone.
+    #[default]
+    Auto,
     /// On the calling thread alone.
     Sequential,
-    /// On the calling thread and others: they hash receipts, and execute transactions ahead of their turn. Blocks of few transactions
-    /// are executed on the calling thread all the same.
+    /// On the calling thread and others: they hash receipts, and execute transactions ahead of their turn.
     Parallel {
         /// Threads, the calling one included; 0 and 1 mean the calling one alone, and more than [`MAX_THREADS`] count as that many.
         threads: usize,
@@ -93,19 +95,14 @@ pub const MAX_THREADS: usize = 16;
 /// Blocks of fewer transactions are executed before another thread would have begun.
 const MIN_PARALLEL: usize = 64;
 
-impl Default for ExecMode {
-    /// As many threads as there are cores.
-    fn default() -> Self {
-        Self::Parallel { threads: senders::cores() }
-    }
-}
-
 impl ExecMode {
     /// Returns the number of threads beside the calling one for a block of so many transactions.
     fn workers(self, transactions: usize) -> usize {
         match self {
-            Self::Parallel { threads } if transactions >= MIN_PARALLEL => threads.min(MAX_THREADS).saturating_sub(1),
-            _ => 0,
+            Self::Auto if transactions < MIN_PARALLEL => 0,
+            Self::Auto => senders::cores().min(MAX_THREADS).saturating_sub(1),
+            Self::Sequential => 0,
+            Self::Parallel { threads } => threads.min(MAX_THREADS).saturating_sub(1),
         }
     }
 }
@@ -141,7 +138,7 @@ pub fn execute_block_with(
     }
     let executed = match mode.workers(transactions.len()) {
         0 => run(params, block, senders, db)?,
-        workers => parallel::run(params, block, senders, &db, workers, Sharing::default())?,
+        workers => parallel::run(params, block, senders, &db, workers, Sharing::of(transactions.len()))?,
     };
     check_outcome(&block.header, &executed)?;
     Ok(executed)

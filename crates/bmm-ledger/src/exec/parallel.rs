@@ -41,9 +41,14 @@ pub(super) struct Sharing {
     pub(super) wait: bool,
 }
 
-impl Default for Sharing {
-    fn default() -> Self {
-        Self { chunk: 8, lead: 8, patience: 8, wait: false }
+/// The chunk and the lead of long blocks.
+const CHUNK: usize = 8;
+
+impl Sharing {
+    /// Shares out a block of so many transactions.
+    pub(super) fn of(transactions: usize) -> Self {
+        let part = transactions / 16;
+        Self { chunk: part.clamp(1, CHUNK), lead: part.min(CHUNK), patience: 8, wait: false }
     }
 }
 

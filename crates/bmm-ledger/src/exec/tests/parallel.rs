@@ -270,7 +270,7 @@ fn sharings() -> [Sharing; 5] {
         Sharing { chunk: 3, lead: 0, patience, wait: true },
         Sharing { chunk: 7, lead: 2, patience, wait: false },
         Sharing { chunk: 2, lead: 1, patience: 1, wait: true },
-        Sharing::default(),
+        Sharing::of(50),
     ]
 }
 
