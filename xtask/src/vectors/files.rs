@@ -34,7 +34,7 @@ fn walk(folder: &Path, depth: usize, each: &mut dyn FnMut(PathBuf, Vec<u8>)) -> 
         if kind.is_dir() {
             walk(&path, depth + 1, each)?;
         } else if has_extension(&path, "json") {
-            let text = File::open(&path).and_then(|file| read(file));
+            let text = File::open(&path).and_then(read);
             each(path.clone(), text.map_err(named(&path))?);
         } else if path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".tar.zst")) {
             unpack(&path, each).map_err(named(&path))?;
