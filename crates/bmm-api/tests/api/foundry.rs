@@ -152,12 +152,8 @@ fn foundry_deploys_tests_and_replays_a_project() {
     if knows(&deployed.node, "eth_getProof") {
         deployed.assert_proofs();
     }
-    if knows(&deployed.node, "debug_traceTransaction") {
-        deployed.assert_traces();
-    }
-    if knows(&deployed.node, "eth_createAccessList") {
-        deployed.assert_access_list();
-    }
+    deployed.assert_traces();
+    deployed.assert_access_list();
     let shares = deployed.contract("SHARES");
     let traced = deployed.run("cast", &["call", "--trace", shares, "owner()(address)"]);
     assert!(traced.contains("::owner()") && traced.contains(deployed.contract("TREASURY")), "{traced}");

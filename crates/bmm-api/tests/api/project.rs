@@ -110,3 +110,13 @@ fn read_all(file: &mut File) -> Vec<u8> {
     file.read_to_end(&mut bytes).expect("a file");
     bytes
 }
+
+#[test]
+fn documented_configurations_are_the_tested_ones() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("../../docs/tools.md")).expect("the document");
+    for name in ["hardhat.config.cjs", "foundry.toml"] {
+        let file = fs::read_to_string(root.join("tests/js/project").join(name)).expect("the file");
+        assert!(document.contains(&file), "docs/tools.md shows another {name} than tests/js/project has");
+    }
+}
