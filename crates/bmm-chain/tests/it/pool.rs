@@ -300,6 +300,16 @@ fn what_waits_too_long_goes() {
 }
 
 #[test]
+fn a_template_ends_when_its_time_is_over() {
+    let options = ChainOptions { max_build: std::time::Duration::ZERO, ..ChainOptions::default() };
+    let world = World::with(params(Engine::Dev), options);
+    world.pay(1, 0, 1);
+    world.grow(2);
+    assert_eq!((world.chain.head().number(), world.chain.head().header.gas_used), (1, 0));
+    assert_eq!(world.chain.pool_status().pending, 1, "it waits for the next block");
+}
+
+#[test]
 fn one_senders_transactions_are_told_alone() {
     let world = world();
     let hashes = [world.pay(1, 0, 1), world.pay(1, 1, 1), world.pay(1, 3, 1)];
