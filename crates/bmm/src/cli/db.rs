@@ -89,7 +89,7 @@ fn open_store(context: &Context, name: &str) -> Outcome<Store> {
 
 fn compact(context: &Context, args: &Compact) -> Outcome {
     let name = args.which.name(context);
-    // What the journal holds goes into the tables first.
+    // Holds that it is the database of this chain; the journal stays as it is.
     drop(open_store(context, name)?);
     let (before_bytes, after_bytes) = Store::compact(&context.data.chain_db(name))
         .map_err(|error| chain_failure(&context.data, name, &ChainError::Store(error)))?;
