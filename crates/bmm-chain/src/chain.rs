@@ -13,7 +13,7 @@ use bmm_ledger::{
     ExecMode,
     diff::StateDiff,
     genesis,
-    store::{Store, StoreError},
+    store::{Store, StoreError, StoreOptions},
 };
 use bmm_pow::{Asert, Work};
 use bmm_types::{Block, ChainParams, Header, Seal, SealedBlock};
@@ -54,6 +54,8 @@ pub struct ChainOptions {
     pub max_build: Duration,
     /// How blocks are executed.
     pub exec: ExecMode,
+    /// How much of the past is kept, and how much memory is used.
+    pub store: StoreOptions,
 }
 
 impl Default for ChainOptions {
@@ -63,6 +65,7 @@ impl Default for ChainOptions {
             pool_journal: true,
             max_build: Duration::from_secs(1),
             exec: ExecMode::default(),
+            store: StoreOptions::default(),
         }
     }
 }
@@ -98,7 +101,7 @@ impl Chain {
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
         let asert = params::check(&params)?;
-        let store = Store::open(folder, params.digest())?;
+        let store = Store::open_with(folder, params.digest(), options.store)?;
         begin(&params, &store)?;
         let journal = options.pool_journal.then_some(folder);
         Self::with_store(params, asert, store, journal, clock, options)
@@ -111,7 +114,7 @@ impl Chain {
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
         let asert = params::check(&params)?;
-        let store = Store::in_memory(params.digest())?;
+        let store = Store::in_memory_with(params.digest(), options.store)?;
         begin(&params, &store)?;
         Self::with_store(params, asert, store, None, clock, options)
     }
@@ -128,7 +131,7 @@ impl Chain {
         options: ChainOptions,
     ) -> Result<Arc<Self>, ChainError> {
         let asert = params::check(&params)?;
-        let store = Store::in_memory(params.digest())?;
+        let store = Store::in_memory_with(params.digest(), options.store)?;
         store.init(&SealedBlock { block: genesis, seal: Seal::None }, state)?;
         Self::with_store(params, asert, store, None, clock, options)
     }

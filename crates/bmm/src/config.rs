@@ -4,6 +4,7 @@ use crate::{
     failure::{Failure, IoContext, Outcome},
     paths::DataDir,
 };
+use bmm_ledger::store::{History, MAX_VIEW_DEPTH, StoreOptions};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::Path};
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub mine: MineConfig,
     /// What this machine offers.
     pub provide: ProvideConfig,
+    /// The chain's database.
+    pub storage: StorageConfig,
 }
 
 /// `[rpc]`
@@ -49,6 +52,20 @@ pub struct ProvideConfig {
     pub price_per_gfuel: bmm_types::Amount,
 }
 
+/// `[storage]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// Whether the state of every block from now on can be read, however old. Takes more room.
+    pub archive: bool,
+    /// Without an archive: how many blocks below the head a change of branch may go, at least 1024.
+    pub history_blocks: u64,
+    /// Memory for pages of the database, in MiB.
+    pub page_cache_mib: u32,
+    /// Memory for nodes of the state's trie, in MiB. With ten million accounts all of them take some 800.
+    pub trie_cache_mib: u32,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -56,6 +73,7 @@ impl Default for Config {
             rpc: RpcConfig::default(),
             mine: MineConfig::default(),
             provide: ProvideConfig::default(),
+            storage: StorageConfig::default(),
         }
     }
 }
@@ -76,6 +94,24 @@ impl Default for ProvideConfig {
     fn default() -> Self {
         // 0.001 BMM for 10^9 instructions: about a second of one core.
         Self { providers: 0, price_per_gfuel: bmm_types::Amount::from_units(1_000_000_000_000_000) }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { archive: false, history_blocks: History::DEFAULT_BLOCKS, page_cache_mib: 512, trie_cache_mib: 512 }
+    }
+}
+
+impl StorageConfig {
+    /// Returns the options for opening the database.
+    pub fn options(&self) -> StoreOptions {
+        let bytes = |mib: u32| usize::try_from(u64::from(mib) << 20).unwrap_or(usize::MAX);
+        StoreOptions {
+            history: if self.archive { History::Archive } else { History::Last(self.history_blocks) },
+            page_cache_bytes: bytes(self.page_cache_mib),
+            trie_cache_bytes: bytes(self.trie_cache_mib),
+        }
     }
 }
 
@@ -100,6 +136,17 @@ impl Config {
     fn check(self) -> Outcome<Self> {
         if !(1..=100).contains(&self.mine.share_percent) {
             return Err(Failure::config("mine.share_percent must be from 1 to 100").hint("2 is the default"));
+        }
+        if self.storage.history_blocks < MAX_VIEW_DEPTH {
+            let what = format!("storage.history_blocks must be at least {MAX_VIEW_DEPTH}");
+            return Err(Failure::config(what).hint(format!("{} is the default", History::DEFAULT_BLOCKS)));
+        }
+        for (name, mib) in
+            [("page_cache_mib", self.storage.page_cache_mib), ("trie_cache_mib", self.storage.trie_cache_mib)]
+        {
+            if mib < 16 {
+                return Err(Failure::config(format!("storage.{name} must be at least 16")).hint("512 is the default"));
+            }
         }
         if !["dev", "main"].contains(&self.chain.as_str()) {
             return Err(

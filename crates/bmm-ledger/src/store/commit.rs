@@ -117,7 +117,8 @@ impl Store {
     /// seal and work stay, as those of a side branch. Returns the new head.
     ///
     /// # Errors
-    /// [`StoreError::NotHead`] when `block` is not the head; [`StoreError::RewindGenesis`]; [`StoreError::Corrupt`] when the
+    /// [`StoreError::NotHead`] when `block` is not the head; [`StoreError::RewindGenesis`]; [`StoreError::TooDeep`] when what the
+    /// block changed is pruned; [`StoreError::Corrupt`] when the
     /// stored diff does not lead back to the parent's state root.
     pub fn rewind(&self, block: B256) -> Result<Head, StoreError> {
         let old = self.head().ok_or(StoreError::Empty)?;
@@ -125,6 +126,9 @@ impl Store {
             return Err(StoreError::NotHead { block, head: old.id });
         }
         let number = old.number.checked_sub(1).ok_or(StoreError::RewindGenesis(block))?;
+        if super::history::kept_below(&self.snapshot(), old.number)? == 0 {
+            return Err(StoreError::TooDeep { number, depth: 1, limit: 0 });
+        }
         let missing = |table| StoreError::corrupt(table, block, "entry of the head is missing");
         let header = self.header(block)?.ok_or_else(|| missing("headers"))?;
         let body = self.body(block)?.ok_or_else(|| missing("bodies"))?;

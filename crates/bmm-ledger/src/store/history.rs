@@ -36,6 +36,13 @@ pub(super) fn number_in_meta(snapshot: &Snapshot, key: &[u8]) -> Result<Option<u
     snapshot.read(tables::META, key, |bytes| Ok(u64::from_be_bytes(tables::fixed("meta", key, bytes)?)))
 }
 
+/// How many blocks below `head` still have what the blocks above them changed.
+pub(super) fn kept_below(snapshot: &Snapshot, head: u64) -> Result<u64, StoreError> {
+    let pruned = number_in_meta(snapshot, META_PRUNED)?.unwrap_or(0);
+    // Genesis' own diff is never needed to go back.
+    Ok(head.saturating_add(1).saturating_sub(pruned.max(1)))
+}
+
 /// Notes the values before a block, by key and block, so that older states can be read without going through all diffs.
 pub(super) fn record(snapshot: &Snapshot, batch: &mut Batch, number: u64, staged: &Staged) -> Result<(), StoreError> {
     if number_in_meta(snapshot, META_ARCHIVE)?.is_none() {

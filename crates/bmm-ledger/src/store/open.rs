@@ -34,11 +34,13 @@ pub struct StoreOptions {
     pub history: History,
     /// Memory for pages of the database, in bytes.
     pub page_cache_bytes: usize,
+    /// Memory for nodes of the tries, in bytes. With ten million accounts all nodes take some 800 MiB.
+    pub trie_cache_bytes: usize,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { history: History::default(), page_cache_bytes: 512 << 20 }
+        Self { history: History::default(), page_cache_bytes: 512 << 20, trie_cache_bytes: DEFAULT_NODE_BYTES }
     }
 }
 
@@ -79,19 +81,20 @@ impl Store {
 
     /// Makes an empty store in memory, for tests and dry runs.
     pub fn in_memory(params: B256) -> Result<Self, StoreError> {
-        Self::in_memory_with(params, StoreOptions::default(), FlushLimits::default())
+        Self::in_memory_with(params, StoreOptions::default())
     }
 
-    pub(super) fn in_memory_with(params: B256, options: StoreOptions, limits: FlushLimits) -> Result<Self, StoreError> {
+    /// Makes an empty store in memory with options.
+    pub fn in_memory_with(params: B256, options: StoreOptions) -> Result<Self, StoreError> {
         let db = Builder::new().create_with_backend(InMemoryBackend::new())?;
         identify(&db, PathBuf::from("(memory)"), params)?;
         let snapshot = Snapshot::new(Arc::new(Base::take(&db)?), Vec::new())?;
-        Ok(Self::over(Core::new(db, snapshot, None, limits), options))
+        Ok(Self::over(Core::new(db, snapshot, None, FlushLimits::default()), options))
     }
 
     fn over(core: Core, options: StoreOptions) -> Self {
         Self {
-            trie_cache: TrieCache::new(core.snapshot().head_id(), DEFAULT_NODE_BYTES),
+            trie_cache: TrieCache::new(core.snapshot().head_id(), options.trie_cache_bytes),
             codes: Arc::new(Mutex::new(Generations::new(CODE_GENERATION))),
             options,
             core: Arc::new(core),

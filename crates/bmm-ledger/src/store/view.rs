@@ -150,8 +150,9 @@ impl StateView {
             self.archived = true;
             return Ok(self);
         }
-        if depth > MAX_VIEW_DEPTH {
-            return Err(StoreError::TooDeep { number: block.number, depth, limit: MAX_VIEW_DEPTH });
+        let kept = history::kept_below(&self.snapshot, self.block.number)?.min(MAX_VIEW_DEPTH);
+        if depth > kept {
+            return Err(StoreError::TooDeep { number: block.number, depth, limit: kept });
         }
         let mut overlay = Overlay::default();
         for number in (block.number.saturating_add(1)..=self.block.number).rev() {

@@ -97,7 +97,8 @@ fn serve(context: &Context, serve: &Serve, chain: &str, mine: Option<Mine>) -> O
     let listen = serve.listen.unwrap_or(context.config.rpc.listen);
     let mines = mine.is_some();
     let stop = interrupts()?;
-    let node = Node::start(&context.data, &NodeOptions { chain: chain.to_owned(), listen, mine })?;
+    let storage = context.config.storage.clone();
+    let node = Node::start(&context.data, &NodeOptions { chain: chain.to_owned(), listen, mine, storage })?;
     let head = node.chain().head();
     let chain_id = node.chain().params().chain_id;
     let listening = Listening { rpc: node.url(), chain, chain_id, block: head.number() };

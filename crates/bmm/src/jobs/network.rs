@@ -37,7 +37,8 @@ impl Network {
             _ => None,
         };
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let node = Node::start(&context.data, &NodeOptions { chain: context.config.chain.clone(), listen, mine })?;
+        let (chain, storage) = (context.config.chain.clone(), context.config.storage.clone());
+        let node = Node::start(&context.data, &NodeOptions { chain, listen, mine, storage })?;
         let head = node.chain().head();
         output::note(
             context.global.json,

@@ -2,6 +2,7 @@
 
 use super::{control::Control, open_chain};
 use crate::{
+    config::StorageConfig,
     failure::{Failure, Outcome},
     paths::DataDir,
     rpc::{NodeFile, RpcClient},
@@ -25,6 +26,8 @@ pub struct NodeOptions {
     pub listen: SocketAddr,
     /// The built-in miner; `None` mines nothing.
     pub mine: Option<Mine>,
+    /// The chain's database.
+    pub storage: StorageConfig,
 }
 
 /// How a node mines.
@@ -50,7 +53,7 @@ pub struct Node {
 impl Node {
     /// Opens the chain of `data` and serves it.
     pub fn start(data: &DataDir, options: &NodeOptions) -> Outcome<Self> {
-        let chain = open_chain(data, &options.chain)?;
+        let chain = open_chain(data, &options.chain, &options.storage)?;
         let producer = options.mine.clone().map(|mine| produce(&chain, mine)).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

@@ -2,6 +2,7 @@
 
 use super::dev::chain_params;
 use crate::{
+    config::StorageConfig,
     failure::{Failure, Outcome},
     paths::DataDir,
     rpc::NodeFile,
@@ -14,11 +15,12 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// One that names the process, where another one has the database open.
-pub fn open_chain(data: &DataDir, name: &str) -> Outcome<Arc<Chain>> {
+pub fn open_chain(data: &DataDir, name: &str, storage: &StorageConfig) -> Outcome<Arc<Chain>> {
     let params = chain_params(data, name)?;
     let dir = data.chain_db(name);
     data.create(&dir)?;
-    Chain::open(params, &dir, Arc::new(SystemClock), ChainOptions::default())
+    let options = ChainOptions { store: storage.options(), ..ChainOptions::default() };
+    Chain::open(params, &dir, Arc::new(SystemClock), options)
         .map_err(|error| chain_failure(data, name, &error))
 }
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod model;
+mod past;
 mod scale;
 mod verify;
 
@@ -10,7 +11,7 @@ use crate::diff::{Account, AccountDiff, StateDiff};
 use alloy_primitives::{Address, U256, keccak256};
 use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount, proof::verify_proof};
 use bmm_types::Header;
-use model::{History, PARAMS, Touch, block, receipt, touch, transaction};
+use model::{History as Chain, PARAMS, Touch, block, receipt, touch, transaction};
 use proptest::{collection, prelude::*};
 use redb::ReadableTable;
 use revm::database_interface::DatabaseRef;
@@ -41,7 +42,7 @@ proptest! {
     #[test]
     fn state_trie_and_diffs_agree_over_random_histories(steps in collection::vec(step(), 1..14)) {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut history = History::new(Store::open(folder.path(), PARAMS).expect("a new folder"));
+        let mut history = Chain::new(Store::open(folder.path(), PARAMS).expect("a new folder"));
         for step in steps {
             match step {
                 Step::Commit(touches) => history.commit(&touches),
@@ -49,10 +50,10 @@ proptest! {
                 Step::Drop(touches) => drop(history.next(&touches)),
                 Step::Flush => history.check_tables(),
                 Step::Reopen => {
-                    let History { store, blocks, states } = history;
+                    let Chain { store, blocks, states } = history;
                     drop(store);
                     let store = Store::open(folder.path(), PARAMS).expect("the same folder");
-                    history = History { store, blocks, states };
+                    history = Chain { store, blocks, states };
                 }
             }
             history.check();
@@ -62,7 +63,7 @@ proptest! {
 
     #[test]
     fn proofs_verify_against_the_state_root(touches in collection::vec(touch(), 0..12)) {
-        let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+        let mut history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
         history.commit(&touches);
         let (block, model) = history.tip();
         let view = history.store.view().expect("there is a head");
@@ -92,7 +93,7 @@ fn some_touch(who: u8) -> Touch {
 
 #[test]
 fn a_change_that_fails_changes_nothing() {
-    let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let mut history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     history.commit(&[some_touch(2)]);
     let failed = history.store.core.change(true, |_, batch| {
         batch.remove(tables::META, tables::META_HEAD);
@@ -128,21 +129,21 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
 #[test]
 fn a_killed_process_leaves_the_last_head() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut history = History::new(Store::open(folder.path(), PARAMS).expect("a new folder"));
+    let mut history = Chain::new(Store::open(folder.path(), PARAMS).expect("a new folder"));
     for who in 0..8 {
         history.commit(&[some_touch(who)]);
         if who == 5 {
             history.store.flush().expect("room");
         }
         let (_copy, store) = open_copy(folder.path());
-        let left = History { store, blocks: history.blocks.clone(), states: history.states.clone() };
+        let left = Chain { store, blocks: history.blocks.clone(), states: history.states.clone() };
         left.check();
     }
 }
 
 #[test]
 fn a_block_that_does_not_fit_is_refused_whole() {
-    let history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     let (staged, fitting, _) = history.next(&[some_touch(2)]);
     let spoil = |change: fn(&mut Header)| {
         let mut block = fitting.clone();
@@ -162,7 +163,7 @@ fn a_block_that_does_not_fit_is_refused_whole() {
 
 #[test]
 fn a_wrong_before_is_refused() {
-    let history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     let head = history.tip().0.id();
     let address = Address::repeat_byte(1);
     let account = history.tip().1.accounts[&address];
@@ -181,7 +182,7 @@ fn a_wrong_before_is_refused() {
 
 #[test]
 fn side_blocks_are_kept_beside_the_chain() {
-    let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let mut history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     history.commit(&[some_touch(2)]);
     let genesis = history.blocks[0].id();
     let side = block(genesis, 1, B256::repeat_byte(9), vec![transaction(77)]);
@@ -207,7 +208,7 @@ fn side_blocks_are_kept_beside_the_chain() {
 fn genesis_stays_what_it_was() {
     let store = Store::in_memory(PARAMS).expect("memory");
     assert!(matches!(store.view(), Err(StoreError::Empty)));
-    let history = History::new(store);
+    let history = Chain::new(store);
     let genesis = &history.blocks[0];
     history.store.init(genesis, StateDiff::default()).expect("the same genesis again");
     let other = block(B256::ZERO, 0, EMPTY_ROOT_HASH, vec![]);
@@ -218,7 +219,7 @@ fn genesis_stays_what_it_was() {
 
 #[test]
 fn an_old_view_stays_as_it_was_while_the_chain_moves_on() {
-    let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let mut history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     let (view, model) = (history.store.view().expect("there is a head"), history.tip().1.clone());
     history.commit(&[some_touch(1), some_touch(2)]);
     model.assert_same_as(&view);
@@ -228,7 +229,7 @@ fn an_old_view_stays_as_it_was_while_the_chain_moves_on() {
 
 #[test]
 fn views_below_the_limit_are_refused() {
-    let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let mut history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     for _ in 0..=MAX_VIEW_DEPTH {
         history.commit(&[]);
     }
@@ -243,7 +244,7 @@ fn views_below_the_limit_are_refused() {
 
 #[test]
 fn a_view_reads_no_more_than_its_budget() {
-    let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let mut history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     (1..=3).for_each(|_| history.commit(&[some_touch(1)]));
     let store = &history.store;
     let lens: Vec<usize> = (1..=3)
@@ -260,7 +261,7 @@ fn a_view_reads_no_more_than_its_budget() {
 
 #[test]
 fn code_is_found_by_its_hash() {
-    let history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     let view = history.store.view().expect("there is a head");
     let info = view.basic_ref(Address::repeat_byte(1)).expect("sound").expect("in genesis");
     for _ in 0..2 {
@@ -310,7 +311,7 @@ fn notes_are_bounded() {
 
 #[test]
 fn damage_is_an_error_that_names_table_and_key() {
-    let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+    let mut history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
     history.commit(&[some_touch(2)]);
     let id = history.tip().0.id();
     let damage = |table: tables::Table, key: &[u8]| {

@@ -103,6 +103,11 @@ impl Model {
         let wanted: BTreeMap<_, _> =
             self.accounts.iter().map(|(address, account)| (keccak256(address), *account)).collect();
         assert_eq!(seen, wanted);
+        self.assert_reads_same(view);
+    }
+
+    /// Compares reads alone, for views that cannot list accounts.
+    pub(super) fn assert_reads_same(&self, view: &StateView) {
         for who in 0..8 {
             let address = Address::repeat_byte(who);
             assert_eq!(view.account(address).expect("a sound store"), self.accounts.get(&address).copied());
@@ -229,6 +234,11 @@ impl History {
         }
         let next = head.number + 1;
         assert_eq!(self.store.canonical(next).expect("a sound store"), None);
+    }
+
+    /// The state at the head, against the model.
+    pub(super) fn check_head(&self) {
+        self.tip().1.assert_same_as(&self.store.view().expect("there is a head"));
     }
 
     /// The tables as they are after a flush, against those of a store that was begun with this state; the tries' nodes above all.

@@ -134,7 +134,7 @@ impl Origin {
         };
         Ok(match url {
             Some(url) => Self::Node { rpc: RpcClient::new(&url)?, page: VecDeque::new() },
-            None => Self::Database(open_chain(&context.data, chain)?),
+            None => Self::Database(open_chain(&context.data, chain, &context.config.storage)?),
         })
     }
 

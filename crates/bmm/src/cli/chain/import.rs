@@ -59,7 +59,7 @@ struct Done {
 pub fn run(context: &Context, args: &Import) -> Outcome {
     let name = args.which.name(context);
     args.begin.apply(context, name)?;
-    let chain = open_chain(&context.data, name)?;
+    let chain = open_chain(&context.data, name, &context.config.storage)?;
     let stop = interrupts()?;
     let mut done = Done::default();
     let whole = args.files.iter().map(|file| std::fs::metadata(file).ok().map(|found| found.len())).sum();

@@ -50,7 +50,7 @@ pub fn run(context: &Context, args: &Sync) -> Outcome {
     let name = args.which.name(context);
     let source = RpcSource::new(&args.from)?;
     args.begin.apply(context, name)?;
-    let chain = open_chain(&context.data, name)?;
+    let chain = open_chain(&context.data, name, &context.config.storage)?;
     let stop = interrupts()?;
     let mut meter = None;
     let followed = chain.follow(&source, &mut |following: Following| {
