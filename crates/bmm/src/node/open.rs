@@ -20,8 +20,7 @@ pub fn open_chain(data: &DataDir, name: &str, storage: &StorageConfig) -> Outcom
     let dir = data.chain_db(name);
     data.create(&dir)?;
     let options = ChainOptions { store: storage.options(), ..ChainOptions::default() };
-    Chain::open(params, &dir, Arc::new(SystemClock), options)
-        .map_err(|error| chain_failure(data, name, &error))
+    Chain::open(params, &dir, Arc::new(SystemClock), options).map_err(|error| chain_failure(data, name, &error))
 }
 
 /// Returns the running node of the data folder, if it follows the chain called `name`.

@@ -3,7 +3,7 @@
 use super::{
     super::{disk::Disk, flush::FlushLimits, *},
     copy_folder,
-    model::{History as Chain, PARAMS, Touch},
+    model::{Chain, PARAMS, Touch},
 };
 use alloy_primitives::U256;
 use proptest::prelude::*;

@@ -11,7 +11,7 @@ use crate::diff::{Account, AccountDiff, StateDiff};
 use alloy_primitives::{Address, U256, keccak256};
 use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount, proof::verify_proof};
 use bmm_types::Header;
-use model::{History as Chain, PARAMS, Touch, block, receipt, touch, transaction};
+use model::{Chain, PARAMS, Touch, block, receipt, touch, transaction};
 use proptest::{collection, prelude::*};
 use redb::ReadableTable;
 use revm::database_interface::DatabaseRef;

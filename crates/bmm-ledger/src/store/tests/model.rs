@@ -154,13 +154,13 @@ pub(super) fn receipt(gas: u64) -> Receipt {
 }
 
 /// The model's whole history beside the store.
-pub(super) struct History {
+pub(super) struct Chain {
     pub(super) store: Store,
     pub(super) blocks: Vec<SealedBlock>,
     pub(super) states: Vec<Model>,
 }
 
-impl History {
+impl Chain {
     pub(super) fn new(store: Store) -> Self {
         let mut model = Model::default();
         let alloc = model.apply(&[Touch {

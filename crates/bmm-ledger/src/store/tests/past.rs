@@ -1,6 +1,6 @@
 //! How far back one can look: pruned stores and archives.
 
-use super::{super::*, model::History as Chain, model::PARAMS, touch};
+use super::{super::*, model::Chain, model::PARAMS, touch};
 use proptest::{collection, prelude::*};
 
 fn store(history: History) -> Store {

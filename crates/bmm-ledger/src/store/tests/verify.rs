@@ -15,8 +15,8 @@ fn verify(store: &Store) -> Result<Verified, StoreError> {
 }
 
 /// A history with accounts, code, slots, a removed account, and tries of some depth.
-fn history(folder: &Path) -> History {
-    let mut history = History::new(Store::open(folder, PARAMS).expect("a new folder"));
+fn history(folder: &Path) -> Chain {
+    let mut history = Chain::new(Store::open(folder, PARAMS).expect("a new folder"));
     for who in 0..8 {
         let slots = (0..8).map(|slot| (slot, who + 1)).collect();
         history.commit(&[Touch { who, nonce: 2, code: who % 2 == 0, remove: false, name_slots: false, slots }]);
@@ -30,7 +30,7 @@ proptest! {
 
     #[test]
     fn what_the_store_wrote_is_in_order(steps in collection::vec(step(), 1..12)) {
-        let mut history = History::new(Store::in_memory(PARAMS).expect("memory"));
+        let mut history = Chain::new(Store::in_memory(PARAMS).expect("memory"));
         for step in steps {
             match step {
                 Step::Commit(touches) => history.commit(&touches),
@@ -166,7 +166,7 @@ fn a_copy_made_while_blocks_come_is_whole_and_goes_on() {
     let mut history = history(&folder.path().join("db"));
     let before = history.store.head().expect("a head");
     let stop = AtomicBool::new(false);
-    let History { store, blocks, states } = &mut history;
+    let Chain { store, blocks, states } = &mut history;
     let backup = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -183,7 +183,7 @@ fn a_copy_made_while_blocks_come_is_whole_and_goes_on() {
     assert_eq!(opened.head(), Some(before));
     verify(&opened).expect("nothing is damaged");
     // The copy goes on by itself.
-    let mut copied = History { store: opened, blocks: std::mem::take(blocks), states: std::mem::take(states) };
+    let mut copied = Chain { store: opened, blocks: std::mem::take(blocks), states: std::mem::take(states) };
     copied.commit(&[some_touch(5)]);
     copied.check();
     verify(&copied.store).expect("nothing is damaged");
