@@ -13,9 +13,9 @@ use crate::{
 };
 use alloy_primitives::{Address, B256};
 use bmm_ledger::{
-    Executed,
+    ExecMode, Executed,
     diff::StateDiff,
-    exec::{execute_block, header::check_body},
+    exec::{execute_block_with, header::check_body},
     store::{Head, StateView},
 };
 use bmm_pow::Work;
@@ -237,14 +237,16 @@ impl Chain {
         checked: &Receiver<Result<Checked, Box<Refused>>>,
         out: &SyncSender<Ready>,
     ) -> Result<(), Box<Refused>> {
+        // Other blocks keep the other cores busy.
+        let exec = if self.options.exec == ExecMode::Auto { ExecMode::Sequential } else { self.options.exec };
         // The blocks that the view below may not hold yet.
         let mut ahead: VecDeque<(Head, Arc<StateDiff>)> = VecDeque::new();
         for next in checked {
             let Checked { block, id, senders } = next?;
             let number = block.block.header.number;
             let refused = |error: ImportError| Box::new(Refused { number, id, error, by_state: true });
-            let executed =
-                execute_block(&self.params, &block.block, &senders, &state).map_err(|error| refused(error.into()))?;
+            let executed = execute_block_with(&self.params, &block.block, &senders, &state, exec)
+                .map_err(|error| refused(error.into()))?;
             ahead.push_back((Head { number, id }, Arc::new(executed.diff.clone())));
             if out.send(Ready { block, id, executed }).is_err() {
                 return Ok(());

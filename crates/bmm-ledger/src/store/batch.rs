@@ -110,11 +110,6 @@ impl FrozenBatch {
             (entry.table, self.bytes.slice(entry.key.clone()), value)
         })
     }
-
-    /// Number of entries.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(super) struct FlushLimits {
 
 impl Default for FlushLimits {
     fn default() -> Self {
-        Self { entries: 300_000, bytes: 96 << 20, age: Duration::from_secs(20), stall_factor: 3 }
+        Self { entries: 200_000, bytes: 64 << 20, age: Duration::from_secs(10), stall_factor: 3 }
     }
 }
 
@@ -80,7 +80,8 @@ struct FlushState {
 impl Core {
     pub fn new(db: Database, snapshot: Snapshot, journal: Option<Journal>, limits: FlushLimits) -> Self {
         let threaded = journal.is_some();
-        let since = (!snapshot.layers().is_empty()).then(Instant::now);
+        // What was read back goes to the tables at once: a node that is killed again and again must not read more each time.
+        let since = (!snapshot.layers().is_empty()).then(|| Instant::now().checked_sub(limits.age)).flatten();
         Self {
             snapshot: RwLock::new(Arc::new(snapshot)),
             writer: Mutex::new(Writer { journal, frozen: 0 }),

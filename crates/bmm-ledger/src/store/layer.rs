@@ -43,23 +43,29 @@ pub(super) struct Layer {
 impl Layer {
     /// Makes the layer of one batch.
     pub fn new(batch: &FrozenBatch, records: TrieRecords) -> Self {
+        Self::of(std::slice::from_ref(batch), records)
+    }
+
+    /// Makes the layer of batches, the oldest first.
+    pub fn of(batches: &[FrozenBatch], records: TrieRecords) -> Self {
         let mut counts = [0usize; tables::COUNT];
-        batch.entries().for_each(|(table, ..)| {
+        for (table, ..) in batches.iter().flat_map(FrozenBatch::entries) {
             if let Some(count) = counts.get_mut(usize::from(table)) {
                 *count = count.saturating_add(1);
             }
-        });
+        }
         let mut tables = counts.map(|count| MemTable {
             map: HashMap::with_capacity_and_hasher(count, DefaultHashBuilder::default()),
             sorted: OnceLock::new(),
         });
-        for (table, key, value) in batch.entries() {
+        for (table, key, value) in batches.iter().flat_map(FrozenBatch::entries) {
             if let Some(table) = tables.get_mut(usize::from(table)) {
                 table.map.insert(key, value);
             }
         }
-        let len = batch.len().saturating_add(records.len());
-        Self { tables, records, len, batches: 1, bytes: batch.as_bytes().len() }
+        let len = tables.iter().map(|table| table.map.len()).sum::<usize>().saturating_add(records.len());
+        let bytes = batches.iter().fold(0usize, |sum, batch| sum.saturating_add(batch.as_bytes().len()));
+        Self { tables, records, len, batches: batches.len(), bytes }
     }
 
     /// Makes one layer of several; of one key the newest value counts. `layers` stand oldest first.

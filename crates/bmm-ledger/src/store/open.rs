@@ -141,9 +141,7 @@ fn replay(base: Arc<Base>, batches: &[FrozenBatch]) -> Result<Snapshot, StoreErr
     if batches.is_empty() {
         return Ok(below);
     }
-    let layers: Vec<_> = batches.iter().map(|batch| Arc::new(Layer::new(batch, TrieRecords::default()))).collect();
-    let mut merged = Layer::merge(&layers);
-    drop(layers);
+    let mut merged = Layer::of(batches, TrieRecords::default());
     let (root, records) = rebuild(&below, &merged)?;
     merged.set_records(records);
     let snapshot = Snapshot::new(below.base().clone(), vec![Arc::new(merged)])?;
