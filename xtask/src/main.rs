@@ -6,7 +6,7 @@ mod bench;
 mod vectors;
 
 use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Developers' tasks.
 #[derive(Debug, Parser)]
@@ -24,7 +24,9 @@ enum Task {
   cargo xtask bench tasks --tasks 1000000
   cargo xtask bench efficiency --json
   cargo xtask bench transfers --rounds 5
-  cargo xtask bench erc20 --transactions 50000")]
+  cargo xtask bench erc20 --transactions 50000
+  cargo xtask bench rpc
+  cargo xtask bench import --large")]
     Bench {
         /// What to measure
         name: bench::Name,
@@ -48,6 +50,19 @@ Cases for the rules of Cancun and Osaka run; those for other networks are counte
         #[arg(long)]
         json: bool,
     },
+    /// Imports the blocks that `bench import` has prepared: the process that it measures
+    #[command(hide = true)]
+    ImportBlocks {
+        /// Where the blocks are
+        #[arg(long)]
+        prepared: PathBuf,
+        /// The database
+        #[arg(long)]
+        database: PathBuf,
+        /// Who takes them
+        #[arg(long)]
+        side: bench::Side,
+    },
 }
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -55,6 +70,9 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         Task::Bench { name, options, json } => {
             let report = bench::run(name, &options)?;
             (if json { serde_json::to_string_pretty(&report)? } else { report.table() }, report.met)
+        }
+        Task::ImportBlocks { prepared, database, side } => {
+            (serde_json::to_string(&bench::measured(&prepared, &database, side)?)?, true)
         }
         Task::Vectors { options, json } => {
             let report = vectors::run(&options)?;

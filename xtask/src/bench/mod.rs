@@ -6,6 +6,7 @@ mod report;
 mod tasks;
 mod vm;
 
+pub use ledger::{Side, measured};
 pub use report::Report;
 
 use std::{path::PathBuf, process::Command};
@@ -26,6 +27,10 @@ pub enum Name {
     Transfers,
     /// The same with transfers of an ERC-20 token
     Erc20,
+    /// Reads over JSON-RPC, against anvil
+    Rpc,
+    /// Import of blocks into a durable database, against revm alone
+    Import,
 }
 
 /// What can be chosen.
@@ -40,9 +45,15 @@ pub struct Options {
     /// Transactions of `bench transfers` and `bench erc20`
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(2_000..=2_000_000))]
     transactions: u32,
-    /// Runs of each side in `bench transfers` and `bench erc20`, in turns
+    /// Runs of each side in `bench transfers`, `bench erc20`, `bench rpc` and `bench import`, in turns
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
+    /// Accounts in the state of `bench import`
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    accounts: u32,
+    /// Also import with 10,000,000 accounts in `bench import`, which takes minutes and some 20 GB of disk
+    #[arg(long)]
+    large: bool,
 }
 
 /// Runs one benchmark.
@@ -52,6 +63,8 @@ pub fn run(name: Name, options: &Options) -> Outcome {
         Name::Vm => vm::run(),
         Name::Efficiency => efficiency::run(options.providers),
         Name::Transfers => ledger::transfers(options.transactions, options.rounds),
+        Name::Import => ledger::import(options.accounts, options.large, options.rounds),
+        Name::Rpc => ledger::rpc(options.rounds),
         Name::Erc20 => ledger::erc20(options.transactions, options.rounds),
     }
 }

@@ -2,8 +2,12 @@
 
 mod contracts;
 mod http;
+mod import;
 mod people;
+mod rpc;
 mod server;
 mod submit;
 
+pub use import::{Side, import, measured};
+pub use rpc::rpc;
 pub use submit::{erc20, transfers};

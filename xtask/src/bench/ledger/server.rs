@@ -34,6 +34,8 @@ pub enum Kind {
     AnvilEverySecond,
     /// anvil, a block at once when a transaction waits.
     AnvilAtOnce,
+    /// anvil, a block when asked for.
+    AnvilOnDemand,
 }
 
 /// A running server. Dropping it ends the process and removes its files.
@@ -51,6 +53,7 @@ impl Kind {
             Self::Ours | Self::OursAtOnce => Server::ours(binary, self == Self::OursAtOnce, chain_id, funded),
             Self::AnvilEverySecond => Server::anvil(&["--block-time", "1"], chain_id, funded),
             Self::AnvilAtOnce => Server::anvil(&[], chain_id, funded),
+            Self::AnvilOnDemand => Server::anvil(&["--no-mining", "--order", "fifo"], chain_id, funded),
         }
     }
 }

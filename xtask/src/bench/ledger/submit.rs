@@ -258,6 +258,7 @@ impl Lineup {
             Kind::Ours => "blocks by proof of work",
             Kind::AnvilEverySecond => "a block every second",
             Kind::OursAtOnce | Kind::AnvilAtOnce => "block at once",
+            Kind::AnvilOnDemand => "blocks on demand",
         };
         let size = if self.batch == 1 { "one a request".to_owned() } else { format!("{} a request", self.batch) };
         format!("{size}, {blocks}")
@@ -324,7 +325,8 @@ fn wait_for<'a>(client: &mut Client, transactions: impl IntoIterator<Item = &'a 
     }
 }
 
-fn quantity(value: &Value) -> Outcome<u64> {
+/// Reads a quantity.
+pub fn quantity(value: &Value) -> Outcome<u64> {
     let digits = value.as_str().and_then(|text| text.strip_prefix("0x")).ok_or("the server's number is no quantity")?;
     Ok(u64::from_str_radix(digits, 16)?)
 }
