@@ -137,9 +137,9 @@ pub enum StoreError {
     /// Genesis cannot be taken away.
     #[error("genesis {0} cannot be rewound")]
     RewindGenesis(B256),
-    /// A proof was asked of a state that has no trie.
-    #[error("proofs are made at the head only, block {0} lies below it")]
-    NoProofBelowHead(u64),
+    /// A proof was asked of the state after a block that is not stored, so that there is no header to compare it with.
+    #[error("block {0} is not stored yet, and its state cannot be proven; ask for the head or a block below it")]
+    NoProof(u64),
     /// A note is too long.
     #[error("note {name}: {len} bytes, the limit is {limit}")]
     NoteTooLong {

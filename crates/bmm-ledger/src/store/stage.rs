@@ -1,5 +1,9 @@
 //! Working out what a diff does to the state and its trie, before anything is written.
 
+mod older;
+
+pub(super) use older::stage_view;
+
 use super::{
     Store, StoreError,
     cache::{CachedNodes, RecordKey, TrieCache},

@@ -5,13 +5,13 @@ use super::{
     cache::Generations,
     history,
     snapshot::Snapshot,
-    source::SnapshotTrie,
+    stage::stage_view,
     tables::{self, Record, hash_address, hash_slot},
 };
 use crate::{
     diff::{Account, StateDiff},
     exec::StateRead,
-    trie::{EMPTY_ROOT_HASH, prove},
+    trie::EMPTY_ROOT_HASH,
 };
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, map::HashMap};
 use parking_lot::Mutex;
@@ -140,7 +140,7 @@ impl StateView {
     }
 
     /// Lays the values before each block above `block` over the head's; older ones win. Refuses to read more than `budget` bytes.
-    pub(super) fn back_to(mut self, block: Head, mut budget: usize) -> Result<Self, StoreError> {
+    pub(super) fn back_to(mut self, block: Head, budget: usize) -> Result<Self, StoreError> {
         let depth = self.block.number.saturating_sub(block.number);
         if depth == 0 {
             return Ok(self);
@@ -150,6 +150,12 @@ impl StateView {
             self.archived = true;
             return Ok(self);
         }
+        self.laid_back(block, budget)
+    }
+
+    /// As [`Self::back_to`], without the archive.
+    fn laid_back(mut self, block: Head, mut budget: usize) -> Result<Self, StoreError> {
+        let depth = self.block.number.saturating_sub(block.number);
         let kept = history::kept_below(&self.snapshot, self.block.number)?.min(MAX_VIEW_DEPTH);
         if depth > kept {
             return Err(StoreError::TooDeep { number: block.number, depth, limit: kept });
@@ -282,28 +288,42 @@ impl StateView {
         StoreError::TooDeep { number, depth: head.saturating_sub(number), limit: MAX_VIEW_DEPTH }
     }
 
-    /// Proves an account and slots of it against the head's state root.
+    /// Proves an account and slots of it against the state root in the header of this state's block. Below the head the tries are
+    /// worked out from what has changed since.
     ///
     /// # Errors
-    /// [`StoreError::NoProofBelowHead`] for a state below the head.
+    /// [`StoreError::TooDeep`] when the block is further below the head than [`MAX_VIEW_DEPTH`] or [`MAX_VIEW_BYTES`], also with
+    /// an archive; [`StoreError::NoProof`] when the block is not committed yet.
     pub fn prove(&self, address: Address, slots: &[U256]) -> Result<AccountProof, StoreError> {
-        if !self.ahead.is_empty() || self.overlay.is_some() || self.archived {
-            return Err(StoreError::NoProofBelowHead(self.block.number));
+        if !self.ahead.is_empty() {
+            return Err(StoreError::NoProof(self.block.number));
+        }
+        if self.archived {
+            let mut head = self.clone();
+            head.block = self.snapshot.head.ok_or(StoreError::Empty)?;
+            head.archived = false;
+            return head.laid_back(self.block, MAX_VIEW_BYTES)?.prove(address, slots);
+        }
+        let header = self.snapshot.header(self.block.id)?.ok_or(StoreError::NoProof(self.block.number))?;
+        let unchanged = Overlay::default();
+        let changed = self.overlay.as_deref().unwrap_or(&unchanged);
+        let slots_changed = changed.slots.iter().map(|(key, value)| (*key, *value));
+        let tries = stage_view(&self.snapshot, &changed.accounts, slots_changed)?;
+        if tries.root != header.state_root {
+            let what = format!("the state is {}, not {} as in the header", tries.root, header.state_root);
+            return Err(StoreError::corrupt("trie", self.block.id, what));
         }
         let owner = hash_address(address);
-        let record = self.snapshot.record(&owner)?;
-        let trie = |owner| SnapshotTrie::new(&self.snapshot, owner);
-        let mut proofs = Vec::with_capacity(slots.len());
-        for &slot in slots {
-            let hash = hash_slot(slot);
-            let nodes = prove(&trie(Some(owner)), hash)?.nodes;
-            proofs.push(SlotProof { slot, value: self.snapshot.slot(&owner, &hash)?, nodes });
-        }
+        let record = tries.record(&owner)?;
+        let slots = slots.iter().map(|&slot| {
+            let nodes = tries.prove_slot(owner, hash_slot(slot))?.nodes;
+            Ok(SlotProof { slot, value: self.storage(address, slot)?, nodes })
+        });
         Ok(AccountProof {
+            slots: slots.collect::<Result<_, StoreError>>()?,
             account: record.map(|record| record.account),
             storage_root: record.map_or(EMPTY_ROOT_HASH, |record| record.storage_root),
-            nodes: prove(&trie(None), owner)?.nodes,
-            slots: proofs,
+            nodes: tries.prove_account(owner)?.nodes,
         })
     }
 }

@@ -69,6 +69,15 @@ impl Batch {
         &self.values[entry.start..entry.start + entry.len]
     }
 
+    /// Returns the leaves that the batch sets (`Some`) or removes (`None`).
+    pub(super) fn leaves(&self) -> impl Iterator<Item = (B256, Option<Vec<u8>>)> + '_ {
+        self.entries.iter().map(|entry| {
+            let mut key = B256::ZERO;
+            entry.key.pack_to(key.as_mut_slice());
+            (key, (!entry.removes()).then(|| self.value(entry).to_vec()))
+        })
+    }
+
     /// Returns the changes, having checked their order.
     pub(super) fn ascending(&self) -> Result<&[Entry], TrieError> {
         match self.entries.windows(2).find(|pair| pair[0].key >= pair[1].key) {

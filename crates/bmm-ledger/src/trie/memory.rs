@@ -53,6 +53,18 @@ impl MemoryTrie {
     }
 }
 
+impl TrieSource for &MemoryTrie {
+    type Error = TrieError;
+
+    fn node(&self, path: &Nibbles) -> Result<Option<Node>, TrieError> {
+        (**self).node(path)
+    }
+
+    fn leaf(&self, from: &B256) -> Result<Option<Leaf>, TrieError> {
+        (**self).leaf(from)
+    }
+}
+
 impl TrieSource for MemoryTrie {
     type Error = TrieError;
 

@@ -6,16 +6,21 @@
 //! nothing to collect afterwards, and a subtree is a contiguous range of keys.
 //!
 //! [`update`] applies a sorted batch in one descent that loads only nodes on touched paths; [`prove`] collects the nodes
-//! between the root and a key. Neither writes. This room knows nothing of accounts, databases or blocks.
+//! between the root and a key; [`prove_range`] gives consecutive leaves with their proof, for [`verify_range`] elsewhere; an
+//! [`Overlay`] is a trie after an update, over the one before. None of them writes. This room knows nothing of accounts,
+//! databases or blocks.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "the only sums are of path lengths, and no path is longer than 64 nibbles"
 )]
 
 mod batch;
+mod groups;
 #[cfg(test)]
 mod memory;
+mod overlay;
 mod prove;
+mod range;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -24,7 +29,9 @@ mod update;
 
 pub use alloy_trie::{EMPTY_ROOT_HASH, Nibbles};
 pub use batch::Batch;
+pub use overlay::{Overlaid, Overlay};
 pub use prove::{Proof, prove};
+pub use range::{MAX_RANGE_PROOF_NODES, RangeError, RangeProof, prove_range, verify_range};
 pub use record::Node;
 pub use update::{TrieUpdate, update};
 

@@ -47,10 +47,7 @@ impl Node {
                 (Inner::Branch(Branch { children, leaves: u16::from_be_bytes(*mask) }), path.len())
             }
             Parsed::Extension { key, child } => (Inner::Extension { key, child }, path.len() + key.len()),
-            Parsed::Leaf { suffix, value } => {
-                let what = format!("record of a leaf ({suffix:?}, {} bytes)", value.len());
-                return Err(TrieError::new(path, what));
-            }
+            Parsed::Leaf { .. } => return Err(TrieError::new(path, "record is neither branch nor extension")),
         };
         if depth >= KEY_NIBBLES {
             return Err(TrieError::new(path, "node reaches below the depth of keys"));

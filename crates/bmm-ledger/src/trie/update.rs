@@ -3,6 +3,7 @@
 use super::{
     Batch, KEY_NIBBLES, Nibbles, TrieError, TrieSource,
     batch::Entry,
+    groups::{Group, beginning_with, groups},
     record::{Branch, Inner, Node, WIDTH, encode_extension, encode_leaf, reference},
 };
 use alloy_primitives::{B256, keccak256};
@@ -44,8 +45,16 @@ pub fn update<S: TrieSource>(source: &S, batch: &Batch, threads: usize) -> Resul
     Ok(TrieUpdate { root, nodes: worker.finish() })
 }
 
+/// Returns how a parent would refer to the subtree at `path` if it held just the batch's entries, all of whose keys begin
+/// with `path`; `None` if there are none.
+pub(super) fn build<S: TrieSource>(nothing: &S, path: Nibbles, batch: &Batch) -> Result<Option<RlpNode>, S::Error> {
+    let mut worker = Worker::new(nothing, batch, 1);
+    let outcome = worker.subtree(path, Old::Nothing, batch.ascending()?)?;
+    Ok(worker.place(&path, outcome).map(|(rlp, _)| rlp))
+}
+
 /// What stood at a path.
-enum Old {
+pub(super) enum Old {
     Nothing,
     /// A leaf; whose, the flat state knows.
     Leaf,
@@ -284,8 +293,9 @@ impl<'a, S: TrieSource> Worker<'a, S> {
         }
         match (present, first) {
             (0, _) => Ok(New::Nothing),
-            (1, Some((_, Outcome { slot, stood, new }))) => {
-                if stood {
+            (1, Some((nibble, Outcome { slot, stood, new }))) => {
+                let own = matches!(&new, New::Branch { at, .. } if *at == below(&path, nibble));
+                if stood && !own {
                     self.changes[slot].1 = Change::Remove;
                 }
                 Ok(new)
@@ -366,46 +376,6 @@ impl<'a, S: TrieSource> Worker<'a, S> {
         }
         Ok(all)
     }
-}
-
-/// A child that changes below it concern.
-struct Group<'a> {
-    nibble: u8,
-    old: Old,
-    entries: &'a [Entry],
-}
-
-/// Divides changes by the children of a branch that they concern.
-fn groups<'a>(
-    path: &Nibbles,
-    branch: &Branch,
-    mut beside: Option<(u8, Old)>,
-    mut entries: &'a [Entry],
-) -> Vec<Group<'a>> {
-    let mut groups = Vec::with_capacity(WIDTH.min(entries.len() + 1));
-    loop {
-        let next = entries.first().map(|entry| entry.key.get_unchecked(path.len()));
-        let old = beside.take_if(|(nibble, _)| next.is_none_or(|next| *nibble <= next));
-        let Some(nibble) = old.as_ref().map(|(nibble, _)| *nibble).or(next) else { return groups };
-        let end = entries.partition_point(|entry| entry.key.get_unchecked(path.len()) <= nibble);
-        let (own, rest) = entries.split_at(end);
-        entries = rest;
-        let old = match old {
-            Some((_, old)) => old,
-            None if branch.children[usize::from(nibble)].is_empty() => Old::Nothing,
-            None if branch.is_leaf(nibble) => Old::Leaf,
-            None => Old::Recorded,
-        };
-        groups.push(Group { nibble, old, entries: own });
-    }
-}
-
-/// The changes whose keys begin with `path`, out of ascending ones.
-fn beginning_with<'a>(entries: &'a [Entry], path: &Nibbles) -> &'a [Entry] {
-    let start = entries.partition_point(|entry| entry.key < *path);
-    let entries = &entries[start..];
-    let end = entries.partition_point(|entry| entry.key.starts_with(path));
-    &entries[..end]
 }
 
 /// The path of a branch's child.

@@ -109,11 +109,13 @@ impl<K, V> Shard<K, V> {
                 self.hand = 0;
             }
             let Some(entry) = self.entries.get_mut(self.hand) else { return };
+            let at = self.hand;
+            // What comes to lie where the hand was, the youngest entry, waits for the hand's next round.
+            self.hand = self.hand.saturating_add(1);
             if !std::mem::take(entry.asked.get_mut()) || step == MAX_STEPS {
-                self.take(self.hand);
+                self.take(at);
                 return;
             }
-            self.hand = self.hand.saturating_add(1);
         }
     }
 

@@ -1,3 +1,8 @@
+//! The trie against one built anew, against another implementation, and against damage.
+
+mod differential;
+mod range;
+
 use super::{
     memory::{Changes, MemoryTrie},
     *,
@@ -27,7 +32,7 @@ fn rebuilt(flat: &BTreeMap<B256, Vec<u8>>) -> BTreeMap<Nibbles, Node> {
 
 /// Keys that share long prefixes: everything from spread keys to keys that differ in the last nibble only, so that nodes
 /// shorter than 32 bytes, deep extensions and every kind of collapse occur.
-fn key() -> impl Strategy<Value = B256> {
+pub(super) fn key() -> impl Strategy<Value = B256> {
     prop_oneof![
         any::<u8>().prop_map(|seed| keccak256([seed])),
         (0u8..3, 0usize..32, 0u8..32).prop_map(|(fill, at, byte)| {
@@ -43,11 +48,11 @@ fn key() -> impl Strategy<Value = B256> {
     ]
 }
 
-fn value() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn value() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![collection::vec(any::<u8>(), 1..3), collection::vec(any::<u8>(), 30..110)]
 }
 
-fn batch() -> impl Strategy<Value = Changes> {
+pub(super) fn batch() -> impl Strategy<Value = Changes> {
     collection::btree_map(key(), prop_oneof![2 => value().prop_map(Some), 1 => Just(None)], 0..25)
 }
 
