@@ -4,21 +4,26 @@
 //! Ethereum's execution-apis, so that viem, ethers and `cast` work unchanged. It holds no state of its own beyond its limits, no
 //! keys, and knows nothing of the sandbox (`bmm-vm`), of command lines or of environment variables.
 
+mod admin;
 mod blocks;
 mod config;
 mod debug;
 mod envelope;
 mod error;
 mod eth;
+mod filters;
 mod gate;
 mod methods;
 mod net;
+mod news;
 mod ots;
 mod params;
+mod raw;
 mod replays;
 mod server;
 mod sync;
 mod trace;
+mod txpool;
 
 pub use config::ApiConfig;
 pub use server::{ApiError, ApiHandle, serve};

@@ -2,14 +2,20 @@
 //! on blocking threads behind bounded queues.
 
 use crate::{
+    admin,
     blocks::Blocks,
     config::ApiConfig,
     debug,
     error::{RpcError, RpcResult},
-    eth, net, ots,
+    eth,
+    filters::{self, Filters},
+    net,
+    news::News,
+    ots,
     params::{Args, shown},
+    raw,
     server::Session,
-    sync, trace,
+    sync, trace, txpool,
 };
 use alloy_primitives::B256;
 use bmm_chain::Chain;
@@ -71,8 +77,14 @@ const fn heavy(name: &'static str, params: &'static [&'static str], run: Run) ->
 
 /// Every method, with its parameters' names as Ethereum's execution-apis give them.
 static METHODS: &[Method] = &[
+    light("admin_nodeInfo", &[], admin::node_info),
+    light("admin_peers", &[], admin::peers),
     reading("bmm_getBlocks", &["first number", "count"], sync::blocks),
     reading("bmm_getHeaders", &["first number", "count"], sync::headers),
+    reading("debug_getRawBlock", &["block"], raw::whole),
+    reading("debug_getRawHeader", &["block"], raw::header),
+    reading("debug_getRawReceipts", &["block"], raw::receipts),
+    reading("debug_getRawTransaction", &["transaction hash"], raw::transaction),
     heavy("debug_traceBlock", &["block", "options"], debug::block_encoded),
     heavy("debug_traceBlockByHash", &["block hash", "options"], debug::block_by_hash),
     heavy("debug_traceBlockByNumber", &["block", "options"], debug::block_by_number),
@@ -80,6 +92,7 @@ static METHODS: &[Method] = &[
     heavy("debug_traceTransaction", &["transaction hash", "options"], debug::transaction),
     reading("erigon_getHeaderByNumber", &["block"], ots::header_by_number),
     light("eth_accounts", &[], eth::state::accounts),
+    light("eth_blobBaseFee", &[], eth::fees::blob_base_fee),
     light("eth_blockNumber", &[], eth::blocks::number),
     heavy("eth_call", &["transaction", "block", "state overrides", "block overrides"], eth::call::call),
     light("eth_chainId", &[], eth::state::chain_id),
@@ -90,16 +103,44 @@ static METHODS: &[Method] = &[
     by_block("eth_getBalance", &["address", "block"], eth::state::balance),
     reading("eth_getBlockByHash", &["block hash", "hydrated transactions"], eth::blocks::by_hash),
     reading("eth_getBlockByNumber", &["block", "hydrated transactions"], eth::blocks::by_number),
+    reading("eth_getBlockReceipts", &["block"], eth::parts::receipts),
+    reading("eth_getBlockTransactionCountByHash", &["block hash"], eth::parts::count_by_hash),
+    reading("eth_getBlockTransactionCountByNumber", &["block"], eth::parts::count_by_number),
     by_block("eth_getCode", &["address", "block"], eth::state::code),
+    heavy("eth_getFilterChanges", &["filter id"], filters::changes),
+    heavy("eth_getFilterLogs", &["filter id"], filters::logs),
+    reading("eth_getHeaderByHash", &["block hash"], eth::parts::header_by_hash),
+    reading("eth_getHeaderByNumber", &["block"], eth::parts::header_by_number),
     heavy("eth_getLogs", &["filter"], eth::logs::logs),
+    heavy("eth_getProof", &["address", "storage keys", "block"], eth::proof::prove),
+    reading("eth_getRawTransactionByBlockHashAndIndex", &["block hash", "index"], eth::parts::raw_by_hash),
+    reading("eth_getRawTransactionByBlockNumberAndIndex", &["block", "index"], eth::parts::raw_by_number),
+    reading("eth_getRawTransactionByHash", &["transaction hash"], raw::transaction),
     by_block("eth_getStorageAt", &["address", "storage slot", "block"], eth::state::storage),
+    reading("eth_getTransactionByBlockHashAndIndex", &["block hash", "index"], eth::parts::transaction_by_hash),
+    reading("eth_getTransactionByBlockNumberAndIndex", &["block", "index"], eth::parts::transaction_by_number),
     reading("eth_getTransactionByHash", &["transaction hash"], eth::tx::by_hash),
     by_block("eth_getTransactionCount", &["address", "block"], eth::state::nonce),
     reading("eth_getTransactionReceipt", &["transaction hash"], eth::tx::receipt),
+    light("eth_getUncleByBlockHashAndIndex", &["block hash", "index"], eth::parts::uncle_by_hash),
+    light("eth_getUncleByBlockNumberAndIndex", &["block", "index"], eth::parts::uncle_by_number),
+    reading("eth_getUncleCountByBlockHash", &["block hash"], eth::parts::uncles_by_hash),
+    reading("eth_getUncleCountByBlockNumber", &["block"], eth::parts::uncles_by_number),
     reading("eth_maxPriorityFeePerGas", &[], eth::fees::priority_fee),
+    reading("eth_newBlockFilter", &[], filters::new_blocks),
+    reading("eth_newFilter", &["filter"], filters::new_logs),
+    reading("eth_newPendingTransactionFilter", &["full transactions"], filters::new_pending),
     heavy("eth_sendRawTransaction", &["transaction"], eth::tx::send_raw),
+    light("eth_sendTransaction", &["transaction"], eth::keys::refuse),
+    light("eth_sign", &["address", "message"], eth::keys::refuse),
+    light("eth_signTransaction", &["transaction"], eth::keys::refuse),
+    light("eth_signTypedData", &["address", "typed data"], eth::keys::refuse),
+    light("eth_signTypedData_v4", &["address", "typed data"], eth::keys::refuse),
     heavy("eth_simulateV1", &["payload", "block"], eth::simulate::simulate),
     light("eth_syncing", &[], eth::state::syncing),
+    light("eth_uninstallFilter", &["filter id"], filters::uninstall),
+    light("net_listening", &[], net::listening),
+    light("net_peerCount", &[], net::peer_count),
     light("net_version", &[], net::version),
     light("ots_getApiLevel", &[], ots::api_level),
     heavy("ots_getBlockDetails", &["block"], ots::block_details),
@@ -114,6 +155,7 @@ static METHODS: &[Method] = &[
     heavy("ots_searchTransactionsAfter", &["address", "block", "page size"], ots::after),
     heavy("ots_searchTransactionsBefore", &["address", "block", "page size"], ots::before),
     heavy("ots_traceTransaction", &["transaction hash"], ots::trace_transaction),
+    light("rpc_modules", &[], admin::modules),
     heavy("trace_block", &["block"], trace::block),
     heavy("trace_call", &["transaction", "trace types", "block", "state overrides", "block overrides"], trace::call),
     heavy("trace_callMany", &["calls", "block"], trace::call_many),
@@ -123,8 +165,18 @@ static METHODS: &[Method] = &[
     heavy("trace_replayBlockTransactions", &["block", "trace types"], trace::replay_block),
     heavy("trace_replayTransaction", &["transaction hash", "trace types"], trace::replay_transaction),
     heavy("trace_transaction", &["transaction hash"], trace::transaction),
+    heavy("txpool_content", &[], txpool::content),
+    reading("txpool_contentFrom", &["address"], txpool::content_from),
+    heavy("txpool_inspect", &[], txpool::inspect),
+    light("txpool_status", &[], txpool::status),
     light("web3_clientVersion", &[], net::client_version),
+    light("web3_sha3", &["data"], net::sha3),
 ];
+
+/// Returns the name of every method in the table.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|method| method.name)
+}
 
 /// A bounded queue of calls that take time.
 struct Queue {
@@ -163,6 +215,10 @@ pub(crate) struct Context {
     pub(crate) config: ApiConfig,
     /// Blocks that were read lately.
     pub(crate) blocks: Blocks,
+    /// What changed lately.
+    pub(crate) news: News,
+    /// Filters that are polled.
+    pub(crate) filters: Filters,
     /// The tip suggested for the block after this one.
     pub(crate) suggested_tip: Mutex<Option<(B256, u128)>>,
     /// Calls that take time and may run where they were read: fewer than there are threads, so that one is always free for others.
@@ -181,6 +237,8 @@ impl Context {
             reading: Queue::new(MAX_READING, config.max_waiting),
             heavy: Queue::new(heavy, config.max_waiting),
             blocks: Blocks::default(),
+            news: News::default(),
+            filters: Filters::default(),
             suggested_tip: Mutex::new(None),
             chain,
             config,
@@ -194,8 +252,9 @@ impl Context {
         name: &str,
         params: Option<&RawValue>,
     ) -> RpcResult<Json> {
-        if session.is_none() && matches!(name, "eth_subscribe" | "eth_unsubscribe") {
-            return Err(RpcError::NoNotifications);
+        if let "eth_subscribe" | "eth_unsubscribe" = name {
+            let session = session.ok_or(RpcError::NoNotifications)?;
+            return session.run(name, params);
         }
         let index = METHODS.binary_search_by(|method| method.name.cmp(name));
         let method = index.map_err(|_| RpcError::UnknownMethod(shown(name)))?;

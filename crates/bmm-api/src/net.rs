@@ -5,6 +5,7 @@ use crate::{
     methods::{Context, Json, json},
     params::Args,
 };
+use alloy_primitives::{Bytes, U64, keccak256};
 use std::env::consts::{ARCH, OS};
 
 /// `net_version`: the chain id in decimal.
@@ -14,5 +15,25 @@ pub(crate) fn version(context: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
 
 /// `web3_clientVersion`: name, version, platform and compiler, in the order of Ethereum's clients.
 pub(crate) fn client_version(_: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
-    json(&format!("bmm/v{}/{OS}-{ARCH}/rust{}", env!("CARGO_PKG_VERSION"), env!("BMM_RUSTC_VERSION")))
+    json(&client_name())
+}
+
+/// Name, version, platform and compiler.
+pub(crate) fn client_name() -> String {
+    format!("bmm/v{}/{OS}-{ARCH}/rust{}", env!("CARGO_PKG_VERSION"), env!("BMM_RUSTC_VERSION"))
+}
+
+/// `net_listening`: `false`, since the node takes no connections of other nodes.
+pub(crate) fn listening(_: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
+    json(&false)
+}
+
+/// `net_peerCount`: none.
+pub(crate) fn peer_count(_: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
+    json(&U64::ZERO)
+}
+
+/// `web3_sha3`: Keccak-256.
+pub(crate) fn sha3(_: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
+    json(&keccak256(args.required::<Bytes>()?))
 }

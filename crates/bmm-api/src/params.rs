@@ -4,6 +4,7 @@ use crate::error::{RpcError, RpcResult};
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use alloy_rpc_types_eth::{Filter, TransactionRequest};
+use alloy_serde::JsonStorageKey;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
@@ -153,6 +154,28 @@ impl Param for Slot {
             return Err(Some(format!("{} hex digits", digits.len())));
         }
         U256::from_str_radix(&digits, 16).map(Self).map_err(|e| Some(e.to_string()))
+    }
+}
+
+/// Storage slots, each in the form in which it came.
+pub(crate) struct Slots(pub(crate) Vec<JsonStorageKey>);
+
+impl Param for Slots {
+    const EXPECTED: &'static str = "a list of storage slots, each 0x and 1 to 64 hex digits";
+
+    fn read(json: &str) -> Result<Self, Option<String>> {
+        by_serde(json).map(Self)
+    }
+}
+
+/// A filter's or subscription's name, as the node gave it.
+pub(crate) struct Handle(pub(crate) String);
+
+impl Param for Handle {
+    const EXPECTED: &'static str = "an id as the node returned it";
+
+    fn read(json: &str) -> Result<Self, Option<String>> {
+        hex_digits(json).map(|digits| Self(format!("0x{digits}")))
     }
 }
 

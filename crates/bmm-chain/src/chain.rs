@@ -196,7 +196,7 @@ impl Chain {
         self.events.subscribe_heads(capacity)
     }
 
-    /// Opens a queue of hashes of new pending transactions that holds up to `capacity`; what does not fit is lost.
+    /// Opens a queue of hashes of new pending transactions that holds up to `capacity`; it is closed when one does not fit.
     pub fn subscribe_pending(&self, capacity: usize) -> Receiver<B256> {
         self.events.subscribe_pending(capacity)
     }

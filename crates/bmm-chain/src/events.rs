@@ -53,7 +53,8 @@ struct State {
     wait_for_pool: usize,
 }
 
-/// Hands news to subscribers and wakes waiters. Never blocks on a slow subscriber: what does not fit its queue, it misses.
+/// Hands news to subscribers and wakes waiters. Never blocks on a slow subscriber: heads that do not fit its queue, it
+/// misses; its queue of pending transactions is closed.
 #[derive(Default)]
 pub(crate) struct Events {
     state: Mutex<State>,
@@ -68,7 +69,7 @@ impl Events {
         subscribe(&self.heads, capacity)
     }
 
-    /// Opens a queue of hashes of new pending transactions that holds up to `capacity`.
+    /// Opens a queue of hashes of new pending transactions that holds up to `capacity`; it is closed when one does not fit.
     pub fn subscribe_pending(&self, capacity: usize) -> Receiver<B256> {
         subscribe(&self.pending, capacity)
     }
@@ -81,7 +82,7 @@ impl Events {
 
     /// Tells everybody of a new pending transaction.
     pub fn new_pending(&self, hash: B256) {
-        publish(&self.pending, &hash);
+        self.pending.lock().retain(|subscriber| subscriber.try_send(hash).is_ok());
         let mut state = self.state.lock();
         state.seen.pool = state.seen.pool.wrapping_add(1);
         if state.wait_for_pool > 0 {

@@ -41,6 +41,11 @@ pub(crate) fn priority_fee(context: &Context, _: &mut Args<'_>) -> RpcResult<Jso
     json(&U128::from(suggested_tip(context)?))
 }
 
+/// `eth_blobBaseFee`: 0, since there are no blobs that could cost anything.
+pub(crate) fn blob_base_fee(_: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
+    json(&U128::ZERO)
+}
+
 /// Returns the 60th percentile of the lowest tips in the last 20 blocks; worked out once for each head.
 fn suggested_tip(context: &Context) -> RpcResult<u128> {
     let head = context.chain.head();

@@ -31,12 +31,23 @@ const MAX_KEPT_SPAN: u64 = 16;
 /// `eth_getLogs`.
 pub(crate) fn logs(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     let filter: Filter = args.required()?;
+    check(&filter)?;
+    find(context, &filter)
+}
+
+/// Checks that a filter is not too large to be compared with.
+pub(crate) fn check(filter: &Filter) -> RpcResult<()> {
     let alternatives = filter.topics.iter().map(FilterSet::len).chain([filter.address.len()]).max().unwrap_or(0);
     if alternatives > MAX_ALTERNATIVES {
         let words = format!("{alternatives} alternatives in one place, at most {MAX_ALTERNATIVES} are allowed");
         return Err(RpcError::param(1, "filter", words));
     }
-    let mut query = Query { context, filter: &filter, found: Vec::new(), until: Instant::now() + MAX_TIME };
+    Ok(())
+}
+
+/// Answers with the logs that a filter means.
+pub(crate) fn find(context: &Context, filter: &Filter) -> RpcResult<Json> {
+    let mut query = Query { context, filter, found: Vec::new(), until: Instant::now() + MAX_TIME };
     match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {
             query.block(&*at::block(context, hash.into())?.ok_or_else(|| RpcError::no_block(hash))?)?;
@@ -138,23 +149,41 @@ impl Query<'_> {
     }
 
     fn add(&mut self, id: B256, header: &Header, receipts: &[Receipt], body: &BlockBody) -> RpcResult<()> {
-        let mut number = 0;
-        for (index, (receipt, tx)) in receipts.iter().zip(&body.transactions).enumerate() {
-            let place = Place { block: id, header, index };
-            for log in receipt.logs() {
-                if self.filter.matches(log) {
-                    self.found.push(answer::log(log.clone(), *tx.tx_hash(), place, number));
-                }
-                number += 1;
+        let most = self.context.config.max_logs;
+        let mut count = self.found.len();
+        matching(self.filter, id, header, receipts, body, |log| {
+            count += 1;
+            if count <= most {
+                self.found.push(log);
             }
-            if self.found.len() > self.context.config.max_logs {
-                return Err(RpcError::Limit(format!(
-                    "query returned more than {} results, up to block {:#x}; ask for fewer blocks",
-                    self.context.config.max_logs, header.number
-                )));
-            }
+        });
+        if count <= most {
+            return Ok(());
         }
-        Ok(())
+        let number = header.number;
+        let words = format!("query returned more than {most} results, up to block {number:#x}; ask for fewer blocks");
+        Err(RpcError::Limit(words))
+    }
+}
+
+/// Calls `each` with the matching logs of a block.
+pub(crate) fn matching(
+    filter: &Filter,
+    id: B256,
+    header: &Header,
+    receipts: &[Receipt],
+    body: &BlockBody,
+    mut each: impl FnMut(Log),
+) {
+    let mut number = 0;
+    for (index, (receipt, tx)) in receipts.iter().zip(&body.transactions).enumerate() {
+        let place = Place { block: id, header, index };
+        for log in receipt.logs() {
+            if filter.matches(log) {
+                each(answer::log(log.clone(), *tx.tx_hash(), place, number));
+            }
+            number += 1;
+        }
     }
 }
 

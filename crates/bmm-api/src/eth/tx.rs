@@ -33,7 +33,7 @@ pub(crate) fn receipt(context: &Context, args: &mut Args<'_>) -> RpcResult<Json>
 }
 
 /// Finds a mined transaction: its block, and its index there.
-fn find(context: &Context, hash: B256) -> RpcResult<Option<(Arc<ReadBlock>, usize)>> {
+pub(crate) fn find(context: &Context, hash: B256) -> RpcResult<Option<(Arc<ReadBlock>, usize)>> {
     let Some(place) = context.chain.transaction_place(hash)? else { return Ok(None) };
     let block = context.blocks.get(&context.chain, place.block)?;
     Ok(block.zip(usize::try_from(place.index).ok()))

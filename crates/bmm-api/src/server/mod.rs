@@ -8,11 +8,12 @@ mod accept;
 mod http;
 mod plain;
 mod pulse;
+mod subscribe;
 mod ws;
 
-pub(crate) use ws::Session;
+pub(crate) use subscribe::Session;
 
-use crate::{config::ApiConfig, gate::Gate, methods::Context};
+use crate::{config::ApiConfig, gate::Gate, methods::Context, news};
 use accept::Acceptor;
 use bmm_chain::Chain;
 use std::{io, net::SocketAddr, sync::Arc, thread};
@@ -124,8 +125,10 @@ pub async fn serve(config: ApiConfig, chain: Arc<Chain>) -> Result<ApiHandle, Ap
     handle.address = listener.local_addr().map_err(listen_error)?;
     let connections =
         Semaphore::new(usize::try_from(config.max_connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
-    let shared =
-        Arc::new(Shared { gate: Gate::new(&config), context: Arc::new(Context::new(config, chain, threads)), stopped });
+    let gate = Gate::new(&config);
+    let context = Arc::new(Context::new(config, chain, threads));
+    news::start(&context).map_err(ApiError::Threads)?;
+    let shared = Arc::new(Shared { gate, context, stopped });
     let acceptor = Acceptor::new(shared, Arc::new(connections));
     handle.accepting = handle.runtime.as_ref().map(|runtime| runtime.spawn(acceptor.run(listener)));
     tracing::info!(address = %handle.address, "JSON-RPC listens");

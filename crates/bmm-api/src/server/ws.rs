@@ -1,6 +1,10 @@
 //! WebSockets: calls and their answers, as many at once as there is room for.
 
-use super::{Shared, pulse::Pulse};
+use super::{
+    Shared,
+    pulse::Pulse,
+    subscribe::{Session, Subscriptions},
+};
 use crate::envelope;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -27,15 +31,10 @@ const PING: Duration = Duration::from_secs(30);
 type Stream = Compat<BufWriter<TokioIo<Upgraded>>>;
 type Fallible<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// One WebSocket, as its calls see it.
-pub(crate) struct Session {
-    answers: mpsc::Sender<Message>,
-}
-
 /// A message on its way out; the place that it takes is free once it is written.
-struct Message {
-    text: String,
-    _place: OwnedSemaphorePermit,
+pub(super) struct Message {
+    pub(super) text: String,
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// Serves a WebSocket until it is closed.
@@ -47,9 +46,10 @@ pub(super) async fn serve(stream: Upgraded, shared: Arc<Shared>, pulse: Arc<Puls
     builder.set_max_frame_size(most);
     let (sender, receiver) = builder.finish();
     let (answers, outgoing) = mpsc::channel(MAX_OPEN_CALLS);
-    let session = Arc::new(Session { answers });
+    let subscriptions = Arc::new(Subscriptions::default());
     tokio::select! {
-        ended = read(receiver, &shared, &pulse, session) => ended,
+        ended = read(receiver, &shared, &pulse, &answers, &subscriptions) => ended,
+        ended = subscriptions.feed(&shared.context, &answers) => ended.map_err(Into::into),
         ended = write(sender, outgoing) => ended.map_err(Into::into),
         () = shared.stopped() => Ok(()),
     }
@@ -60,7 +60,8 @@ async fn read(
     mut receiver: soketto::Receiver<Stream>,
     shared: &Arc<Shared>,
     pulse: &Pulse,
-    session: Arc<Session>,
+    answers: &mpsc::Sender<Message>,
+    subscriptions: &Arc<Subscriptions>,
 ) -> Fallible<()> {
     let places = Arc::new(Semaphore::new(MAX_OPEN_CALLS));
     let mut calls = JoinSet::new();
@@ -77,16 +78,18 @@ async fn read(
             Err(error) => return Err(error.into()),
         }
         pulse.beat();
-        let (shared, session, request) = (Arc::clone(shared), Arc::clone(&session), std::mem::take(&mut request));
+        let (context, answers, request) = (Arc::clone(&shared.context), answers.clone(), std::mem::take(&mut request));
+        let session = Session::new(Arc::clone(subscriptions));
         calls.spawn(async move {
             let mut out = Vec::new();
-            envelope::answer(&shared.context, Some(&session), &request, &mut out).await;
+            envelope::answer(&context, Some(&session), &request, &mut out).await;
             if let Ok(text) = String::from_utf8(out)
                 && !text.is_empty()
             {
                 // An error says that the WebSocket is closed.
-                let _ = session.answers.send(Message { text, _place: place }).await;
+                let _ = answers.send(Message { text, place: Some(place) }).await;
             }
+            session.answered(&context);
         });
         while calls.try_join_next().is_some() {}
     }
@@ -101,6 +104,7 @@ async fn write(mut sender: soketto::Sender<Stream>, mut outgoing: mpsc::Receiver
             message = outgoing.recv() => {
                 let Some(message) = message else { return Ok(()) };
                 sender.send_text_owned(message.text).await?;
+                drop(message.place);
             }
             _ = ping.tick() => sender.send_ping(ByteSlice125::try_from(&[][..]).expect("0 is less than 125")).await?,
         }

@@ -50,6 +50,20 @@ const SAME: &[&str] = &[
     "maxPriorityFeePerGas",
 ];
 
+/// Calls that are answered otherwise on purpose, and why. `docs/rpc.md` says the same.
+const DIFFERENT: &[(&str, &str, &str)] = &[
+    ("net_listening", "[]", "the node takes no connections of other nodes, and says so"),
+    ("net_peerCount", "[]", "anvil does not have it"),
+    ("eth_blobBaseFee", "[]", "there are no blobs here, so that none costs anything"),
+    ("eth_coinbase", "[]", "Ethereum's nodes have dropped it"),
+    ("eth_protocolVersion", "[]", "Ethereum's nodes have dropped it"),
+    ("eth_getBlockTransactionCountByNumber", "[\"0x99\"]", "null above the head as in Ethereum's nodes, not an error"),
+    ("eth_getHeaderByNumber", "[\"0x1\"]", "anvil does not have it; geth does"),
+    ("debug_getRawHeader", "[\"0x1\"]", "anvil does not have it; geth does"),
+    ("rpc_modules", "[]", "anvil does not have it; geth does"),
+    ("admin_nodeInfo", "[]", "anvil does not have it; geth does"),
+];
+
 /// What the contract is called with.
 const WORD: B256 = B256::with_last_byte(7);
 
@@ -175,15 +189,57 @@ fn assert_same(ours: &Value, theirs: &Value) {
     }
 }
 
+/// Compares the methods that give parts of blocks, raw encodings, the pool and proofs, of a history whose transactions are `sent`.
+fn compare_parts(pair: &Pair, sent: &[Transaction]) {
+    for (method, params) in [
+        ("eth_getBlockTransactionCountByNumber", json!(["0x1"])),
+        ("eth_getUncleCountByBlockNumber", json!(["0x1"])),
+        ("eth_getUncleByBlockNumberAndIndex", json!(["0x1", "0x0"])),
+        ("eth_getTransactionByBlockNumberAndIndex", json!(["0x1", "0x5"])),
+        ("eth_getRawTransactionByBlockNumberAndIndex", json!(["0x3", "0x0"])),
+        ("eth_getRawTransactionByHash", json!([sent[3].tx_hash()])),
+        ("debug_getRawTransaction", json!([sent[0].tx_hash()])),
+        ("eth_getBlockReceipts", json!(["0x99"])),
+        ("eth_uninstallFilter", json!(["0x77"])),
+        ("txpool_status", json!([])),
+        ("txpool_content", json!([])),
+        ("web3_sha3", json!(["0x68656c6c6f"])),
+    ] {
+        let (ours, theirs) = pair.ask(method, &params);
+        assert_eq!(ours, theirs, "{method} {params}");
+    }
+    let (ours, theirs) = pair.ask("eth_getTransactionByBlockNumberAndIndex", &json!(["0x4", "0x0"]));
+    assert_same(&ours, &theirs);
+    let (ours, theirs) = (
+        pair.node.call("eth_getBlockReceipts", json!(["0x6"])),
+        pair.anvil.ask("eth_getBlockReceipts", &json!(["0x6"])),
+    );
+    assert_same(&ours[0], &theirs["result"][0]);
+    let params = json!([pair.echo(), [B256::ZERO], "latest"]);
+    let (ours, theirs) =
+        (pair.node.call("eth_getProof", params.clone()), pair.anvil.ask("eth_getProof", &params)["result"].take());
+    for field in ["address", "balance", "codeHash", "nonce", "storageHash"] {
+        assert_eq!(ours[field], theirs[field], "{field}: the contract is the same on both chains");
+    }
+    assert_eq!(ours["storageProof"][0]["proof"], theirs["storageProof"][0]["proof"], "and so is its storage trie");
+    for (method, params, why) in DIFFERENT {
+        let params = serde_json::from_str(params).expect("JSON");
+        let (ours, theirs) = (pair.node.ask(method, &params), pair.anvil.ask(method, &params));
+        assert_ne!(ours, theirs, "{method} {params} is no difference any more: {why}");
+    }
+}
+
 #[test]
 fn answers_have_the_forms_of_anvils() {
     let Some(tools) = Tools::find(&["anvil"]) else { return };
     let node = Node::start();
     let pair = Pair { anvil: Anvil::start(&tools, &node), node };
-    for tx in pair.history() {
+    let sent = pair.history();
+    for tx in &sent {
         let (ours, theirs) = pair.ask("eth_getTransactionByHash", &json!([tx.tx_hash()]));
         assert_same(&ours, &theirs);
     }
+    compare_parts(&pair, &sent);
     for (number, hydrated) in [("0x1", false), ("0x3", true), ("0x4", true), ("0x6", false), ("0x99", true)] {
         pair.ask("eth_getBlockByNumber", &json!([number, hydrated]));
     }
@@ -218,6 +274,7 @@ fn answers_have_the_forms_of_anvils() {
         ("eth_estimateGas", json!([{ "to": echo }])),
         ("eth_getBalance", json!(["0x12", "latest"])),
         ("eth_nothing", json!([])),
+        ("eth_getFilterChanges", json!(["0x77"])),
     ] {
         let (ours, theirs) = (pair.node.ask(method, &params), pair.anvil.ask(method, &params));
         let told = |answer: &Value| (answer["error"]["code"].clone(), answer["error"]["data"].clone());

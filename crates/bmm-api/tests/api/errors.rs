@@ -60,12 +60,24 @@ fn wrong_parameters_are_named() {
 #[test]
 fn unknown_methods_are_refused() {
     let node = Node::start();
-    for method in
-        ["eth_coinbaseX", "debug_everything", "", "eth_sendTransaction", "personal_unlockAccount", "rpc.discover"]
+    for method in ["eth_coinbaseX", "debug_everything", "", "eth_subscribeX", "personal_unlockAccount", "rpc.discover"]
     {
         let (code, message, _) = node.error(method, json!([]));
         assert_eq!((code, message), (-32601, format!("the method {method} does not exist/is not available")));
     }
+}
+
+#[test]
+fn what_needs_keys_is_refused_with_the_remedy() {
+    let node = Node::start();
+    for method in ["eth_sendTransaction", "eth_signTransaction"] {
+        let (code, words, _) = node.error(method, json!([{ "from": ADDRESS }]));
+        assert!(code == -32000 && words.contains("eth_sendRawTransaction"), "{code} {words}");
+    }
+    let (code, words, _) = node.error("eth_sign", json!([ADDRESS, "0x00"]));
+    assert!(code == -32000 && words.contains("holds no keys"), "{code} {words}");
+    let (code, words, _) = node.error("eth_subscribe", json!(["newHeads"]));
+    assert!(code == -32601 && words.contains("WebSocket"), "{code} {words}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod anvil;
 mod errors;
+mod filters;
 mod foundry;
 mod hardhat;
 mod logs;
@@ -9,11 +10,14 @@ mod methods;
 mod node;
 mod ots;
 mod overrides;
+mod parts;
 mod pending;
 mod project;
+mod proof;
 mod scene;
 mod shape;
 mod simulate;
+mod sockets;
 mod tools;
 mod trace;
 mod trace_anvil;

@@ -8,7 +8,7 @@ use alloy_signer_local::PrivateKeySigner;
 use bmm_api::{ApiConfig, ApiHandle, serve};
 use bmm_chain::{Chain, ChainOptions, Producer, ProducerConfig, SystemClock, TemplateRequest};
 use bmm_pow::Throttle;
-use bmm_types::{ChainParams, Engine, Transaction};
+use bmm_types::{ChainParams, Engine, Seal, SealedBlock, Transaction};
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
@@ -78,6 +78,22 @@ impl Node {
         };
         let signer = Arc::new(move |hash| key.sign_hash_sync(&hash).expect("a local key signs"));
         self.producer = Some(Producer::start(Arc::clone(&self.chain), config, signer).expect("a producer"));
+    }
+
+    /// Makes and imports one block by hand.
+    pub fn grow(&self) -> B256 {
+        grow(&self.chain, 0x43)
+    }
+
+    /// Another chain with the same beginning, up to the node's head.
+    pub fn rival(&self) -> Arc<Chain> {
+        let params = self.chain.params().clone();
+        let rival = Chain::in_memory(params, Arc::new(SystemClock), ChainOptions::default()).expect("a chain");
+        for number in 1..=self.chain.head().number() {
+            let id = self.chain.canonical(number).expect("a store").expect("canonical");
+            rival.import(&self.chain.block(id).expect("a store").expect("stored")).expect("valid");
+        }
+        rival
     }
 
     /// Stops the server, as a node that shuts down does.
@@ -194,6 +210,15 @@ fn producer_key() -> PrivateKeySigner {
 /// Who makes the blocks.
 pub fn producer() -> Address {
     producer_key().address()
+}
+
+/// Makes and imports one block of the producer with the key `seed`.
+pub fn grow(chain: &Chain, seed: u8) -> B256 {
+    let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(seed)).expect("a key");
+    let request = TemplateRequest { beneficiary: key.address(), vanity: Bytes::new() };
+    let sign = |hash: B256| key.sign_hash_sync(&hash).expect("a local key signs");
+    let block = chain.template(&request, &sign).expect("a template").block;
+    chain.import(&SealedBlock { block, seal: Seal::None }).expect("a valid block").id
 }
 
 /// Reads a quantity.

@@ -141,6 +141,21 @@ async function overWebSocket() {
   const socket = createPublicClient({ chain, transport: webSocket(setting("WS_URL")) });
   const [number, id] = await Promise.all([socket.getBlockNumber(), socket.getChainId()]);
   assert.ok(number > 0n && id === chain.id);
+  const seen = { heads: [], hashes: [], logs: [] };
+  const stops = [
+    socket.watchBlocks({ onBlock: (block) => seen.heads.push(block.number) }),
+    socket.watchPendingTransactions({ onTransactions: (hashes) => seen.hashes.push(...hashes) }),
+    socket.watchContractEvent({
+      address: TOKEN, abi: parseAbi(ERC20), eventName: "Transfer", args: { to: other }, onLogs: (logs) => seen.logs.push(...logs),
+    }),
+  ];
+  // Subscribing takes a moment, and what happens before is not told.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const request = { address: TOKEN, abi: parseAbi(ERC20), functionName: "transfer", args: [other, 7n] };
+  const receipt = await mined(await wallet.writeContract(request));
+  await until(() => seen.heads.includes(receipt.blockNumber) && seen.hashes.includes(receipt.transactionHash) && seen.logs.length > 0);
+  assert.deepEqual(seen.logs.map((log) => [log.args.value, log.transactionHash]), [[7n, receipt.transactionHash]]);
+  stops.forEach((stop) => stop());
   const rpc = await socket.transport.getRpcClient();
   rpc.close();
 }
