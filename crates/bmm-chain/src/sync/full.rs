@@ -1,9 +1,15 @@
 //! Following a source block by block: each is checked and executed as any other.
 
 use super::{BLOCKS_AT_ONCE, Source, SyncError, ask_blocks, ask_head, ask_headers};
-use crate::{chain::Chain, error::ImportError};
+use crate::{chain::Chain, error::ImportError, pipeline::ImportAllError};
 use bmm_types::SealedBlock;
-use std::sync::mpsc::sync_channel;
+use std::{
+    collections::VecDeque,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
+};
 
 /// Pages of blocks that wait to be imported.
 const PAGES_AHEAD: usize = 2;
@@ -27,20 +33,19 @@ pub struct Following {
 pub struct Followed {
     /// Blocks imported.
     pub imported: u64,
-    /// Transactions in them.
-    pub transactions: u64,
+    /// Gas that they used.
+    pub gas: u64,
 }
 
+/// Is told how far it is, and says whether to go on.
+pub type Progress<'a> = &'a mut (dyn FnMut(Following) -> bool + Send);
+
 impl Chain {
-    /// Takes blocks from a source until its head is reached. `progress` is told of each block, and says whether to go on.
+    /// Takes blocks from a source until its head is reached. `progress` is told of each new head.
     ///
     /// # Errors
     /// [`SyncError`]; what was imported before stays.
-    pub fn follow(
-        &self,
-        source: &dyn Source,
-        progress: &mut dyn FnMut(Following) -> bool,
-    ) -> Result<Followed, SyncError> {
+    pub fn follow(&self, source: &dyn Source, progress: Progress<'_>) -> Result<Followed, SyncError> {
         let mut followed = Followed::default();
         let mut restarts = 0;
         loop {
@@ -93,59 +98,65 @@ impl Chain {
         from: u64,
         to: u64,
         followed: &mut Followed,
-        progress: &mut dyn FnMut(Following) -> bool,
+        progress: Progress<'_>,
     ) -> Result<(), SyncError> {
         let (sender, pages) = sync_channel(PAGES_AHEAD);
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let mut next = from;
-                while next <= to {
-                    let count = to.saturating_sub(next).saturating_add(1).min(BLOCKS_AT_ONCE);
-                    let page = ask_blocks(source, next, count);
-                    let last = page.as_ref().ok().and_then(|page| page.last()).map(|sealed| sealed.block.header.number);
-                    // When nobody listens any more, the import has ended.
-                    if sender.send(page).is_err() {
-                        return;
+        let stop = AtomicBool::new(false);
+        let (mut came, mut fault) = (false, None);
+        let result = std::thread::scope(|scope| {
+            scope.spawn(move || ask_pages(source, from, to, &sender));
+            let (mut page, came, fault, stop) = (VecDeque::new(), &mut came, &mut fault, &stop);
+            // The receiver goes with the iterator, before the thread is waited for.
+            let blocks = std::iter::from_fn(move || {
+                while page.is_empty() && !stop.load(Ordering::Relaxed) {
+                    match pages.recv() {
+                        Ok(Ok(next)) => page = VecDeque::<SealedBlock>::from(next),
+                        Ok(Err(error)) => {
+                            *fault = Some(error);
+                            return None;
+                        }
+                        Err(_) => return None,
                     }
-                    let Some(last) = last else { return };
-                    next = last.saturating_add(1);
                 }
+                *came |= !page.is_empty();
+                page.pop_front().filter(|_| !stop.load(Ordering::Relaxed))
             });
-            let mut at = from.saturating_sub(1);
-            // The receiver goes at the end of this closure, before the thread is waited for.
-            for page in pages {
-                for block in page? {
-                    self.take_block(source, &block, followed)?;
-                    at = block.block.header.number;
-                    if !progress(Following { at, head: to, imported: followed.imported }) {
-                        return Err(SyncError::Interrupted);
-                    }
+            self.import_all(blocks, |head| {
+                followed.imported = followed.imported.saturating_add(1);
+                followed.gas = followed.gas.saturating_add(head.header.gas_used);
+                if !progress(Following { at: head.number(), head: to, imported: followed.imported }) {
+                    stop.store(true, Ordering::Relaxed);
                 }
-            }
-            if at < from {
+            })
+        });
+        if let Err(refused) = result {
+            let ImportAllError { number, id, error, .. } = *refused;
+            return Err(SyncError::Invalid { source_name: source.name(), number, id, error: Box::new(error) });
+        }
+        match fault {
+            Some(error) => Err(error),
+            None if stop.into_inner() => Err(SyncError::Interrupted),
+            None if !came => {
                 let what =
                     format!("does not give block {from}, which it says it has; it may have begun from a snapshot");
-                return Err(SyncError::source(source, what));
+                Err(SyncError::source(source, what))
             }
-            Ok(())
-        })
-    }
-
-    fn take_block(&self, source: &dyn Source, block: &SealedBlock, followed: &mut Followed) -> Result<(), SyncError> {
-        match self.import(block) {
-            Ok(_) => {
-                let transactions = u64::try_from(block.block.body.transactions.len()).unwrap_or(u64::MAX);
-                followed.imported = followed.imported.saturating_add(1);
-                followed.transactions = followed.transactions.saturating_add(transactions);
-                Ok(())
-            }
-            Err(ImportError::Known(_)) => Ok(()),
-            Err(error) => Err(SyncError::Invalid {
-                source_name: source.name(),
-                number: block.block.header.number,
-                id: block.id(),
-                error: Box::new(error),
-            }),
+            None => Ok(()),
         }
+    }
+}
+
+/// Asks for page after page, until nobody listens or there is none.
+fn ask_pages(source: &dyn Source, from: u64, to: u64, pages: &SyncSender<Result<Vec<SealedBlock>, SyncError>>) {
+    let mut next = from;
+    while next <= to {
+        let count = to.saturating_sub(next).saturating_add(1).min(BLOCKS_AT_ONCE);
+        let page = ask_blocks(source, next, count);
+        let last = page.as_ref().ok().and_then(|page| page.last()).map(|sealed| sealed.block.header.number);
+        if pages.send(page).is_err() {
+            return;
+        }
+        let Some(last) = last else { return };
+        next = last.saturating_add(1);
     }
 }

@@ -7,7 +7,7 @@
 mod full;
 mod source;
 
-pub use full::{Followed, Following};
+pub use full::{Followed, Following, Progress};
 pub use source::ChainSource;
 
 use crate::{

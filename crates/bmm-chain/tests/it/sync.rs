@@ -7,12 +7,9 @@ use bmm_chain::{
     sync::{Answer, ChainSource, Following, Request, Source, SyncError},
 };
 use bmm_types::Engine;
-use std::{
-    cell::RefCell,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-fn go_on() -> impl FnMut(Following) -> bool {
+fn go_on() -> impl FnMut(Following) -> bool + Send {
     |_| true
 }
 
@@ -52,16 +49,16 @@ fn same_head(a: &Chain, b: &Chain) {
 fn a_new_chain_catches_up_and_follows_a_change_of_branch() {
     let (theirs, ours) = (grown(300), World::new(Engine::Pow));
     ours.clock.advance(1_000);
-    let seen = RefCell::new(Vec::new());
+    let mut seen = Vec::new();
     let followed = ours
         .chain
         .follow(&source(&theirs), &mut |following| {
-            seen.borrow_mut().push(following.at);
+            seen.push(following.at);
             true
         })
         .expect("a good source");
-    assert_eq!((followed.imported, followed.transactions), (300, 300));
-    assert!(seen.borrow().iter().copied().eq(1..=300));
+    assert_eq!((followed.imported, followed.gas), (300, 300 * 21_000));
+    assert!(seen.iter().copied().eq(1..=300));
     same_head(&ours.chain, &theirs.chain);
     assert_eq!(ours.chain.follow(&source(&theirs), &mut go_on()).expect("a good source").imported, 0);
 
@@ -83,8 +80,11 @@ fn it_stops_when_told_and_goes_on_later() {
     ours.clock.advance(1_000);
     let error = ours.chain.follow(&source(&theirs), &mut |following| following.at < 20).expect_err("told to stop");
     assert!(matches!(error, SyncError::Interrupted));
-    assert_eq!(ours.chain.head().number(), 20);
-    assert_eq!(ours.chain.follow(&source(&theirs), &mut go_on()).expect("a good source").imported, 40);
+    // Some were under way.
+    let reached = ours.chain.head().number();
+    assert!((20..60).contains(&reached), "{reached}");
+    let imported = ours.chain.follow(&source(&theirs), &mut go_on()).expect("a good source").imported;
+    assert_eq!(imported, 60 - reached);
     same_head(&ours.chain, &theirs.chain);
 }
 

@@ -76,3 +76,9 @@ pub fn run(context: &Context, command: &ChainCommand) -> Outcome {
         ChainCommand::Sync(args) => sync::run(context, args),
     }
 }
+
+/// Turns gas into millions of it.
+#[expect(clippy::cast_precision_loss, reason = "a number for people")]
+fn mgas(gas: u64) -> f64 {
+    gas as f64 / 1e6
+}

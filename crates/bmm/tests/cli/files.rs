@@ -5,7 +5,7 @@ use crate::{
     grown::Grown,
     run::Bmm,
 };
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{B256, Bytes, U64, U256};
 use bmm_chain::{ChainReader, ChainWriter};
 use bmm_types::SealedBlock;
 use serde_json::Value;
@@ -25,7 +25,7 @@ fn a_chain_goes_out_of_one_folder_into_another() {
     let bmm = Bmm::new();
     let (genesis, file) = (grown.genesis(&bmm), bmm.bytes("first.bmm", &grown.bytes(1..=30)));
     let done = bmm.json(&["chain", "import", "--genesis", text(&genesis), text(&file)]);
-    assert_eq!((&done["imported"], &done["known"], &done["transactions"]), (&30.into(), &0.into(), &90.into()));
+    assert_eq!((&done["imported"], &done["known"], &done["gas"]), (&30.into(), &0.into(), &(90 * 21_000).into()));
     assert_eq!(head(&done).0, 30);
 
     // Again, with more behind it: what is known is skipped.
@@ -72,6 +72,17 @@ fn a_chain_is_taken_from_a_running_node() {
     let (genesis, file) = (grown.genesis(&bmm), bmm.bytes("chain.bmm", &grown.bytes(1..=200)));
     bmm.json(&["chain", "import", "--genesis", text(&genesis), text(&file)]);
     let node = Chain::up(&bmm);
+    let page = |method: &str, first: u64, count: u64| {
+        node.rpc.call::<Vec<Bytes>>(method, (U64::from(first), U64::from(count)))
+    };
+    assert_eq!(page("bmm_getBlocks", 0, u64::MAX).expect("a page").len().min(201), 201);
+    assert!(page("bmm_getHeaders", 1, u64::MAX).expect("a page").len() >= 200);
+    for method in ["bmm_getBlocks", "bmm_getHeaders"] {
+        assert_eq!(page(method, u64::MAX - 1, 9).expect("an answer"), Vec::<Bytes>::new(), "nothing above the head");
+        assert_eq!(page(method, 7, 3).expect("a page").len(), 3);
+        let told = page(method, 1, 0).expect_err("nothing is asked for").to_string();
+        assert!(told.contains("parameter 2 (count): expected at least 1"), "{told}");
+    }
     let copy = Bmm::new();
     let url = node.rpc.url().to_owned();
     let sync = ["chain", "sync", "--from", &url];
@@ -81,7 +92,7 @@ fn a_chain_is_taken_from_a_running_node() {
     let sync = [&sync[..], &["--genesis", text(&genesis)]].concat();
     let done = copy.json(&sync);
     let (number, id) = head(&done);
-    assert!(number >= 200 && done["imported"] == number && done["transactions"] == 400, "{done}");
+    assert!(number >= 200 && done["imported"] == number && done["gas"] == 400 * 21_000, "{done}");
     assert_eq!(node.rpc.block_hash(number).expect("an answer"), Some(id));
     assert!(read::<u64>(&copy.json(&sync), "imported") < 100, "what is known is not taken again");
     drop(node);

@@ -1,6 +1,6 @@
 //! `bmm chain import`: every block is checked as one from a stranger.
 
-use super::{Begin, Which};
+use super::{Begin, Which, mgas};
 use crate::{
     cli::{
         Context, interrupts,
@@ -11,15 +11,18 @@ use crate::{
     output,
 };
 use alloy_primitives::B256;
-use bmm_chain::{Chain, ChainReader, ImportError};
-use bmm_types::SealedBlock;
+use bmm_chain::{Chain, ChainReader, ImportAllError, ImportError};
 use clap::Args;
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::{
     fs::File,
     io::{BufReader, Read},
     path::{Path, PathBuf},
-    sync::mpsc::Receiver,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc::Receiver,
+    },
 };
 
 /// `bmm chain import`
@@ -47,12 +50,12 @@ pub struct Import {
 struct Done {
     imported: u64,
     known: u64,
-    transactions: u64,
     gas: u64,
     head: u64,
     head_id: B256,
     seconds: f64,
     blocks_per_second: f64,
+    mgas_per_second: f64,
 }
 
 /// Answers `bmm chain import`.
@@ -60,14 +63,14 @@ pub fn run(context: &Context, args: &Import) -> Outcome {
     let name = args.which.name(context);
     args.begin.apply(context, name)?;
     let chain = open_chain(&context.data, name, &context.config.storage)?;
-    let stop = interrupts()?;
+    let stop = Mutex::new(interrupts()?);
     let mut done = Done::default();
     let whole = args.files.iter().map(|file| std::fs::metadata(file).ok().map(|found| found.len())).sum();
     let mut meter = Meter::new(context.global.json, "importing", Unit::Bytes, whole);
     let mut before = 0;
     for file in &args.files {
-        let input: Box<dyn Read> = if file == Path::new("-") {
-            Box::new(std::io::stdin().lock())
+        let input: Box<dyn Read + Send> = if file == Path::new("-") {
+            Box::new(std::io::stdin())
         } else {
             Box::new(File::open(file).doing("open", file)?)
         };
@@ -77,10 +80,11 @@ pub fn run(context: &Context, args: &Import) -> Outcome {
     (done.head, done.head_id) = (head.number(), head.id);
     done.seconds = meter.elapsed().as_secs_f64();
     done.blocks_per_second = rate(done.imported, meter.elapsed());
+    done.mgas_per_second = mgas(done.gas) / done.seconds.max(1e-3);
     drop(meter);
     let told = format!(
-        "{} blocks imported ({} transactions, {:.0} blocks/s), {} known before; the head is block {} {}",
-        done.imported, done.transactions, done.blocks_per_second, done.known, done.head, done.head_id
+        "{} blocks imported ({:.0} blocks/s, {:.1} Mgas/s), {} known before; the head is block {} {}",
+        done.imported, done.blocks_per_second, done.mgas_per_second, done.known, done.head, done.head_id
     );
     output::print(context.global.json, &done, told);
     Ok(())
@@ -90,8 +94,8 @@ pub fn run(context: &Context, args: &Import) -> Outcome {
 fn import_file(
     chain: &Chain,
     path: &Path,
-    input: impl Read,
-    stop: &Receiver<()>,
+    input: impl Read + Send,
+    stop: &Mutex<Receiver<()>>,
     done: &mut Done,
     (meter, before): (&mut Meter, u64),
 ) -> Outcome<u64> {
@@ -106,43 +110,45 @@ fn import_file(
         ))
         .hint("for a private chain, begin a new data folder with its parameters: --data DIR and --genesis FILE"));
     }
-    while let Some(block) = reader.next() {
-        take(chain, path, &block.map_err(bad)?, done)?;
-        let rate = rate(done.imported + done.known, meter.elapsed());
-        meter.show(before + reader.position(), || format!("block {}, {rate:.0} blocks/s", chain.head().number()));
-        if stop.try_recv().is_ok() {
-            return Err(Failure::user(format!("interrupted at block {}", chain.head().number()))
-                .hint("nothing is lost; run the command again and it goes on from there"));
+    let (at, mut fault) = (AtomicU64::new(before), None);
+    let blocks = std::iter::from_fn(|| {
+        if stop.lock().try_recv().is_ok() {
+            fault = Some(
+                Failure::user("interrupted").hint("nothing is lost; run the command again and it goes on where it was"),
+            );
+            return None;
         }
+        let block = reader.next()?;
+        at.store(before + reader.position(), Ordering::Relaxed);
+        block.map_err(|error| fault = Some(bad(error))).ok()
+    });
+    let taken = chain.import_all(blocks, |head| {
+        done.imported += 1;
+        done.gas = done.gas.saturating_add(head.header.gas_used);
+        let rate = rate(done.imported, meter.elapsed());
+        meter.show(at.load(Ordering::Relaxed), || format!("block {}, {rate:.0} blocks/s", head.number()));
+    });
+    let taken = taken.map_err(|refused| refusal(chain, path, &refused))?;
+    done.known += taken.known;
+    match fault {
+        Some(failure) => Err(failure),
+        None => Ok(reader.position()),
     }
-    Ok(reader.position())
 }
 
-fn take(chain: &Chain, path: &Path, block: &SealedBlock, done: &mut Done) -> Outcome {
-    let (number, body) = (block.block.header.number, &block.block.body);
-    match chain.import(block) {
-        Ok(_) => {
-            done.imported += 1;
-            done.transactions += u64::try_from(body.transactions.len()).unwrap_or(u64::MAX);
-            done.gas = done.gas.saturating_add(block.block.header.gas_used);
-            Ok(())
-        }
-        Err(ImportError::Known(_)) => {
-            done.known += 1;
-            Ok(())
-        }
-        Err(error) if error.is_internal() => Err(Failure::internal(format!("at block {number}: {error}"))),
-        Err(error @ ImportError::UnknownParent(_)) => {
-            Err(Failure::user(format!("{}: block {number} {}: {error}", shown(path), block.id())).hint(format!(
-                "the head is block {}; import the file with the blocks in between first",
-                chain.head().number()
-            )))
-        }
-        Err(error) => {
-            Err(Failure::user(format!("{}: block {number} {} is not valid: {error}", shown(path), block.id()))
-                .hint(format!("the blocks before it are kept; the head is block {}", chain.head().number())))
-        }
+/// Tells why a block was not taken.
+fn refusal(chain: &Chain, path: &Path, refused: &ImportAllError) -> Failure {
+    let ImportAllError { number, id, error, .. } = refused;
+    let head = chain.head().number();
+    if error.is_internal() {
+        return Failure::internal(format!("at block {number}: {error}"));
     }
+    if matches!(error, ImportError::UnknownParent(_)) {
+        return Failure::user(format!("{}: block {number} {id}: {error}", shown(path)))
+            .hint(format!("the head is block {head}; import the file with the blocks in between first"));
+    }
+    Failure::user(format!("{}: block {number} {id} is not valid: {error}", shown(path)))
+        .hint(format!("the blocks before it are kept; the head is block {head}"))
 }
 
 fn shown(path: &Path) -> String {

@@ -1,6 +1,6 @@
 //! `bmm chain sync`: take the chain from another node.
 
-use super::{Begin, Which};
+use super::{Begin, Which, mgas};
 use crate::{
     cli::{
         Context, interrupts,
@@ -14,6 +14,7 @@ use crate::{
 use alloy_primitives::B256;
 use bmm_chain::sync::{Following, SyncError};
 use clap::Args;
+use parking_lot::Mutex;
 use serde::Serialize;
 
 /// `bmm chain sync`
@@ -38,7 +39,7 @@ pub struct Sync {
 struct Done {
     from: String,
     imported: u64,
-    transactions: u64,
+    gas: u64,
     head: u64,
     head_id: B256,
     seconds: f64,
@@ -51,13 +52,13 @@ pub fn run(context: &Context, args: &Sync) -> Outcome {
     let source = RpcSource::new(&args.from)?;
     args.begin.apply(context, name)?;
     let chain = open_chain(&context.data, name, &context.config.storage)?;
-    let stop = interrupts()?;
+    let stop = Mutex::new(interrupts()?);
     let mut meter = None;
     let followed = chain.follow(&source, &mut |following: Following| {
         let meter = meter.get_or_insert_with(|| Meter::new(json, "syncing", Unit::Count, Some(following.head)));
         let rate = rate(following.imported, meter.elapsed());
         meter.show(following.at, || format!("{rate:.0} blocks/s"));
-        stop.try_recv().is_err()
+        stop.lock().try_recv().is_err()
     });
     let seconds = meter.take().map_or(0.0, |meter| meter.elapsed().as_secs_f64());
     let followed = followed.map_err(|error| failure(&error))?;
@@ -65,14 +66,17 @@ pub fn run(context: &Context, args: &Sync) -> Outcome {
     let done = Done {
         from: args.from.clone(),
         imported: followed.imported,
-        transactions: followed.transactions,
+        gas: followed.gas,
         head: head.number(),
         head_id: head.id,
         seconds,
     };
     let told = format!(
-        "{} blocks imported ({} transactions) in {seconds:.1} s; the head is block {} {}",
-        done.imported, done.transactions, done.head, done.head_id
+        "{} blocks imported ({:.1} Mgas) in {seconds:.1} s; the head is block {} {}",
+        done.imported,
+        mgas(done.gas),
+        done.head,
+        done.head_id
     );
     output::print(json, &done, told);
     Ok(())
