@@ -71,9 +71,9 @@ pub(crate) fn simulate(context: &Context, args: &mut Args<'_>) -> RpcResult<Json
         trace_transfers: payload.trace_transfers,
         full: payload.return_full_transactions,
         gas: context.config.call_gas_limit,
-        budget: Budget::new(context, TRACE_TIME),
     };
-    let answers: Vec<Answer> = blocks.into_iter().map(|block| run.block(block)).collect::<RpcResult<_>>()?;
+    let budget = Budget::new(context, TRACE_TIME);
+    let answers: Vec<Answer> = blocks.into_iter().map(|block| run.block(block, &budget)).collect::<RpcResult<_>>()?;
     long_json(context, &answers)
 }
 
@@ -112,7 +112,6 @@ struct Run<'a> {
     full: bool,
     /// Gas that the calls to come may use.
     gas: u64,
-    budget: Budget,
 }
 
 /// What the calls of one block left.
@@ -126,11 +125,10 @@ struct Calls {
 }
 
 impl Run<'_> {
-    fn block(&mut self, block: SimBlock) -> RpcResult<Answer> {
+    fn block(&mut self, block: SimBlock, budget: &Budget) -> RpcResult<Answer> {
         let header = self.header(block.block_overrides.unwrap_or_default())?;
         let params = self.context.chain.params();
         overrides::apply_state(params, &mut self.state, block.state_overrides, (1, "payload"))?;
-        let budget = std::mem::replace(&mut self.budget, Budget::new(self.context, TRACE_TIME));
         let options = SimulateOptions {
             validation: self.validation,
             trace_transfers: self.trace_transfers,
@@ -143,7 +141,6 @@ impl Run<'_> {
             self.call(&mut simulation, &header, request, &mut calls)?;
         }
         let diff = simulation.finish()?;
-        self.budget = budget;
         let header = sealed(header, &calls);
         let id = header.hash_slow();
         self.state.apply_diff(diff);

@@ -2,7 +2,9 @@
 
 use super::{
     node::{Node, nobody, quantity},
+    scene::Scene,
     shape::assert_block,
+    trace_anvil::Pair,
 };
 use alloy_primitives::{B256, Bytes, U256, hex};
 use bmm_ledger::emission;
@@ -129,4 +131,51 @@ fn the_gas_of_all_calls_is_bounded() {
     let payload = json!([{ "blockStateCalls": [{ "stateOverrides": endless, "calls": calls }] }, "latest"]);
     let (code, words, _) = node.error("eth_simulateV1", payload);
     assert!(code == -32005 && words.contains("1000000 gas"), "{code} {words}");
+}
+
+#[test]
+fn simulations_and_access_lists_are_anvils() {
+    let Some(pair) = Pair::start() else { return };
+    let scene = Scene::build(&pair.node, |tx| pair.mine(tx));
+    let wallet = pair.node.key.address();
+    let acts: Vec<Value> = scene
+        .acts()
+        .into_iter()
+        .map(|(_, to, value, input)| {
+            let mut call = json!({ "from": wallet, "value": format!("{value:#x}"), "input": input, "gas": "0xf4240" });
+            if let Some(to) = to.to() {
+                call["to"] = json!(to);
+            }
+            call
+        })
+        .collect();
+    // anvil simulates no creations.
+    let calls: Vec<&Value> = acts.iter().filter(|call| call.get("to").is_some()).collect();
+    let payload = json!({ "blockStateCalls": [{ "calls": calls[..7] }, { "calls": calls[7..] }] });
+    let ask = |method: &str, params: &Value| {
+        let (ours, theirs) = (pair.node.ask(method, params), pair.anvil.ask(method, params));
+        assert!(ours.get("error").is_none() && theirs.get("error").is_none(), "{method}: {ours} {theirs}");
+        (ours["result"].clone(), theirs["result"].clone())
+    };
+    let (ours, theirs) = ask("eth_simulateV1", &json!([payload, "latest"]));
+    for (block, (ours, theirs)) in
+        ours.as_array().expect("blocks").iter().zip(theirs.as_array().expect("blocks")).enumerate()
+    {
+        // The blocks' own fields depend on the chain; anvil gives the first simulated block its parent's number besides.
+        let calls = ours["calls"].as_array().expect("calls").iter().zip(theirs["calls"].as_array().expect("calls"));
+        for (index, (ours, theirs)) in calls.enumerate() {
+            for field in ["status", "returnData", "gasUsed"] {
+                assert_eq!(ours[field], theirs[field], "{field} of call {index} of block {block}: {ours} {theirs}");
+            }
+            let logs = |call: &Value| -> Vec<(Value, Value)> {
+                let list = call["logs"].as_array().expect("logs").iter();
+                list.map(|log| (log["address"].clone(), log["topics"].clone())).collect()
+            };
+            assert_eq!(logs(ours), logs(theirs));
+        }
+    }
+    for call in &acts {
+        let (ours, theirs) = ask("eth_createAccessList", &json!([call, "latest"]));
+        assert_eq!(ours["accessList"], theirs["accessList"], "{call}");
+    }
 }

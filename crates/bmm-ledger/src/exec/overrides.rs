@@ -212,3 +212,98 @@ impl<DB: StateRead> DatabaseRef for Overridden<DB> {
         self.block_hashes.get(&number).map_or_else(|| self.db.block_hash_ref(number), |hash| Ok(*hash))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{diff::AccountDiff, testkit::MemState};
+    use std::iter;
+
+    const HERE: Address = Address::repeat_byte(0x11);
+
+    fn word(value: u64) -> B256 {
+        U256::from(value).into()
+    }
+
+    /// A state in which [`HERE`] has a nonce, coins, and slots 1 and 2.
+    fn state() -> Overridden<MemState> {
+        let account = Account { nonce: 3, balance: U256::from(50), ..Account::default() };
+        let storage = [(1u64, 10u64), (2, 20)].map(|(slot, value)| (U256::from(slot), (U256::ZERO, U256::from(value))));
+        let diff =
+            AccountDiff { after: Some(account), storage: storage.into_iter().collect(), ..AccountDiff::default() };
+        let mut below = MemState::default();
+        below.apply(&StateDiff { accounts: iter::once((HERE, diff)).collect(), ..StateDiff::default() });
+        Overridden::new(below)
+    }
+
+    fn set(state: &mut Overridden<MemState>, account: AccountOverride) -> Result<(), OverrideError> {
+        state.apply(iter::once((HERE, account)).collect(), |address| address == Address::with_last_byte(1))
+    }
+
+    fn slots(state: &Overridden<MemState>) -> [u64; 3] {
+        [1u64, 2, 3].map(|slot| state.storage_ref(HERE, U256::from(slot)).expect("readable").to())
+    }
+
+    #[test]
+    fn what_is_not_named_stays() {
+        let mut state = state();
+        set(&mut state, AccountOverride { balance: Some(U256::from(7)), ..AccountOverride::default() }).expect("good");
+        let account = state.account(HERE).expect("readable").expect("there");
+        assert_eq!((account.nonce, account.balance), (3, U256::from(7)));
+        assert_eq!(slots(&state), [10, 20, 0]);
+        let changes = iter::once((word(2), word(21))).collect();
+        set(&mut state, AccountOverride { state_diff: Some(changes), ..AccountOverride::default() }).expect("good");
+        assert_eq!(slots(&state), [10, 21, 0]);
+        let whole = iter::once((word(3), word(30))).collect();
+        set(&mut state, AccountOverride { state: Some(whole), ..AccountOverride::default() }).expect("good");
+        assert_eq!(slots(&state), [0, 0, 30], "a whole storage replaces what was there");
+        assert!(state.has_storage(HERE).expect("readable"));
+        set(&mut state, AccountOverride { state: Some(B256Map::default()), ..AccountOverride::default() })
+            .expect("good");
+        assert_eq!((slots(&state), state.has_storage(HERE).expect("readable")), ([0; 3], false));
+        assert_eq!(state.account(HERE).expect("readable").expect("there").balance, U256::from(7));
+    }
+
+    #[test]
+    fn code_is_found_by_its_hash() {
+        let mut state = state();
+        let code = Bytes::from_static(&[0x5f, 0x5f, 0xfd]);
+        set(&mut state, AccountOverride { code: Some(code.clone()), ..AccountOverride::default() }).expect("good");
+        let hash = state.account(HERE).expect("readable").expect("there").code_hash;
+        assert_eq!(hash, keccak256(&code));
+        assert_eq!(state.code_by_hash_ref(hash).expect("readable").original_bytes(), code);
+        set(&mut state, AccountOverride { code: Some(Bytes::new()), ..AccountOverride::default() }).expect("good");
+        assert_eq!(state.account(HERE).expect("readable").expect("there").code_hash, KECCAK256_EMPTY);
+    }
+
+    #[test]
+    fn blocks_before_are_seen_and_overrides_of_later_ones_win() {
+        let mut state = state();
+        let gone = AccountDiff { before: None, after: None, ..AccountDiff::default() };
+        state.apply_diff(StateDiff { accounts: iter::once((HERE, gone)).collect(), ..StateDiff::default() });
+        assert_eq!(state.account(HERE).expect("readable"), None);
+        assert_eq!(slots(&state), [0; 3], "what is gone has no storage");
+        set(&mut state, AccountOverride { nonce: Some(1), ..AccountOverride::default() }).expect("good");
+        assert_eq!(state.account(HERE).expect("readable").expect("there").balance, U256::ZERO);
+        state.set_block_hash(9, word(99));
+        assert_eq!(state.block_hash_ref(9).expect("readable"), word(99));
+        assert_ne!(state.block_hash_ref(8).expect("readable"), word(99));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let mut state = state();
+        let one: B256Map<B256> = iter::once((word(1), word(1))).collect();
+        let both = AccountOverride { state: Some(one.clone()), state_diff: Some(one), ..AccountOverride::default() };
+        assert!(matches!(set(&mut state, both), Err(OverrideError::BothStates(HERE))));
+        let moved = AccountOverride { move_precompile_to: Some(HERE), ..AccountOverride::default() };
+        assert!(matches!(set(&mut state, moved), Err(OverrideError::MovesPrecompile(HERE))));
+        let coded = AccountOverride { code: Some(Bytes::from_static(&[0])), ..AccountOverride::default() };
+        let built_in: StateOverride = iter::once((HERE, coded)).collect();
+        assert!(matches!(state.apply(built_in, |address| address == HERE), Err(OverrideError::BuiltIn(HERE))));
+        let many = (0..=MAX_OVERRIDDEN_SLOTS).map(|slot| (word(slot.try_into().expect("small")), B256::ZERO));
+        let many = AccountOverride { state_diff: Some(many.collect()), ..AccountOverride::default() };
+        assert!(matches!(set(&mut state, many), Err(OverrideError::Slots)));
+        assert_eq!(slots(&state), [10, 20, 0], "nothing was applied");
+    }
+}
