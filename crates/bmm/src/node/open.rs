@@ -39,7 +39,7 @@ pub fn chain_failure(data: &DataDir, name: &str, error: &ChainError) -> Failure 
         Some(NodeFile { pid, rpc, .. }) => Failure::config(format!(
             "the database of the chain {name} is in use by the node with process id {pid}, at {rpc}"
         ))
-        .hint(format!("stop that node first: Ctrl-C in its terminal, or kill {pid}")),
+        .hint(format!("stop that node (Ctrl-C in its terminal, or kill {pid}), or choose another folder with --data")),
         None => Failure::config(error),
     }
 }

@@ -191,7 +191,7 @@ fn a_port_or_a_data_folder_in_use_is_told() {
 
     let chain = Chain::up(&bmm);
     let told = bmm.fails(2, &["up", "--listen", "127.0.0.1:0"]);
-    assert!(told.contains("another bmm process uses it") && told.contains("--data"), "{told}");
+    assert!(told.contains("is in use by the node with process id") && told.contains("--data"), "{told}");
     // The node that runs is not disturbed, and is the one that a job uses.
     let job_file = job(&bmm, &worker(1_000), 4, "");
     let receipt = bmm.json(&["run", job_file.to_str().expect("UTF-8")]);
