@@ -18,6 +18,7 @@ mod scene;
 mod shape;
 mod simulate;
 mod sockets;
+mod subscriptions;
 mod tools;
 mod trace;
 mod trace_anvil;

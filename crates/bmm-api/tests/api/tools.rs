@@ -60,6 +60,12 @@ impl Tools {
 
     /// Runs one of the scripts against `node`.
     fn script(&self, name: &str, node: &Node) -> Output {
+        let (_folder, mut command) = self.prepare(name, node);
+        command.output().expect("node runs")
+    }
+
+    /// One of the scripts, to be run against `node` while the folder is there.
+    pub fn prepare(&self, name: &str, node: &Node) -> (TempDir, Command) {
         // Node.js finds packages beside the script; so the scripts go where the packages are.
         let folder = TempDir::new().expect("a folder");
         for file in ["common.mjs", "Counter.sol", name] {
@@ -72,7 +78,7 @@ impl Tools {
             .env("RPC_URL", node.url())
             .env("WS_URL", format!("ws://{}", node.address))
             .env("PRIVATE_KEY", hex::encode_prefixed(node.key.to_bytes()));
-        command.output().expect("node runs")
+        (folder, command)
     }
 
     /// Runs `cast` against `node` and returns what it prints.
