@@ -227,12 +227,16 @@ fn subtree(path: Nibbles, leaves: &[Leaf]) -> Result<Option<RlpNode>, TrieError>
     build(&Nothing, path, &batch)
 }
 
-/// Splits off the leaves whose keys begin with `path` from the front of ascending ones.
-fn take_below<'a>(leaves: &mut &'a [Leaf], path: &Nibbles) -> &'a [Leaf] {
-    let end = leaves.partition_point(|leaf| Nibbles::unpack_array(&leaf.key.0).starts_with(path));
-    let (own, rest) = leaves.split_at(end);
+/// Splits off the leaves whose keys begin with `path` from the front of ascending ones; none may lie before them, since a
+/// subtree is worked out from the rest of the keys alone and would hide what they begin with.
+fn take_below<'a>(leaves: &mut &'a [Leaf], path: &Nibbles) -> Result<&'a [Leaf], RangeError> {
+    let beginning = |leaf: &Leaf| Nibbles::unpack_array(&leaf.key.0).slice(..path.len());
+    let (own, rest) = leaves.split_at(leaves.partition_point(|leaf| beginning(leaf) <= *path));
+    if own.first().is_some_and(|leaf| beginning(leaf) != *path) {
+        return Err(wrong(path, "leaves where the trie has none"));
+    }
     *leaves = rest;
-    own
+    Ok(own)
 }
 
 struct Verifier<'a> {
@@ -283,7 +287,7 @@ impl Verifier<'_> {
                     return Err(wrong(&path, "node below the depth of keys"));
                 }
                 let to = path.join(&key);
-                let own = take_below(&mut leaves, &to);
+                let own = take_below(&mut leaves, &to)?;
                 if !leaves.is_empty() {
                     return Err(wrong(&path, "leaves beside an extension"));
                 }
@@ -295,7 +299,7 @@ impl Verifier<'_> {
                 }
                 for (nibble, child) in (0u8..).zip(&children) {
                     let at = below(&path, nibble);
-                    let own = take_below(&mut leaves, &at);
+                    let own = take_below(&mut leaves, &at)?;
                     match (child.is_empty(), own.is_empty()) {
                         (false, _) => self.child(at, child, own)?,
                         (true, false) => return Err(wrong(&at, "leaves where the trie has none")),
