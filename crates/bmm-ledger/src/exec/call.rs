@@ -3,6 +3,7 @@
 use super::{
     CallError, StateRead, TxError,
     env::{self, Machine},
+    error::unreadable,
 };
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_evm::{Evm as _, EvmEnv};
@@ -193,7 +194,7 @@ impl<DB: StateRead> Simulation<DB> {
                 let (base_fee, left) = (block.basefee, block.gas_limit);
                 TxError::from_evm(error, self.chain_id, base_fee, left, gas_limit).into()
             }
-            other => CallError::State(other.to_string()),
+            other => CallError::State(unreadable(other)),
         })
     }
 

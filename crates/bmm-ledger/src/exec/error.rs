@@ -1,7 +1,8 @@
 //! What can be wrong with a block, a transaction or a simulated call: each variant is one broken rule.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use revm::context::result::InvalidTransaction;
+use revm::context::result::{EVMError, InvalidTransaction};
+use std::error::Error;
 
 /// Why the execution of a block stopped.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,15 @@ pub enum ExecError {
     /// The state could not be read. Says nothing about the block.
     #[error("the state could not be read: {0}; check the disk and restart the node")]
     State(String),
+}
+
+/// Says why the machine stopped without a verdict on the transaction. A state that cannot be read says the same here as where it
+/// is read past the machine.
+pub(super) fn unreadable<E: Error>(error: EVMError<E>) -> String {
+    match error {
+        EVMError::Database(error) => error.to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// The rule that a block breaks.

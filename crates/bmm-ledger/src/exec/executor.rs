@@ -4,6 +4,7 @@ use super::{
     BlockError, ExecError, Executed, StateRead, TxError,
     desk::Desk,
     env::{self, Machine},
+    error::unreadable,
     header,
     overlay::CreditError,
     receipts::Hashed,
@@ -90,7 +91,7 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
         let done = self.machine.transact_system_call(SYSTEM_ADDRESS, contract, input);
         let done = done.map_err(|error| match error {
             EVMError::Transaction(error) => BlockError::SystemCall { contract, reason: error.to_string() }.into(),
-            other => ExecError::State(other.to_string()),
+            other => ExecError::State(unreadable(other)),
         })?;
         self.machine.db_mut().commit(&done.state).map_err(|e| ExecError::State(e.to_string()))?;
         Ok(done.result)
@@ -108,7 +109,7 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
                 let (left, limit) = (self.gas_left(), tx.gas_limit());
                 return Ok(Err(TxError::from_evm(error, self.params.chain_id, base_fee, left, limit)));
             }
-            Err(other) => return Err(ExecError::State(other.to_string())),
+            Err(other) => return Err(ExecError::State(unreadable(other))),
         };
         self.machine.db_mut().commit(&done.state).map_err(|e| ExecError::State(e.to_string()))?;
         self.reuse(done.state);

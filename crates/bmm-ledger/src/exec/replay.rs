@@ -2,6 +2,7 @@
 
 use super::{
     CallError, CallRequest, StateRead, TxError, env,
+    error::unreadable,
     overlay::Overlay,
     watch::{StepCost, Stopped, TraceLimits, Watched},
 };
@@ -82,7 +83,9 @@ impl<'a, DB: StateRead> Replay<'a, DB> {
         let mut this = Self::after(params, header, db);
         for (contract, input) in env::calls_before(params, header) {
             let mut machine = env::inspected(params, this.env.clone(), &mut this.overlay, NoOpInspector);
-            let done = machine.transact_system_call(SYSTEM_ADDRESS, contract, input).map_err(TraceError::state)?;
+            let done = machine
+                .transact_system_call(SYSTEM_ADDRESS, contract, input)
+                .map_err(|error| TraceError::state(unreadable(error)))?;
             drop(machine);
             this.overlay.commit(&done.state).map_err(TraceError::state)?;
         }
@@ -184,7 +187,7 @@ pub(super) fn refusal(
             let error = TxError::from_evm(error, params.chain_id, block.basefee, block.gas_limit, gas_limit);
             CallError::Invalid(error).into()
         }
-        other => TraceError::state(other),
+        other => TraceError::state(unreadable(other)),
     }
 }
 
