@@ -44,7 +44,10 @@ enum Weight {
     ByBlock,
     /// Reads whole blocks from the disk: many at once.
     Reading,
-    /// Runs the EVM, checks signatures or reads many blocks: as many at once as there are cores.
+    /// Checks a signature: as many at once as there are cores.
+    Brief,
+    /// Runs the EVM or reads many blocks, perhaps for as long as a trace may take: as many at once as there are cores, and never on a
+    /// thread that serves connections. Such a thread may be the one that hears of new requests; while it computes, no other would.
     Heavy,
 }
 
@@ -69,6 +72,10 @@ const fn by_block(name: &'static str, params: &'static [&'static str], run: Run)
 
 const fn reading(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
     Method { name, params, weight: Weight::Reading, run }
+}
+
+const fn brief(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
+    Method { name, params, weight: Weight::Brief, run }
 }
 
 const fn heavy(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
@@ -130,7 +137,7 @@ static METHODS: &[Method] = &[
     reading("eth_newBlockFilter", &[], filters::new_blocks),
     reading("eth_newFilter", &["filter"], filters::new_logs),
     reading("eth_newPendingTransactionFilter", &["full transactions"], filters::new_pending),
-    heavy("eth_sendRawTransaction", &["transaction"], eth::tx::send_raw),
+    brief("eth_sendRawTransaction", &["transaction"], eth::tx::send_raw),
     light("eth_sendTransaction", &["transaction"], eth::keys::refuse),
     light("eth_sign", &["address", "message"], eth::keys::refuse),
     light("eth_signTransaction", &["transaction"], eth::keys::refuse),
@@ -221,7 +228,7 @@ pub(crate) struct Context {
     pub(crate) filters: Filters,
     /// The tip suggested for the block after this one.
     pub(crate) suggested_tip: Mutex<Option<(B256, u128)>>,
-    /// Calls that take time and may run where they were read: fewer than there are threads, so that one is always free for others.
+    /// Short calls that run where they were read: fewer than there are threads, so that one is always free for others.
     at_once: Semaphore,
     reading: Queue,
     heavy: Queue,
@@ -282,12 +289,14 @@ impl Method {
             weight => weight,
         };
         let queue = match weight {
-            Weight::Heavy => &context.heavy,
+            Weight::Heavy | Weight::Brief => &context.heavy,
             Weight::Reading => &context.reading,
             Weight::Light | Weight::ByBlock => return self.answer(context, params),
         };
-        // Changing threads costs more than most calls.
-        if let (Ok(_here), Ok(_running)) = (context.at_once.try_acquire(), queue.running.try_acquire()) {
+        // Changing threads costs more than most short calls.
+        if weight != Weight::Heavy
+            && let (Ok(_here), Ok(_running)) = (context.at_once.try_acquire(), queue.running.try_acquire())
+        {
             return self.answer(context, params);
         }
         let (also, params) = (Arc::clone(context), params.map(ToOwned::to_owned));
@@ -303,9 +312,39 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> RpcResult<Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn names_are_sorted_and_stand_once() {
         assert!(METHODS.windows(2).all(|pair| pair[0].name < pair[1].name));
+    }
+
+    /// Takes the words in backticks out of a text, without what is in parentheses.
+    fn quoted(text: &str) -> Vec<String> {
+        let outside: String = text.split('(').map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect();
+        outside.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_documentation_names_every_method_and_no_other() {
+        let text = include_str!("../../../docs/rpc.md");
+        let (_, rest) = text.split_once("## Methods").expect("the methods");
+        let (methods, _) = rest.split_once("\n## ").expect("more");
+        let mut documented = BTreeSet::new();
+        for line in methods.lines() {
+            let Some((space, rest)) = line.trim_start_matches("| ").split_once(" | ").filter(|_| line.starts_with('|'))
+            else {
+                documented.extend(quoted(line).into_iter().filter(|word| word.contains('_')));
+                continue;
+            };
+            let spaces = quoted(space);
+            documented.extend(quoted(rest).into_iter().map(|word| match spaces.first() {
+                Some(space) if !word.contains('_') => format!("{space}_{word}"),
+                _ => word,
+            }));
+        }
+        let subscriptions = ["eth_subscribe", "eth_unsubscribe"];
+        let served: BTreeSet<String> = names().chain(subscriptions).map(str::to_owned).collect();
+        assert_eq!(documented, served);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One journal serves every filter and subscription. Each holds a place in it and reads on from there, at its own speed; who is so
 //! slow that its place is gone is told so, and nobody is fed a gap. The journal is not made of the chain's events, which can be lost,
-//! but of the way from the last block that it has to the head, by parents' hashes.
+//! but of the way from the last block that it has to the head, by parents' hashes. A branch that comes and goes before anybody looks is
+//! not on that way, and is left out as a whole.
 
 use crate::{
     blocks::{Blocks, ReadBlock},

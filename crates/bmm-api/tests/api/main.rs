@@ -5,6 +5,7 @@ mod errors;
 mod filters;
 mod foundry;
 mod hardhat;
+mod load;
 mod logs;
 mod methods;
 mod node;
