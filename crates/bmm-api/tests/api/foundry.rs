@@ -95,11 +95,6 @@ impl Deployed {
     }
 }
 
-/// Whether the node knows a method.
-fn knows(node: &Node, method: &str) -> bool {
-    node.ask(method, &json!([]))["error"]["code"] != -32601
-}
-
 impl Deployed {
     fn json(&self, program: &str, arguments: &[&str]) -> Value {
         let printed = self.run(program, arguments);
@@ -149,9 +144,7 @@ fn foundry_deploys_tests_and_replays_a_project() {
     deployed.assert_receipts();
     deployed.assert_tests();
     deployed.assert_replays();
-    if knows(&deployed.node, "eth_getProof") {
-        deployed.assert_proofs();
-    }
+    deployed.assert_proofs();
     deployed.assert_traces();
     deployed.assert_access_list();
     let shares = deployed.contract("SHARES");

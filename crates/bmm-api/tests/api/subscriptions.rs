@@ -28,9 +28,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// How often the longer branch becomes the shorter one.
 const REORGS: usize = 6;
 
-/// The clients of `subscriptions.mjs`.
-const CLIENTS: [&str; 3] = ["plain", "ethers", "viem"];
-
 /// A block, and the words that its logs carry.
 #[derive(Clone)]
 struct Logged {
@@ -135,6 +132,8 @@ fn logs(block: &Logged, removed: bool) -> Vec<Value> {
 struct Clients {
     process: Child,
     lines: Receiver<String>,
+    /// What they have printed.
+    events: Vec<Value>,
     _folder: TempDir,
 }
 
@@ -148,23 +147,42 @@ impl Clients {
         let output = BufReader::new(process.stdout.take().expect("piped")).lines();
         let (sender, lines) = channel();
         std::thread::spawn(move || output.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let clients = Self { process, lines, _folder: folder };
+        let clients = Self { process, lines, events: Vec::new(), _folder: folder };
         assert_eq!(clients.lines.recv_timeout(PATIENCE).as_deref(), Ok("ready"), "no subscription");
         clients
     }
 
-    /// What they print until they end.
-    fn events(mut self) -> Vec<Value> {
-        let mut events = Vec::new();
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
-            events.push(serde_json::from_str(&line).expect("JSON"));
+    /// Notes the next event; false at the end, and where there is none in time.
+    fn next(&mut self) -> bool {
+        let Ok(line) = self.lines.recv_timeout(PATIENCE) else { return false };
+        self.events.push(serde_json::from_str(&line).expect("JSON"));
+        true
+    }
+
+    /// Waits until the clients that tell hashes have told this head. viem asks for each block by number once it is told, so that the
+    /// next change of branch has to wait for it.
+    fn wait_for(&mut self, id: B256) {
+        for client in ["plain", "viem"] {
+            while !self.told(client, "head").iter().any(|head| head["hash"] == json!(id)) {
+                assert!(self.next(), "{client} is not told of {id}: {:#?}", self.events);
+            }
         }
+    }
+
+    /// Waits until they end.
+    fn finish(&mut self) {
+        while self.next() {}
         // The end of the lines, or a silence in which nothing will come any more.
         if self.process.try_wait().expect("a child").is_none() {
             self.process.kill().expect("a child");
         }
-        assert!(self.process.wait().expect("a child").success(), "the clients wait for more than {events:#?}");
-        events
+        assert!(self.process.wait().expect("a child").success(), "the clients wait for more than {:#?}", self.events);
+    }
+
+    /// What a client was told, of `head` or `log`.
+    fn told(&self, client: &str, kind: &str) -> Vec<Value> {
+        let mine = self.events.iter().filter(|event| event["client"] == client);
+        mine.filter_map(|event| event.get(kind).cloned()).collect()
     }
 }
 
@@ -190,50 +208,106 @@ fn plan() -> Vec<(usize, Vec<u8>)> {
     plan
 }
 
+/// A node, the blocks that it will import, and what subscribers must be told if they look after each.
+struct Story {
+    node: Node,
+    imports: Vec<SealedBlock>,
+    expected: Expected,
+}
+
+impl Story {
+    fn new() -> Self {
+        let node = Node::without_blocks(|_| {});
+        let beginning = Branch::at_genesis(&node);
+        beginning.submit(TxKind::Create, ECHO.to_vec());
+        let first = beginning.grow(&[]);
+        node.chain.import(&first.block).expect("valid");
+
+        let makers = [Branch::from(&node, &first), Branch::from(&node, &first)];
+        let mut branches = [vec![first.clone()], vec![first.clone()]];
+        let mut expected = Expected { canonical: vec![first], ..Expected::default() };
+        let mut imports = Vec::new();
+        for (which, words) in plan() {
+            let block = makers[which].grow(&words);
+            imports.push(block.block.clone());
+            branches[which].push(block);
+            expected.import(&branches[which]);
+        }
+        assert_eq!(expected.reorgs, REORGS);
+        Self { node, imports, expected }
+    }
+
+    /// Starts the clients and imports the blocks; `each` is called after every one.
+    fn tell(&self, tools: &Tools, mut each: impl FnMut(&mut Clients)) -> Clients {
+        let last = self.expected.canonical.last().expect("blocks");
+        let mut clients = Clients::start(tools, &self.node, last.number());
+        for block in &self.imports {
+            self.node.chain.import(block).expect("valid");
+            each(&mut clients);
+        }
+        assert_eq!(self.node.chain.head().id, last.id());
+        clients.finish();
+        clients
+    }
+}
+
 #[test]
 fn subscribers_see_every_change_of_branch_in_order() {
     let Some(tools) = Tools::with_packages(&["viem", "ethers", "ws"], &[]) else { return };
-    let node = Node::without_blocks(|_| {});
-    let beginning = Branch::at_genesis(&node);
-    beginning.submit(TxKind::Create, ECHO.to_vec());
-    let first = beginning.grow(&[]);
-    node.chain.import(&first.block).expect("valid");
-
-    let makers = [Branch::from(&node, &first), Branch::from(&node, &first)];
-    let mut branches = [vec![first.clone()], vec![first.clone()]];
-    let mut expected = Expected { canonical: vec![first], ..Expected::default() };
-    let mut imports = Vec::new();
-    for (which, words) in plan() {
-        let block = makers[which].grow(&words);
-        imports.push(block.block.clone());
-        branches[which].push(block);
-        expected.import(&branches[which]);
-    }
-    assert_eq!(expected.reorgs, REORGS);
-    let last = expected.canonical.last().expect("blocks").number();
-    let clients = Clients::start(&tools, &node, last);
-    for block in &imports {
-        node.chain.import(block).expect("valid");
-    }
-    assert_eq!(node.chain.head().id, expected.canonical.last().expect("blocks").id());
-    let events = clients.events();
-    for client in CLIENTS {
-        let told = |kind: &str| -> Vec<Value> {
-            events
-                .iter()
-                .filter(|event| event["client"] == client)
-                .filter_map(|event| event.get(kind).cloned())
-                .collect()
-        };
-        assert_eq!(told("log"), expected.logs, "logs that {client} saw");
-        let heads: Vec<Value> = told("head");
-        assert_eq!(heads.len(), expected.heads.len(), "heads that {client} saw: {heads:#?}");
-        for (head, id) in heads.iter().zip(&expected.heads) {
-            let header = node.chain.header(*id).expect("a store").expect("known");
-            // ethers tells the number alone.
-            let whole = json!({ "hash": id, "parentHash": header.parent_hash });
-            let wanted = if client == "ethers" { json!({ "number": header.number }) } else { whole };
-            assert_eq!(*head, wanted, "a head that {client} saw");
+    let story = Story::new();
+    let (node, expected) = (&story.node, &story.expected);
+    // A branch that comes and goes before the node looks may be left out.
+    let mut told = node.chain.head().id;
+    let clients = story.tell(&tools, |clients| {
+        let head = node.chain.head().id;
+        if std::mem::replace(&mut told, head) != head {
+            clients.wait_for(head);
         }
+    });
+    // To ethers, a log that is taken back is another event, to be asked for log by log.
+    let kept: Vec<Value> = expected.logs.iter().filter(|log| log["removed"] == false).cloned().collect();
+    for (client, logs) in [("plain", &expected.logs), ("viem", &expected.logs), ("ethers", &kept)] {
+        assert_eq!(&clients.told(client, "log"), logs, "logs that {client} saw");
     }
+    let header = |id: &B256| node.chain.header(*id).expect("a store").expect("known");
+    let whole = |id: &B256| json!({ "hash": id, "parentHash": header(id).parent_hash });
+    let heads: Vec<Value> = expected.heads.iter().map(whole).collect();
+    assert_eq!(clients.told("plain", "head"), heads);
+    let numbers: Vec<Value> = expected.heads.iter().map(|id| json!({ "number": header(id).number })).collect();
+    assert_eq!(clients.told("ethers", "head"), numbers);
+    // Of two blocks that viem asks for at once, either may come first.
+    let sorted = |mut heads: Vec<Value>| {
+        heads.sort_by_key(Value::to_string);
+        heads
+    };
+    assert_eq!(sorted(clients.told("viem", "head")), sorted(heads));
+}
+
+#[test]
+fn what_subscribers_see_of_branches_that_come_and_go_leads_to_the_head() {
+    let Some(tools) = Tools::with_packages(&["viem", "ethers", "ws"], &[]) else { return };
+    let story = Story::new();
+    let expected = &story.expected;
+    let mut known = vec![json!(story.node.chain.head().id)];
+    let clients = story.tell(&tools, |_| {});
+    let canonical: Vec<Value> = expected.canonical.iter().flat_map(|block| logs(block, false)).collect();
+    // Not ethers, which keeps logs that are taken back to itself.
+    for client in ["plain", "viem"] {
+        let mut kept = Vec::new();
+        for mut log in clients.told(client, "log") {
+            let removed = log["removed"].take() == true;
+            log["removed"] = json!(false);
+            if removed {
+                assert_eq!(kept.pop(), Some(log), "{client}: the newest is taken back first");
+            } else {
+                kept.push(log);
+            }
+        }
+        assert_eq!(kept, canonical, "logs that {client} was left with");
+    }
+    for head in clients.told("plain", "head") {
+        assert!(known.contains(&head["parentHash"]), "{head} follows nothing told: {known:?}");
+        known.push(head["hash"].clone());
+    }
+    assert_eq!(known.last(), Some(&json!(story.node.chain.head().id)));
 }
