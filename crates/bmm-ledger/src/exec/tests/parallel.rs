@@ -1,5 +1,7 @@
 //! Random blocks do the same on one thread and on several, whoever is fast and whoever is slow.
 
+mod contracts;
+
 use crate::{
     diff::{Account, AccountDiff, StateDiff},
     exec::{
@@ -15,6 +17,7 @@ use alloy_evm::ErasedError;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use alloy_sol_types::SolCall;
 use bmm_types::{Block, Transaction, system};
+use contracts::*;
 use proptest::{collection, prelude::*};
 use revm::{
     DatabaseRef,
@@ -27,30 +30,6 @@ use std::{
 };
 
 const PEOPLE: u8 = 6;
-
-/// Adds one to slot 0: every call hangs on the one before.
-const COUNTER: (Address, &[u8]) = (Address::repeat_byte(0xc1), &[0x5f, 0x54, 0x60, 0x01, 0x01, 0x5f, 0x55]);
-/// Adds one to the caller's slot: calls of different people are independent.
-const OWN_SLOT: (Address, &[u8]) = (Address::repeat_byte(0xc2), &[0x33, 0x54, 0x60, 0x01, 0x01, 0x33, 0x55]);
-/// Keeps the beneficiary's balance in the caller's slot.
-const COINBASE_READER: (Address, &[u8]) = (Address::repeat_byte(0xc3), &[0x41, 0x31, 0x33, 0x55]);
-/// Keeps the balance of the account in its data in the caller's slot, and logs it.
-const BALANCE_READER: (Address, &[u8]) =
-    (Address::repeat_byte(0xc4), &[0x5f, 0x35, 0x31, 0x80, 0x33, 0x55, 0x5f, 0x52, 0x33, 0x60, 0x20, 0x5f, 0xa1]);
-/// CREATE2 with its data as code, always with the same salt; the new address goes to slot 0.
-const FACTORY: (Address, &[u8]) =
-    (Address::repeat_byte(0xc5), &[0x36, 0x5f, 0x5f, 0x37, 0x5f, 0x36, 0x5f, 0x34, 0xf5, 0x5f, 0x55]);
-/// Writes its own slot 1, then reverts.
-const REVERTER: (Address, &[u8]) = (Address::repeat_byte(0xc6), &[0x60, 1, 0x60, 1, 0x55, 0x5f, 0x5f, 0xfd]);
-/// Runs out of gas.
-const LOOP: (Address, &[u8]) = (Address::repeat_byte(0xc7), &[0x5b, 0x5f, 0x56]);
-/// Destroys itself in favour of the beneficiary: only its coins go, as it was not created just now.
-const TO_COINBASE: (Address, &[u8]) = (Address::repeat_byte(0xc8), &[0x41, 0xff]);
-/// Keeps the id of the block before the last in slot 0.
-const ANCESTOR: (Address, &[u8]) = (Address::repeat_byte(0xc9), &[0x60, 2, 0x43, 0x03, 0x40, 0x5f, 0x55]);
-
-const CONTRACTS: [(Address, &[u8]); 9] =
-    [COUNTER, OWN_SLOT, COINBASE_READER, BALANCE_READER, FACTORY, REVERTER, LOOP, TO_COINBASE, ANCESTOR];
 
 /// A transaction to be: who, what kind, with whom, how much.
 type Action = (u8, u8, u8, u8);
@@ -67,6 +46,11 @@ fn world() -> World {
         let account = Account { nonce: 1, balance: U256::from(5), code_hash: keccak256(code) };
         diff.accounts.insert(address, AccountDiff { after: Some(account), ..AccountDiff::default() });
         diff.code.insert(account.code_hash, Bytes::from_static(code));
+    }
+    // Coins that go with the contracts that are made there.
+    for person in people {
+        let after = Some(Account { balance: U256::from(7), ..Account::default() });
+        diff.accounts.insert(made(&short_lived(person.address)), AccountDiff { after, ..AccountDiff::default() });
     }
     world.state.apply(&diff);
     world
@@ -115,6 +99,15 @@ fn send((from, kind, with, amount): Action, beneficiary: Address) -> Send {
             let call = system::Jobs::openCall { salt, spec, deadline: 1_000_100 };
             Send::new(from, system::JOBS, value, call.abi_encode())
         }
+        23 => Send::new(from, NONCE.0, U256::ZERO, Bytes::new()),
+        24 => Send::new(from, FACTORY.0, U256::ZERO, FICKLE),
+        25 => Send::new(from, made(FICKLE), U256::ZERO, Bytes::new()),
+        26 => Send::new(from, FICKLE_PAYER.0, value, Bytes::new()),
+        27 => Send::new(from, FICKLE_PAYER.0, value, vec![1]),
+        28 => Send::new(from, PAID, value, Bytes::new()),
+        29 => Send::new(from, made(&short_lived(other)), value, Bytes::new()),
+        30 => Send::new(from, FACTORY.0, U256::ZERO, FICKLE_SLOT),
+        31 => Send::new(from, made(FICKLE_SLOT), U256::ZERO, Bytes::new()),
         _ => Send::new(from, ANCESTOR.0, U256::ZERO, Bytes::new()),
     };
     send.gas = 150_000;
@@ -297,7 +290,7 @@ fn check(world: &World, block: &Block, senders: &[Address]) -> Result<Executed, 
 }
 
 fn actions() -> impl Strategy<Value = Vec<Action>> {
-    collection::vec((any::<u8>(), 0u8..24, any::<u8>(), 0u8..6), 0..50)
+    collection::vec((any::<u8>(), 0u8..33, any::<u8>(), 0u8..6), 0..50)
 }
 
 proptest! {
@@ -351,4 +344,29 @@ fn results_of_workers_are_used() {
     let counts = parallel::counted(&world.params, &block, &senders, &&world.state, 3, sharing).expect("valid");
     assert_eq!(counts.0 + counts.1, usize::from(PEOPLE));
     assert!(counts.0 >= 1);
+}
+
+/// What a worker does on a state that is not that of the transaction's turn is of no use, whichever value differs.
+#[test]
+fn results_on_a_wrong_state_are_not_used() {
+    let differing: [(&str, &[Action]); 9] = [
+        ("balance", &[(1, 0, 2, 5), (3, 10, 2, 0)]),
+        ("nonce", &[(1, 23, 0, 0), (2, 23, 0, 0), (3, 23, 0, 0)]),
+        ("code", &[(1, 0, 2, 5), (2, 24, 0, 0), (3, 25, 0, 0)]),
+        ("an account that appears", &[(1, 4, 0x77, 5), (2, 4, 0x77, 5), (3, 4, 0x77, 5)]),
+        ("an account that goes", &[(1, 11, 2, 5), (2, 29, 2, 5), (3, 29, 2, 5)]),
+        ("an account that is only the worker's", &[(1, 0, 2, 5), (2, 26, 0, 3), (3, 28, 0, 3)]),
+        ("a slot", &[(1, 8, 0, 0), (2, 8, 0, 0), (3, 8, 0, 0)]),
+        ("a slot that is only the worker's", &[(1, 0, 2, 5), (2, 26, 0, 0), (3, 27, 0, 0)]),
+        ("a new account's slot that is only the worker's", &[(1, 0, 2, 5), (2, 30, 0, 0), (3, 31, 0, 0)]),
+    ];
+    let world = world();
+    for (what, actions) in differing {
+        let (block, senders) = build(&world, MINER, actions);
+        assert_eq!(senders.len(), actions.len(), "{what}");
+        for _ in 0..20 {
+            let executed = check(&world, &block, &senders).expect(what);
+            assert!(executed.gas_used > 0, "{what}");
+        }
+    }
 }
