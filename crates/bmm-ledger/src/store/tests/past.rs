@@ -1,6 +1,12 @@
 //! How far back one can look: pruned stores and archives.
 
-use super::{super::*, model::Chain, model::PARAMS, touch};
+use super::{
+    super::*,
+    model::{self, Chain, PARAMS},
+    touch,
+};
+use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount, proof::verify_proof};
 use proptest::{collection, prelude::*};
 
 fn store(history: History) -> Store {
@@ -89,4 +95,49 @@ fn an_archive_begun_late_reads_from_there_on() {
         chain.states[usize::try_from(number).expect("few")].assert_reads_same(&view);
     }
     assert!(matches!(chain.store.view_at_number(20), Err(StoreError::TooDeep { .. })));
+}
+
+/// Proves an account and a slot of the model and checks both against the state root in the block's header.
+fn check_proof(chain: &Chain, at: usize, view: &StateView) {
+    let (block, model) = (&chain.blocks[at], &chain.states[at]);
+    for who in [1, 2, 3] {
+        let address = Address::repeat_byte(who);
+        let proof = view.prove(address, &[U256::from(1)]).expect("near enough");
+        assert_eq!(proof.account, model.accounts.get(&address).copied(), "block {at}");
+        let leaf = proof.account.map(|account| {
+            alloy_rlp::encode(TrieAccount::new(account.nonce, account.balance, proof.storage_root, account.code_hash))
+        });
+        let key = Nibbles::unpack(keccak256(address));
+        verify_proof(block.block.header.state_root, key, leaf, &proof.nodes).expect("a proof of the account");
+        let slot = &proof.slots[0];
+        assert_eq!(slot.value, model.storage.get(&(address, slot.slot)).copied().unwrap_or_default(), "block {at}");
+        if proof.storage_root != EMPTY_ROOT_HASH {
+            let leaf = (!slot.value.is_zero()).then(|| alloy_rlp::encode(slot.value));
+            let key = Nibbles::unpack(tables::hash_slot(slot.slot));
+            verify_proof(proof.storage_root, key, leaf, &slot.nodes).expect("a proof of the slot");
+        }
+    }
+}
+
+#[test]
+fn proofs_reach_as_deep_as_diffs_are_laid_back() {
+    const KEPT: u64 = 40;
+    for (history, deepest) in [(History::Archive, MAX_VIEW_DEPTH), (History::Last(KEPT), KEPT)] {
+        let mut chain = Chain::new(store(history));
+        for number in 0..deepest + 30 {
+            let touch = super::some_touch(u8::try_from(number % 3).expect("few"));
+            let (nonce, slots) = (number, vec![(1, u8::try_from(number % 5).expect("few"))]);
+            let remove = number % 7 == 0;
+            chain.commit(&[model::Touch { nonce, slots, remove, ..touch }]);
+        }
+        let head = chain.store.head().expect("there is one").number;
+        for depth in [0, 1, 16, 17, deepest - 1, deepest] {
+            let view = chain.store.view_at_number(head - depth).expect("near enough");
+            check_proof(&chain, usize::try_from(head - depth).expect("few"), &view);
+        }
+        for depth in [deepest + 9, head] {
+            let proof = chain.store.view_at_number(head - depth).and_then(|view| view.prove(Address::ZERO, &[]));
+            assert!(matches!(proof, Err(StoreError::TooDeep { .. })), "{history:?}, {depth}: {proof:?}");
+        }
+    }
 }
