@@ -188,7 +188,9 @@ pub(crate) fn logs_of(context: &Context, filter: &Filter, change: &Change) -> Rp
     query::matching(filter, block.id, &block.header, &receipts.all, &block.body, |log| found.push(log));
     if matches!(change, Change::Abandoned(_)) {
         found.reverse();
-        found.iter_mut().for_each(|log| log.removed = true);
+        for log in &mut found {
+            log.removed = true;
+        }
     }
     Ok(found)
 }

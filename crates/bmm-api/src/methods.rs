@@ -101,7 +101,7 @@ static METHODS: &[Method] = &[
     light("eth_accounts", &[], eth::state::accounts),
     light("eth_blobBaseFee", &[], eth::fees::blob_base_fee),
     light("eth_blockNumber", &[], eth::blocks::number),
-    heavy("eth_call", &["transaction", "block", "state overrides", "block overrides"], eth::call::call),
+    brief("eth_call", &["transaction", "block", "state overrides", "block overrides"], eth::call::call),
     light("eth_chainId", &[], eth::state::chain_id),
     heavy("eth_createAccessList", &["transaction", "block", "state overrides"], eth::access::create),
     heavy("eth_estimateGas", &["transaction", "block", "state overrides", "block overrides"], eth::call::estimate_gas),

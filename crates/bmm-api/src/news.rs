@@ -236,48 +236,58 @@ impl News {
         if from == to {
             return Ok(());
         }
-        let Some(way) = way(chain, blocks, journal, from, to)? else { return Ok(()) };
-        let Some((abandoned, adopted)) = way else {
-            journal.break_off();
-            journal.head = Some(to);
-            self.changed.send_replace(());
-            return Ok(());
-        };
-        abandoned.into_iter().for_each(|block| journal.push(Change::Abandoned(block)));
-        adopted.into_iter().rev().for_each(|block| journal.push(Change::Adopted(block)));
+        match way(chain, blocks, journal, from, to)? {
+            Way::Moved => return Ok(()),
+            Way::TooLong => journal.break_off(),
+            Way::Found { abandoned, adopted } => {
+                for block in abandoned {
+                    journal.push(Change::Abandoned(block));
+                }
+                for block in adopted.into_iter().rev() {
+                    journal.push(Change::Adopted(block));
+                }
+            }
+        }
         journal.head = Some(to);
         self.changed.send_replace(());
         Ok(())
     }
 }
 
-/// Blocks to leave, newest first, and blocks to take, newest first.
-type Way = (Vec<Arc<ReadBlock>>, Vec<Arc<ReadBlock>>);
+/// The way from one block to another.
+enum Way {
+    /// The chain moved while it was looked for.
+    Moved,
+    /// Longer than [`MAX_WAY`].
+    TooLong,
+    /// Blocks to leave and blocks to take, both newest first.
+    Found { abandoned: Vec<Arc<ReadBlock>>, adopted: Vec<Arc<ReadBlock>> },
+}
 
-/// Finds the way from one block to another. `None` where the chain moves meanwhile; `Some(None)` where it is too long.
-fn way(chain: &Chain, blocks: &Blocks, journal: &Journal, from: B256, to: B256) -> RpcResult<Option<Option<Way>>> {
+/// Finds the way from one block to another.
+fn way(chain: &Chain, blocks: &Blocks, journal: &Journal, from: B256, to: B256) -> RpcResult<Way> {
     let (mut abandoned, mut adopted) = (Vec::new(), Vec::new());
     let old = |id| match journal.told(id) {
         Some(block) => Ok(Some(block)),
         None => blocks.get(chain, id),
     };
-    let (Some(mut left), Some(mut right)) = (old(from)?, blocks.get(chain, to)?) else { return Ok(None) };
+    let (Some(mut left), Some(mut right)) = (old(from)?, blocks.get(chain, to)?) else { return Ok(Way::Moved) };
     while left.id != right.id {
         if abandoned.len() + adopted.len() > MAX_WAY {
-            return Ok(Some(None));
+            return Ok(Way::TooLong);
         }
         if left.header.number >= right.header.number {
-            let Some(parent) = old(left.header.parent_hash)? else { return Ok(None) };
+            let Some(parent) = old(left.header.parent_hash)? else { return Ok(Way::Moved) };
             abandoned.push(std::mem::replace(&mut left, parent));
         } else {
             if right.receipts(chain)?.is_none() {
-                return Ok(None);
+                return Ok(Way::Moved);
             }
-            let Some(parent) = blocks.get(chain, right.header.parent_hash)? else { return Ok(None) };
+            let Some(parent) = blocks.get(chain, right.header.parent_hash)? else { return Ok(Way::Moved) };
             adopted.push(std::mem::replace(&mut right, parent));
         }
     }
-    Ok(Some(Some((abandoned, adopted))))
+    Ok(Way::Found { abandoned, adopted })
 }
 
 /// Starts the threads that lead the journal on. They end soon after the server.

@@ -48,23 +48,23 @@ fn whole(waiting: &PoolTransaction) -> impl Serialize + use<> {
 
 /// `txpool_content`: all of them, whole.
 pub(crate) fn content(context: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
-    let content = context.chain.pool_content();
-    json(&Parts { pending: by_sender(&content.pending, whole), queued: by_sender(&content.queued, whole) })
+    let waiting = context.chain.pool_content();
+    json(&Parts { pending: by_sender(&waiting.pending, whole), queued: by_sender(&waiting.queued, whole) })
 }
 
 /// `txpool_contentFrom`: those of one sender, whole.
 pub(crate) fn content_from(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
-    let content = context.chain.pool_content_of(args.required()?);
-    json(&Parts { pending: by_nonce(&content.pending, whole), queued: by_nonce(&content.queued, whole) })
+    let waiting = context.chain.pool_content_of(args.required()?);
+    json(&Parts { pending: by_nonce(&waiting.pending, whole), queued: by_nonce(&waiting.queued, whole) })
 }
 
 /// `txpool_inspect`: all of them in a few words each, as geth writes them.
 pub(crate) fn inspect(context: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
-    let words = |waiting: &PoolTransaction| {
-        let tx = &waiting.transaction;
+    let words = |one: &PoolTransaction| {
+        let tx = &one.transaction;
         let to = tx.to().map_or_else(|| "contract creation".to_owned(), |to| to.to_string());
         format!("{to}: {} wei + {} gas × {} wei", tx.value(), tx.gas_limit(), tx.max_fee_per_gas())
     };
-    let content = context.chain.pool_content();
-    json(&Parts { pending: by_sender(&content.pending, words), queued: by_sender(&content.queued, words) })
+    let waiting = context.chain.pool_content();
+    json(&Parts { pending: by_sender(&waiting.pending, words), queued: by_sender(&waiting.queued, words) })
 }

@@ -27,7 +27,9 @@ fn leaf(proof: &Value) -> Vec<u8> {
     let mut content = Vec::new();
     alloy_rlp::Encodable::encode(&nonce, &mut content);
     alloy_rlp::Encodable::encode(&balance, &mut content);
-    hashes.iter().for_each(|hash| alloy_rlp::Encodable::encode(hash, &mut content));
+    for hash in hashes {
+        alloy_rlp::Encodable::encode(&hash, &mut content);
+    }
     let mut out = Vec::new();
     alloy_rlp::Header { list: true, payload_length: content.len() }.encode(&mut out);
     [out, content].concat()

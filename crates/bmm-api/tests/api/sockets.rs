@@ -37,7 +37,7 @@ impl Socket {
     /// Sends a text in one frame, masked with zeros.
     fn send(&mut self, text: &str) {
         let len = u16::try_from(text.len()).expect("short");
-        let mut frame = vec![0x81, 0x80 | 126];
+        let mut frame = vec![0x81, 0x80 | 0x7e];
         frame.extend(len.to_be_bytes());
         frame.extend([0; 4]);
         frame.extend(text.as_bytes());

@@ -83,7 +83,9 @@ impl<'a> Branch<'a> {
     /// Makes the next block, in which the echo contract logs the words.
     fn grow(&self, words: &[u8]) -> Logged {
         let echo = self.node.key.address().create(0);
-        words.iter().for_each(|word| self.submit(echo.into(), B256::with_last_byte(*word)));
+        for word in words {
+            self.submit(echo.into(), B256::with_last_byte(*word));
+        }
         let request = TemplateRequest { beneficiary: self.node.key.address(), vanity: Bytes::new() };
         let sign = |hash| self.node.key.sign_hash_sync(&hash).expect("a local key signs");
         let template = self.chain.template(&request, &sign).expect("a template");
