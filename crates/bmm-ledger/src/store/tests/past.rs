@@ -128,7 +128,7 @@ fn proofs_reach_as_deep_as_diffs_are_laid_back() {
             let touch = super::some_touch(u8::try_from(number % 3).expect("few"));
             let (nonce, slots) = (number, vec![(1, u8::try_from(number % 5).expect("few"))]);
             let remove = number % 7 == 0;
-            chain.commit(&[model::Touch { nonce, slots, remove, ..touch }]);
+            chain.commit(&[model::Touch { nonce, remove, slots, ..touch }]);
         }
         let head = chain.store.head().expect("there is one").number;
         for depth in [0, 1, 16, 17, deepest - 1, deepest] {
