@@ -44,7 +44,7 @@ enum Weight {
     ByBlock,
     /// Reads whole blocks from the disk: many at once.
     Reading,
-    /// Checks a signature: as many at once as there are cores.
+    /// Checks a signature or runs one call of the EVM, most of which take microseconds: as many at once as there are cores.
     Brief,
     /// Runs the EVM or reads many blocks, perhaps for as long as a trace may take: as many at once as there are cores, and never on a
     /// thread that serves connections. Such a thread may be the one that hears of new requests; while it computes, no other would.

@@ -168,14 +168,14 @@ enum Cap {
     Lifted,
 }
 
-struct Simulation<DB: StateRead> {
-    machine: Machine<DB>,
+struct Simulation<'a, DB: StateRead> {
+    machine: Machine<'a, DB>,
     tx: TxEnv,
     chain_id: u64,
 }
 
-impl<DB: StateRead> Simulation<DB> {
-    fn new(params: &ChainParams, header: &Header, db: DB, request: &CallRequest, cap: Cap) -> Self {
+impl<'a, DB: StateRead> Simulation<'a, DB> {
+    fn new(params: &'a ChainParams, header: &Header, db: DB, request: &CallRequest, cap: Cap) -> Self {
         let mut env = env::env(params, header);
         request.relax(&mut env);
         if cap == Cap::Kept {

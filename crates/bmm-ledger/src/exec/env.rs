@@ -1,12 +1,11 @@
 //! The environment that a header makes for the EVM.
 
 use super::{StateRead, header, overlay::Overlay};
-use crate::system;
+use crate::system::Builtins;
 use alloy_eips::{eip2935::HISTORY_STORAGE_ADDRESS, eip4788::BEACON_ROOTS_ADDRESS};
 use alloy_evm::{
     Database, EthEvm, EvmEnv,
     eth::{EthEvmBuilder, EthEvmContext},
-    precompiles::PrecompilesMap,
 };
 use alloy_primitives::{Address, Bytes, U256};
 use bmm_types::{ChainParams, Header, params::Fork};
@@ -14,12 +13,11 @@ use revm::{
     Inspector,
     context::{BlockEnv, CfgEnv},
     inspector::NoOpInspector,
-    precompile::{PrecompileSpecId, Precompiles},
     primitives::hardfork::SpecId,
 };
 
 /// The machine over a block's state.
-pub(super) type Machine<DB> = EthEvm<Overlay<DB>, NoOpInspector, PrecompilesMap>;
+pub(super) type Machine<'a, DB> = EthEvm<Overlay<DB>, NoOpInspector, Builtins<'a>>;
 
 fn spec(fork: Fork) -> SpecId {
     match fork {
@@ -50,14 +48,6 @@ pub(super) fn env(params: &ChainParams, header: &Header) -> EvmEnv {
     EvmEnv::new(cfg, block)
 }
 
-/// Returns the fork's precompiles, and the system contracts where the chain has them.
-pub(super) fn precompiles(params: &ChainParams) -> PrecompilesMap {
-    let of_the_fork = Precompiles::new(PrecompileSpecId::from_spec_id(spec(params.fork)));
-    let mut precompiles = PrecompilesMap::from_static(of_the_fork);
-    system::install(params, &mut precompiles);
-    precompiles
-}
-
 /// Begins a block's changes over `db`.
 pub(super) fn overlay<DB: StateRead>(params: &ChainParams, db: DB) -> Overlay<DB> {
     // Only states that were made here are known to keep this chain's rules.
@@ -65,8 +55,10 @@ pub(super) fn overlay<DB: StateRead>(params: &ChainParams, db: DB) -> Overlay<DB
 }
 
 /// Builds the machine: the fork's precompiles, and the system contracts where the chain has them.
-pub(super) fn machine<DB: StateRead>(params: &ChainParams, env: EvmEnv, db: DB) -> Machine<DB> {
-    EthEvmBuilder::new(overlay(params, db), env).precompiles(precompiles(params)).build()
+pub(super) fn machine<DB: StateRead>(params: &ChainParams, env: EvmEnv, db: DB) -> Machine<'_, DB> {
+    let builtins = Builtins::new(params, env.cfg_env.spec);
+    let machine = EthEvmBuilder::new(overlay(params, db), env).build().into_inner();
+    EthEvm::new(machine.with_precompiles(builtins), false)
 }
 
 /// Builds the same machine over any database, with an inspector that sees every step.
@@ -75,8 +67,10 @@ pub(super) fn inspected<DB: Database, I: Inspector<EthEvmContext<DB>>>(
     env: EvmEnv,
     db: DB,
     inspector: I,
-) -> EthEvm<DB, I, PrecompilesMap> {
-    EthEvmBuilder::new(db, env).activate_inspector(inspector).precompiles(precompiles(params)).build()
+) -> EthEvm<DB, I, Builtins<'_>> {
+    let builtins = Builtins::new(params, env.cfg_env.spec);
+    let machine = EthEvmBuilder::new(db, env).inspector(inspector).build().into_inner();
+    EthEvm::new(machine.with_precompiles(builtins), true)
 }
 
 /// Returns the calls that come before a block's transactions, contract and data.
@@ -96,5 +90,5 @@ pub(super) fn calls_before(params: &ChainParams, header: &Header) -> Vec<(Addres
 
 /// Returns whether calls of `address` run a precompile of the fork or a system contract rather than the account's code.
 pub fn is_built_in(params: &ChainParams, address: Address) -> bool {
-    precompiles(params).addresses().any(|built_in| *built_in == address)
+    Builtins::new(params, spec(params.fork)).has(&address)
 }

@@ -47,7 +47,7 @@ pub(super) struct Ran {
 pub(super) struct Executor<'a, DB: StateRead> {
     params: &'a ChainParams,
     header: Header,
-    machine: Machine<DB>,
+    machine: Machine<'a, DB>,
     desk: Desk,
     gas_used: u64,
     blob_gas_used: u64,

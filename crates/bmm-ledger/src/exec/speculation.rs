@@ -4,7 +4,8 @@ use super::{
     StateRead, env,
     overlay::{Overlay, Read},
 };
-use alloy_evm::{FromRecoveredTx, eth::EthEvmContext, precompiles::PrecompilesMap};
+use crate::system::Builtins;
+use alloy_evm::{FromRecoveredTx, eth::EthEvmContext};
 use alloy_primitives::{Address, U256};
 use bmm_types::{ChainParams, Header, Transaction};
 use revm::{
@@ -31,22 +32,22 @@ pub(super) struct Speculated {
     pub(super) reads: Vec<Read>,
 }
 
-type Machine<DB> = Evm<
+type Machine<'a, DB> = Evm<
     EthEvmContext<Overlay<DB>>,
     NoOpInspector,
     EthInstructions<EthInterpreter, EthEvmContext<Overlay<DB>>>,
-    PrecompilesMap,
+    Builtins<'a>,
     EthFrame,
 >;
 
 /// Executes transactions on the parent's state and what it did to it itself.
 pub(super) struct Speculator<'a, DB: StateRead> {
-    machine: Machine<&'a DB>,
+    machine: Machine<'a, &'a DB>,
 }
 
 impl<'a, DB: StateRead> Speculator<'a, DB> {
     /// Begins in the block of `header` on the state `db` of its parent.
-    pub(super) fn new(params: &ChainParams, header: &Header, db: &'a DB) -> Self {
+    pub(super) fn new(params: &'a ChainParams, header: &Header, db: &'a DB) -> Self {
         Self { machine: env::machine(params, env::env(params, header), db).into_inner() }
     }
 
@@ -55,7 +56,7 @@ impl<'a, DB: StateRead> Speculator<'a, DB> {
     pub(super) fn execute(&mut self, tx: &Transaction, sender: Address) -> Option<Speculated> {
         self.machine.ctx.journaled_state.database.record_reads();
         self.machine.ctx.set_tx(TxEnv::from_recovered_tx(tx, sender));
-        let mut handler = TipApart::<&'a DB>::default();
+        let mut handler = TipApart::<'a, &'a DB>::default();
         let done = handler.run(&mut self.machine);
         let state = self.machine.ctx.journaled_state.finalize();
         let overlay = &mut self.machine.ctx.journaled_state.database;
@@ -84,19 +85,19 @@ enum Tip {
 
 /// The machine's handler, but that the beneficiary's account is not read for the tip alone: every transaction changes it, so that
 /// every one would hang on the one before.
-struct TipApart<DB> {
+struct TipApart<'a, DB> {
     tip: Cell<Tip>,
-    machine: PhantomData<fn(DB)>,
+    machine: PhantomData<fn(&'a (), DB)>,
 }
 
-impl<DB> Default for TipApart<DB> {
+impl<DB> Default for TipApart<'_, DB> {
     fn default() -> Self {
         Self { tip: Cell::default(), machine: PhantomData }
     }
 }
 
-impl<DB: StateRead> Handler for TipApart<DB> {
-    type Evm = Machine<DB>;
+impl<'a, DB: StateRead> Handler for TipApart<'a, DB> {
+    type Evm = Machine<'a, DB>;
     type Error = EVMError<DB::Error>;
     type HaltReason = HaltReason;
 

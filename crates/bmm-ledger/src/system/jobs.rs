@@ -178,7 +178,7 @@ fn voucher_is_signed(frame: &mut Frame<'_>, rules: &Rules, job: &Job, call: &cla
     frame.charge(gas::KECCAK.saturating_add(gas::words(4 * 32, gas::KECCAK_WORD)))?;
     let hash = Voucher { job: call.job, provider: call.provider, total: call.total }.eip712_hash_struct();
     let signer = match split_signature(&call.signature) {
-        Some((r, s, v)) => frame.signer(rules.jobs_separator, hash, v, r, s)?.unwrap_or_default(),
+        Some((r, s, v)) => frame.signer(rules.jobs_separator(), hash, v, r, s)?.unwrap_or_default(),
         None => Address::ZERO,
     };
     ensure(signer == job.requester, BadVoucher { signer, requester: job.requester })

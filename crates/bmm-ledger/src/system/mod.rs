@@ -11,8 +11,8 @@ mod slots;
 mod tests;
 mod token;
 
-use alloy_evm::precompiles::{DynPrecompile, PrecompileInput, PrecompilesMap};
-use alloy_primitives::{Address, B256, U256};
+use alloy_evm::{Database, EvmInternals, eth::EthEvmContext, precompiles::PrecompileInput};
+use alloy_primitives::{Address, B256, U256, map::AddressSet};
 use bmm_types::{
     ChainParams, Emission,
     params::JobRules,
@@ -22,7 +22,15 @@ use bmm_types::{
     },
 };
 use frame::{Frame, Stop};
-use revm::precompile::{PrecompileId, PrecompileResult};
+use parking_lot::Mutex;
+use revm::{
+    context::ContextTr,
+    handler::{PrecompileProvider, precompile_output_to_interpreter_result},
+    interpreter::{CallInputs, InterpreterResult},
+    precompile::{PrecompileSpecId, Precompiles},
+    primitives::hardfork::SpecId,
+};
+use std::sync::LazyLock;
 
 /// All addresses that belong to the system, with or without rules in this version.
 pub const ADDRESSES: [Address; 11] =
@@ -35,36 +43,124 @@ struct Rules {
     genesis_supply: U256,
     emission: Option<Emission>,
     jobs: JobRules,
-    token_separator: B256,
-    jobs_separator: B256,
 }
 
-/// Installs the system contracts where the chain has them.
-pub(crate) fn install(params: &ChainParams, precompiles: &mut PrecompilesMap) {
-    let Some(jobs) = params.jobs else { return };
-    let rules = Rules {
-        chain_id: params.chain_id,
-        genesis_supply: params.genesis_supply().units(),
-        emission: params.emission,
-        jobs,
-        token_separator: token_domain(params.chain_id).separator(),
-        jobs_separator: jobs_domain(params.chain_id).separator(),
-    };
-    precompiles.extend_precompiles([
-        (TOKEN, contract("token", rules, token::run)),
-        (JOBS, contract("jobs", rules, jobs::run)),
-    ]);
+impl Rules {
+    fn of(params: &ChainParams, jobs: JobRules) -> Self {
+        Self {
+            chain_id: params.chain_id,
+            genesis_supply: params.genesis_supply().units(),
+            emission: params.emission,
+            jobs,
+        }
+    }
+
+    /// What messages to the Token are signed for (EIP-712).
+    fn token_separator(&self) -> B256 {
+        token_domain(self.chain_id).separator()
+    }
+
+    /// What messages to the Jobs are signed for (EIP-712).
+    fn jobs_separator(&self) -> B256 {
+        jobs_domain(self.chain_id).separator()
+    }
+}
+
+/// What runs without code: the fork's precompiles, and the system contracts where the chain has them. Making one costs nothing, which
+/// simulated calls, each on a machine of its own, are glad of.
+pub(crate) struct Builtins<'a> {
+    params: &'a ChainParams,
+    of_the_fork: &'static Precompiles,
+    addresses: &'static AddressSet,
+}
+
+impl<'a> Builtins<'a> {
+    /// Returns those of a chain.
+    pub(crate) fn new(params: &'a ChainParams, spec: SpecId) -> Self {
+        static WITH_SYSTEM: LazyLock<Mutex<Vec<(PrecompileSpecId, &'static AddressSet)>>> =
+            LazyLock::new(Mutex::default);
+        let fork = PrecompileSpecId::from_spec_id(spec);
+        let of_the_fork = Precompiles::new(fork);
+        let addresses = if params.jobs.is_none() {
+            of_the_fork.addresses_set()
+        } else {
+            // One for each fork there is, kept for ever.
+            let mut known = WITH_SYSTEM.lock();
+            let found = known.iter().find(|(of, _)| *of == fork).map(|(_, addresses)| *addresses);
+            found.unwrap_or_else(|| {
+                let with = of_the_fork.addresses_set().iter().copied().chain([TOKEN, JOBS]).collect();
+                let addresses: &'static AddressSet = Box::leak(Box::new(with));
+                known.push((fork, addresses));
+                addresses
+            })
+        }
+        };
+        Self { params, of_the_fork, addresses }
+    }
+
+    /// Whether calls of `address` run one of them rather than the account's code.
+    pub(crate) fn has(&self, address: &Address) -> bool {
+        self.addresses.contains(address)
+    }
+
+    /// The system contract at an address.
+    fn contract(&self, address: Address) -> Option<(Contract, Rules)> {
+        let jobs = self.params.jobs?;
+        let run: Contract = match address {
+            TOKEN => token::run,
+            JOBS => jobs::run,
+            _ => return None,
+        };
+        Some((run, Rules::of(self.params, jobs)))
+    }
+}
+
+impl<DB: Database> PrecompileProvider<EthEvmContext<DB>> for Builtins<'_> {
+    type Output = InterpreterResult;
+
+    fn set_spec(&mut self, _: SpecId) -> bool {
+        // A chain keeps its fork.
+        false
+    }
+
+    fn run(&mut self, context: &mut EthEvmContext<DB>, call: &CallInputs) -> Result<Option<InterpreterResult>, String> {
+        let address = call.bytecode_address;
+        if !self.has(&address) {
+            return Ok(None);
+        }
+        let (block, tx, cfg, journal, (), local) = context.all_mut();
+        let data = call.input.as_bytes_local(local);
+        let result = if let Some(precompile) = self.of_the_fork.get(&address) {
+            precompile.execute(data.as_ref(), call.gas_limit, call.reservoir)
+        } else if let Some((run, rules)) = self.contract(address) {
+            let mut frame = Frame::new(PrecompileInput {
+                data: data.as_ref(),
+                gas: call.gas_limit,
+                reservoir: call.reservoir,
+                caller: call.caller,
+                value: call.call_value(),
+                is_static: call.is_static,
+                internals: EvmInternals::new(journal, block, cfg, tx),
+                target_address: call.target_address,
+                bytecode_address: address,
+            });
+            let result = frame.enter(data.as_ref()).and_then(|()| run(&mut frame, &rules, data.as_ref()));
+            frame.leave(result, call.reservoir)
+        } else {
+            return Ok(None);
+        };
+        let output = result.map_err(|error| error.to_string())?;
+        Ok(Some(precompile_output_to_interpreter_result(output, call.gas_limit)))
+    }
+
+    fn warm_addresses(&self) -> &AddressSet {
+        self.addresses
+    }
+
+    fn contains(&self, address: &Address) -> bool {
+        self.has(address)
+    }
 }
 
 /// A system contract: reads its call data, acts through the frame, returns ABI-encoded data.
 type Contract = fn(&mut Frame<'_>, &Rules, &[u8]) -> Result<Vec<u8>, Stop>;
-
-fn contract(name: &'static str, rules: Rules, run: Contract) -> DynPrecompile {
-    let call = move |input: PrecompileInput<'_>| -> PrecompileResult {
-        let (data, reservoir) = (input.data, input.reservoir);
-        let mut frame = Frame::new(input);
-        let result = frame.enter(data).and_then(|()| run(&mut frame, &rules, data));
-        frame.leave(result, reservoir)
-    };
-    DynPrecompile::new_stateful(PrecompileId::Custom(name.into()), call)
-}

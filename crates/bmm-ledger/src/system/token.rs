@@ -46,7 +46,7 @@ pub(super) fn run(frame: &mut Frame<'_>, rules: &Rules, data: &[u8]) -> Result<V
             let slot = NONCES.slot(frame, c.owner)?;
             noncesCall::abi_encode_returns(&frame.load(slot)?)
         }
-        TokenCalls::DOMAIN_SEPARATOR(_) => DOMAIN_SEPARATORCall::abi_encode_returns(&rules.token_separator),
+        TokenCalls::DOMAIN_SEPARATOR(_) => DOMAIN_SEPARATORCall::abi_encode_returns(&rules.token_separator()),
         TokenCalls::transfer(c) => {
             move_coins(frame, caller, c.to, c.value)?;
             transferCall::abi_encode_returns(&true)
@@ -122,7 +122,7 @@ fn permit(frame: &mut Frame<'_>, rules: &Rules, call: &permitCall) -> Result<(),
     // Type hash and five words.
     frame.charge(gas::KECCAK.saturating_add(gas::words(6 * 32, gas::KECCAK_WORD)))?;
     let hash = Permit { owner, spender, value, nonce, deadline }.eip712_hash_struct();
-    let signer = frame.signer(rules.token_separator, hash, v, r, s)?.unwrap_or_default();
+    let signer = frame.signer(rules.token_separator(), hash, v, r, s)?.unwrap_or_default();
     ensure(signer == owner && !owner.is_zero(), ERC2612InvalidSigner { signer, owner })?;
     // 2^256 permits cannot be used up.
     frame.store(slot, nonce.saturating_add(U256::ONE))?;
