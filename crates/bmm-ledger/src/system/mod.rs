@@ -93,7 +93,6 @@ impl<'a> Builtins<'a> {
                 known.push((fork, addresses));
                 addresses
             })
-        }
         };
         Self { params, of_the_fork, addresses }
     }
