@@ -1,5 +1,6 @@
 //! The chain as a whole: rules, reorganisations, pool, producer, restart.
 
+mod deep;
 mod journal;
 mod load;
 mod pipeline;
