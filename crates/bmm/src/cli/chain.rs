@@ -4,7 +4,7 @@ mod export;
 mod import;
 mod sync;
 
-use super::Context;
+use super::{Context, Which};
 use crate::failure::{Failure, IoContext, Outcome};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -18,20 +18,6 @@ pub enum ChainCommand {
     Import(import::Import),
     /// Take the chain from another node
     Sync(sync::Sync),
-}
-
-/// Which chain of the data folder.
-#[derive(Args, Debug)]
-struct Which {
-    /// The chain: dev or main [default: that of the configuration]
-    #[arg(long, value_parser = ["dev", "main"])]
-    chain: Option<String>,
-}
-
-impl Which {
-    fn name<'a>(&'a self, context: &'a Context) -> &'a str {
-        self.chain.as_deref().unwrap_or(&context.config.chain)
-    }
 }
 
 /// Where a private chain begins.

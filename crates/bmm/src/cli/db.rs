@@ -4,7 +4,7 @@ mod backup;
 mod stats;
 mod verify;
 
-use super::Context;
+use super::{Context, Which};
 use crate::{
     failure::{Failure, Outcome},
     node::{chain_failure, chain_params},
@@ -27,20 +27,6 @@ pub enum DbCommand {
     Compact(Compact),
     /// Copy the database, also while a node runs on it
     Backup(backup::Backup),
-}
-
-/// Which chain of the data folder.
-#[derive(Args, Debug)]
-struct Which {
-    /// The chain: dev or main [default: that of the configuration]
-    #[arg(long, value_parser = ["dev", "main"])]
-    chain: Option<String>,
-}
-
-impl Which {
-    fn name<'a>(&'a self, context: &'a Context) -> &'a str {
-        self.chain.as_deref().unwrap_or(&context.config.chain)
-    }
 }
 
 /// `bmm db compact`

@@ -134,3 +134,17 @@ pub fn dispatch(cli: &Cli) -> Outcome {
         }
     }
 }
+
+/// Which chain of the data folder.
+#[derive(Args, Debug)]
+struct Which {
+    /// The chain: dev or main [default: that of the configuration]
+    #[arg(long, value_parser = ["dev", "main"])]
+    chain: Option<String>,
+}
+
+impl Which {
+    fn name<'a>(&'a self, context: &'a Context) -> &'a str {
+        self.chain.as_deref().unwrap_or(&context.config.chain)
+    }
+}

@@ -1,6 +1,6 @@
 //! `bmm up` and `bmm node`: run until Ctrl-C.
 
-use super::Context;
+use super::{Context, Which};
 use crate::{
     failure::{Failure, Outcome},
     node::{Mine, Node, NodeOptions, dev_key},
@@ -39,9 +39,8 @@ pub struct Up {
 pub struct NodeArgs {
     #[command(flatten)]
     serve: Serve,
-    /// The chain: dev or main [default: that of the configuration]
-    #[arg(long, value_parser = ["dev", "main"])]
-    chain: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Mine for this wallet
     #[arg(long, value_name = "WALLET")]
     mine: Option<String>,
@@ -88,8 +87,7 @@ pub fn node(context: &Context, args: &NodeArgs) -> Outcome {
             Some(Mine { key, percent })
         }
     };
-    let chain = args.chain.as_deref().unwrap_or(&context.config.chain);
-    serve(context, &args.serve, chain, mine)
+    serve(context, &args.serve, args.which.name(context), mine)
 }
 
 fn serve(context: &Context, serve: &Serve, chain: &str, mine: Option<Mine>) -> Outcome {
