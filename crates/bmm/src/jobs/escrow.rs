@@ -111,6 +111,8 @@ impl Escrow {
             // The block that the refund would be in is what counts, and a node estimates gas as of its next block.
             match self.transact(Amount::ZERO, &Jobs::refundCall { job: self.job }) {
                 Ok(mined) => return Ok(Some(mined)),
+                // As with `open`.
+                Err(_) if self.state()?.state == job_state::CLOSED => return self.find(Jobs::Refunded::SIGNATURE_HASH),
                 Err(failure) if start.elapsed() >= patience => {
                     return if state.release_at > now_secs() { Ok(None) } else { Err(failure) };
                 }

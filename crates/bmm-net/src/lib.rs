@@ -1,0 +1,1 @@
+//! Peers, gossip, block and state sync, content exchange.
