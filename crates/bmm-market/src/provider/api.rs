@@ -27,10 +27,13 @@ pub struct ProviderConfig {
     pub max_unpaid_percent: u8,
     /// Most jobs at once.
     pub max_jobs: usize,
+    /// Whether the signature under every voucher is checked; only a simulation, in which nobody forges them, may leave it out.
+    pub check_signatures: bool,
 }
 
 impl ProviderConfig {
-    /// Returns the defaults: chunks of 10 ms, batches of 100 ms or 1 MiB, a credit of 0.001 BMM, a quarter unpaid, 64 jobs.
+    /// Returns the defaults: chunks of 10 ms, batches of 100 ms or 1 MiB, a credit of 0.001 BMM, a quarter unpaid, 64 jobs,
+    /// signatures checked.
     pub fn new(chain_id: u64, offer: SignedOffer) -> Self {
         Self {
             chain_id,
@@ -41,6 +44,7 @@ impl ProviderConfig {
             credit: Amount::from_units(1_000_000_000_000_000),
             max_unpaid_percent: 25,
             max_jobs: 64,
+            check_signatures: true,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use alloy_primitives::{Address, B256};
 use bmm_types::market::{Content, Standing, TaskFailure, ToProvider, ToRequester};
-use bmm_types::system::Voucher;
+use bmm_types::system::{MAX_SETTLED_PROVIDERS, Voucher};
 use bmm_types::{Amount, ContentHash};
 
 use serde::{Deserialize, Serialize};
@@ -25,13 +25,16 @@ pub struct RequesterConfig {
     pub max_host_failures: u8,
     /// How long a job may stand still (no work anywhere, nobody to give the rest to) before it stops.
     pub stall_micros: Micros,
+    /// Most providers that are paid: as many as the settlement can pay.
+    pub max_paid_providers: usize,
     /// Whether the signature under every batch of results is checked; only a wiring in which providers are threads of the
     /// same process may leave it out.
     pub check_signatures: bool,
 }
 
 impl RequesterConfig {
-    /// Returns the defaults: leases of 250 ms, 5 failures of hosts, 60 s of standing still, signatures checked.
+    /// Returns the defaults: leases of 250 ms, 5 failures of hosts, 60 s of standing still, as many paid
+    /// providers as one settlement takes, signatures checked.
     pub fn new(chain_id: u64, requester: Address) -> Self {
         Self {
             chain_id,
@@ -39,6 +42,7 @@ impl RequesterConfig {
             lease_micros: 250 * MILLISECOND,
             max_host_failures: 5,
             stall_micros: 60 * SECOND,
+            max_paid_providers: MAX_SETTLED_PROVIDERS,
             check_signatures: true,
         }
     }

@@ -1,9 +1,7 @@
 //! Handing tasks out: how many, which, and what to do when nothing is left to hand out.
 
 use alloy_primitives::Address;
-use bmm_types::Amount;
 use bmm_types::market::{Lease, MAX_LEASE_RANGES, MAX_LEASE_TASKS, TaskRange, ToProvider};
-use bmm_types::system::MAX_SETTLED_PROVIDERS;
 
 use super::api::Effect;
 use super::contest::{Attempt, AttemptState, Contest};
@@ -13,103 +11,114 @@ use crate::{MILLISECOND, Micros};
 
 /// How many times larger than its largest a provider's next lease may be.
 const GROWTH: u64 = 8;
-/// Queued tasks that one request looks at, so that its cost is bounded.
+/// Queued tasks that one event looks at, so that its cost is bounded.
 const MAX_LOOKED_AT: usize = 65_536;
 /// Work that a lease holds at least even at the end of a job.
 const LEAST_WORK: Micros = 5 * MILLISECOND;
 /// Time for which a provider that had nothing to give back is not asked again.
 const RECALL_PAUSE: Micros = 20 * MILLISECOND;
-/// Turnarounds that the median is taken over.
-const TURNAROUNDS: usize = 31;
+/// Time after which those who wait are looked at again, though nothing came back that they could take.
+const SERVE_PAUSE: Micros = 10 * MILLISECOND;
 
 impl Requester {
-    /// Answers the requests that stand, as far as there is work and budget.
+    /// Answers the requests that stand, as far as there is work and budget: those of this event, and all of them if work
+    /// came back or some time has passed.
     pub(super) fn serve(&mut self) {
-        for peer in 0..self.peers.list.len() {
-            let state = &self.peers.list[peer];
-            if !state.is_usable() || state.leases.len() >= MAX_LEASES_PER_PROVIDER {
-                continue;
-            }
-            let Some(slots) = state.waiting else { continue };
-            if !state.is_engaged() && self.peers.list.len() > MAX_SETTLED_PROVIDERS && self.is_full() {
-                continue;
-            }
-            let room = self.affordable(peer);
-            let size = self.lease_size(peer, slots).min(room);
-            let tasks = if size == 0 { Vec::new() } else { self.choose(peer, size) };
-            if !tasks.is_empty() {
-                self.lease(peer, tasks);
-            } else if room > 0 && self.has_no_fresh() {
-                self.help_the_tail(peer, u64::from(slots).min(room));
+        let mut peers = std::mem::take(&mut self.asked);
+        if self.queue.take_news() || self.now >= self.served_at.saturating_add(SERVE_PAUSE) {
+            self.served_at = self.now;
+            let from = self.serve_from;
+            let waiting = &self.peers.sums().waiting;
+            peers = waiting.range(from..).chain(waiting.range(..from)).copied().collect();
+        }
+        let mut looks = MAX_LOOKED_AT;
+        for peer in peers {
+            self.serve_one(peer, &mut looks);
+            if looks == 0 && self.has_no_fresh() {
+                // Others come first the next time, so that nobody starves behind tasks that he may not take.
+                self.serve_from = peer + 1;
+                break;
             }
         }
     }
 
-    /// Tells whether as many providers are or may have to be paid as one settlement can pay.
-    fn is_full(&self) -> bool {
-        self.peers.list.iter().filter(|peer| peer.is_engaged()).count() >= MAX_SETTLED_PROVIDERS
+    fn serve_one(&mut self, peer: usize, looks: &mut usize) {
+        let state = &self.peers.list[peer];
+        if !state.is_usable() || state.leases.len() >= MAX_LEASES_PER_PROVIDER {
+            return;
+        }
+        let Some(slots) = state.waiting else { return };
+        if !state.is_engaged() && self.peers.sums().engaged >= self.config.max_paid_providers {
+            return;
+        }
+        let room = self.affordable(peer);
+        let size = self.lease_size(peer, slots).min(room);
+        let tasks = if size == 0 { Vec::new() } else { self.choose(peer, size, looks) };
+        if !tasks.is_empty() {
+            self.lease(peer, tasks);
+        } else if room > 0 && self.has_no_fresh() {
+            self.help_the_tail(peer, u64::from(slots).min(room));
+        }
     }
 
     /// Returns how many tasks a lease should have: the wanted work by the measured time of a task, growing step by step
     /// from one task a slot, and near the end no more than half of what is left, shared by slots.
-    fn lease_size(&self, peer: usize, slots: u16) -> u64 {
+    fn lease_size(&mut self, peer: usize, slots: u16) -> u64 {
+        let (mean, all_slots) = (self.peers.sums().task_nanos(), self.peers.sums().slots);
         let state = &self.peers.list[peer];
         let slots = u64::from(slots.max(1));
         if self.results.done() == 0 {
             return slots;
         }
-        let Some(nanos) = Some(state.task_nanos).filter(|nanos| *nanos > 0).or_else(|| self.peers.task_nanos()) else {
-            return slots;
-        };
+        let Some(nanos) = Some(state.task_nanos).filter(|nanos| *nanos > 0).or(mean) else { return slots };
         let worth = |micros: Micros| (micros * 1_000 / nanos).saturating_mul(slots).max(1);
         let wanted = worth(self.config.lease_micros).max(slots).min(u64::from(state.largest).max(slots) * GROWTH);
-        let left = (self.tasks - self.fresh).saturating_mul(self.spec.verify.copies().into()) + self.queued();
-        let share = (left * slots).div_ceil(2 * self.peers.slots().max(1));
+        let left = (self.tasks - self.fresh).saturating_mul(self.spec.verify.copies().into()) + self.queue.tasks();
+        let share = (left * slots).div_ceil(2 * all_slots.max(1));
         wanted.min(share.max(worth(LEAST_WORK))).clamp(1, MAX_LEASE_TASKS.into())
-    }
-
-    pub(super) fn queued(&self) -> u64 {
-        self.queue.iter().map(|range| u64::from(range.count)).sum()
     }
 
     pub(super) fn has_no_fresh(&self) -> bool {
         self.fresh >= self.tasks
     }
 
-    /// Returns how many more tasks the budget bears in the worst case: everything that is out or waits for verification,
-    /// and the new ones, at twice the dearest task so far (but never above the job's own limit of fuel).
-    pub(super) fn affordable(&self, peer: usize) -> u64 {
+    /// Returns fuel and bytes of the dearest task that is to be reckoned with: of the dearest so far, rounded up to a power of
+    /// two, but never above the job's own limits. The rounding lets it change a few times in a job only.
+    pub(super) fn dearest(&self) -> (u64, u64) {
+        let up = |most: u64| most.checked_next_power_of_two().unwrap_or(u64::MAX);
+        let limits = &self.spec.limits;
+        (up(self.max_fuel).min(limits.fuel.unwrap_or(u64::MAX)), up(self.max_bytes).min(limits.output_bytes))
+    }
+
+    /// Returns how many more tasks of a provider the budget bears in the worst case: everything that is out or waits for
+    /// verification, and the new ones, at the price of the dearest task that is to be reckoned with. Each provider counts with
+    /// its own prices, so that a dear one takes nothing from the others.
+    pub(super) fn affordable(&mut self, peer: usize) -> u64 {
         let Some(escrow) = self.escrow else { return 0 };
-        let left = escrow.amount.saturating_sub(self.spent);
-        let outstanding = self.outstanding();
-        let limit = self.spec.limits.fuel.unwrap_or(u64::MAX);
-        let fuel = self.max_fuel.saturating_mul(2).min(limit);
-        let bytes = self.max_bytes.saturating_mul(2).min(self.spec.limits.output_bytes);
-        let dearest = self.peers.usable().map(|(_, peer)| peer.prices.cost(fuel, bytes)).max().unwrap_or(Amount::ZERO);
-        if self.results.done() == 0 || dearest.is_zero() {
+        let (fuel, bytes) = self.dearest();
+        let cost = self.peers.list[peer].prices.cost(fuel, bytes);
+        if self.results.done() == 0 || cost.is_zero() {
             return u64::MAX;
         }
-        let bears = u64::try_from(left.units() / dearest.units()).unwrap_or(u64::MAX).saturating_sub(outstanding);
+        let left = escrow.amount.saturating_sub(self.spent);
+        let sums = self.peers.sums();
+        let (reserved, running, outstanding) = (sums.reserved, sums.running, sums.running + sums.pending);
+        let bears = u64::try_from(left.saturating_sub(reserved).units() / cost.units()).unwrap_or(u64::MAX);
         // What is left may still pay for an ordinary task; with nothing else out that is safe to try.
         let mean = self.peers.list[peer].prices.cost(self.fuel / self.results.done(), 0);
         let waiting = mean.mul_div(u128::from(outstanding) + 1, 1).unwrap_or(left);
-        let one_more = self.running() == 0 && waiting <= left && !left.is_zero();
+        let one_more = running == 0 && waiting <= left && !left.is_zero();
         if bears == 0 && one_more { 1 } else { bears }
     }
 
     /// Counts the runs that are out.
-    pub(super) fn running(&self) -> u64 {
-        self.peers.list.iter().map(|peer| peer.out).sum()
-    }
-
-    /// Counts the runs that are out or not verified: what could still cost something.
-    fn outstanding(&self) -> u64 {
-        self.peers.list.iter().map(|peer| peer.out + peer.standing.pending).sum()
+    pub(super) fn running(&mut self) -> u64 {
+        self.peers.sums().running
     }
 
     /// Takes up to `size` tasks for a provider: first those that need another run, then new ones.
-    fn choose(&mut self, peer: usize, size: u64) -> Vec<TaskRange> {
-        let tasks = self.choose_queued(peer, size);
+    fn choose(&mut self, peer: usize, size: u64, looks: &mut usize) -> Vec<TaskRange> {
+        let tasks = self.choose_queued(peer, size, looks);
         let fresh = (size - u64::try_from(tasks.len()).unwrap_or(u64::MAX)).min(self.tasks - self.fresh);
         let count = u32::try_from(fresh).unwrap_or(MAX_LEASE_TASKS);
         if count == 0 {
@@ -132,18 +141,18 @@ impl Requester {
     }
 
     /// Takes queued tasks that this provider may run; what it may not stays queued, what needs no run goes.
-    fn choose_queued(&mut self, peer: usize, size: u64) -> Vec<u64> {
+    fn choose_queued(&mut self, peer: usize, size: u64, looks: &mut usize) -> Vec<u64> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let mut chosen: Vec<u64> = Vec::new();
-        let (mut looked_at, mut runs, mut last) = (0usize, 0usize, None);
+        let (mut runs, mut last) = (0usize, None);
         for _ in 0..self.queue.len() {
-            if chosen.len() >= size || looked_at >= MAX_LOOKED_AT || runs >= MAX_LEASE_RANGES - 1 {
+            if chosen.len() >= size || *looks == 0 || runs >= MAX_LEASE_RANGES - 1 {
                 break;
             }
             let Some(range) = self.queue.pop_front() else { break };
             let mut kept = Vec::new();
             for task in range.first..range.end() {
-                looked_at += 1;
+                *looks = looks.saturating_sub(1);
                 match self.claim(peer, task, chosen.len() < size && runs < MAX_LEASE_RANGES - 1) {
                     Claim::Taken { again } => {
                         chosen.push(task);
@@ -158,7 +167,7 @@ impl Requester {
                 }
             }
             // To the back: the next request looks at others first, so nothing starves behind tasks that nobody may take.
-            self.queue.extend(into_ranges(kept));
+            self.queue.put_back(into_ranges(kept));
         }
         chosen.sort_unstable();
         chosen.dedup();
@@ -170,7 +179,7 @@ impl Requester {
         if self.results.is_done(task) {
             return Claim::Needless;
         }
-        let alone = self.contests.get(&task).is_some_and(|contest| self.nobody_else_for(contest));
+        let alone = self.contests.get(&task).is_some_and(|contest| self.peers.have_all_had(contest));
         let Some(contest) = self.contests.get_mut(&task) else {
             return if room { Claim::Taken { again: false } } else { Claim::NotNow };
         };
@@ -190,12 +199,7 @@ impl Requester {
         Claim::Taken { again: contest.wanted > 0 }
     }
 
-    /// Tells whether every provider that could get work has had this task.
-    pub(super) fn nobody_else_for(&self, contest: &Contest) -> bool {
-        self.peers.usable().all(|(peer, _)| contest.has(peer))
-    }
-
-    fn lease(&mut self, peer: usize, ranges: Vec<TaskRange>) {
+    pub(super) fn lease(&mut self, peer: usize, ranges: Vec<TaskRange>) {
         let Some(escrow) = self.escrow else { return };
         let id = self.next_lease;
         self.next_lease += 1;
@@ -208,82 +212,6 @@ impl Requester {
         self.leases.insert(id, lease);
         let message = ToProvider::Lease { job: escrow.job, lease: Lease { id, ranges } };
         self.effects.push(Effect::Send { to: state.address, message });
-    }
-
-    /// Nothing is unassigned: gets unstarted tasks back from the provider that has most of them, or runs late ones again.
-    fn help_the_tail(&mut self, peer: usize, most: u64) {
-        let spare = |number: usize| {
-            let state = &self.peers.list[number];
-            let slots = state.offer.as_ref().map_or(1, |offer| u64::from(offer.slots));
-            if number == peer || self.now < state.recall_from { 0 } else { state.out.saturating_sub(slots) }
-        };
-        let fullest = self.peers.usable().map(|(number, _)| (spare(number), number)).max();
-        if let (Some((spare @ 1.., holder)), Some(escrow)) = (fullest, self.escrow) {
-            let tasks = u32::try_from(spare.div_ceil(2)).unwrap_or(MAX_LEASE_TASKS).min(MAX_LEASE_TASKS);
-            let state = &mut self.peers.list[holder];
-            state.recall_from = Micros::MAX;
-            let message = ToProvider::Recall { job: escrow.job, tasks };
-            self.effects.push(Effect::Send { to: state.address, message });
-            return;
-        }
-        let late = self.late_tasks(peer, most);
-        if !late.is_empty() {
-            self.lease(peer, into_ranges(late));
-        }
-    }
-
-    /// Returns the median time from giving a lease out to its completion.
-    fn median_turnaround(&self) -> Option<Micros> {
-        let mut times: Vec<Micros> = self.turnarounds.iter().copied().collect();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied()
-    }
-
-    pub(super) fn note_turnaround(&mut self, issued: Micros) {
-        if self.turnarounds.len() >= TURNAROUNDS {
-            self.turnarounds.pop_front();
-        }
-        self.turnarounds.push_back(self.now.saturating_sub(issued));
-    }
-
-    /// Takes tasks for a second run from the oldest lease that is older than the median turnaround and than twice its
-    /// expected time, if its holder is not the faster one of the two (or is three times too late).
-    fn late_tasks(&mut self, peer: usize, most: u64) -> Vec<u64> {
-        let Some(median) = self.median_turnaround() else { return Vec::new() };
-        let own = self.peers.list[peer].task_nanos;
-        let is_late = |lease: &LeaseState| {
-            let holder = &self.peers.list[lease.peer];
-            let slots = holder.offer.as_ref().map_or(1, |offer| u64::from(offer.slots.max(1)));
-            let expected = u64::from(lease.size).div_ceil(slots).saturating_mul(holder.task_nanos) / 1_000;
-            let (age, allowed) = (self.now.saturating_sub(lease.issued), median.max(expected.saturating_mul(2)));
-            let faster = own > 0 && own <= holder.task_nanos.saturating_add(holder.task_nanos / 8);
-            age > allowed && (faster || age > allowed.saturating_mul(3))
-        };
-        let mut late: Vec<(u64, usize, Vec<u64>)> = Vec::new();
-        for lease in self.leases.values().filter(|lease| lease.peer != peer && lease.left > 0 && is_late(lease)) {
-            let few = usize::try_from(most).unwrap_or(usize::MAX).min(1_024);
-            let tasks = lease.remaining().filter(|task| self.may_repeat(peer, *task)).take(few).collect::<Vec<_>>();
-            if !tasks.is_empty() {
-                late.push((lease.issued, lease.peer, tasks));
-            }
-        }
-        let Some((_, holder, tasks)) = late.into_iter().min() else { return Vec::new() };
-        for &task in &tasks {
-            let contest = self.contests.entry(task).or_default();
-            if !contest.has(holder) {
-                contest.attempts.push(Attempt { peer: holder, state: AttemptState::Leased });
-            }
-            contest.attempts.push(Attempt { peer, state: AttemptState::Leased });
-        }
-        tasks
-    }
-
-    /// A late task may run once more, by a provider that has not had it.
-    fn may_repeat(&self, peer: usize, task: u64) -> bool {
-        let repeats = |contest: &Contest| {
-            !contest.has(peer) && contest.wanted == 0 && contest.leased() <= usize::from(self.spec.verify.copies())
-        };
-        !self.results.is_done(task) && self.contests.get(&task).is_none_or(repeats)
     }
 
     /// A provider gives tasks back that it has not started.

@@ -174,6 +174,7 @@ impl Requester {
     pub(super) fn note_size(&mut self, fuel: u64, bytes: u64) {
         self.max_fuel = self.max_fuel.max(fuel);
         self.max_bytes = self.max_bytes.max(bytes);
+        self.peers.reckon_with(self.dearest());
     }
 
     /// Writes what this event earned into the log, one entry a provider, before any voucher is signed for it.
@@ -207,11 +208,10 @@ impl Requester {
     /// Tells providers how they stand: with a voucher where they have earned something new.
     pub(super) fn tell_standings(&mut self) {
         let Some(escrow) = self.escrow else { return };
-        for peer in &mut self.peers.list {
+        let told: Vec<usize> = self.peers.sums().told.iter().copied().collect();
+        for number in told {
+            let peer = &mut self.peers.list[number];
             let standing = peer.standing;
-            if !peer.connected || !(peer.owed || peer.news) {
-                continue;
-            }
             self.effects.push(if peer.owed {
                 let voucher = Voucher { job: escrow.job, provider: peer.address, total: peer.total.units() };
                 Effect::SignVoucher { voucher, standing }

@@ -40,9 +40,9 @@ impl Requester {
     }
 
     /// Tells whether there are providers, but the rest of the escrow pays none of them for one more task.
-    fn cannot_pay(&self) -> bool {
-        let mut usable = self.peers.usable().peekable();
-        usable.peek().is_some() && usable.all(|(peer, _)| self.affordable(peer) == 0)
+    fn cannot_pay(&mut self) -> bool {
+        let usable: Vec<usize> = self.peers.usable().map(|(number, _)| number).collect();
+        !usable.is_empty() && usable.into_iter().all(|peer| self.affordable(peer) == 0)
     }
 
     /// All results are there.
@@ -77,7 +77,7 @@ impl Requester {
         self.queue.clear();
         self.contests.clear();
         self.fetching.clear();
-        for peer in &mut self.peers.list {
+        for peer in self.peers.list.iter_mut() {
             peer.leases.clear();
             peer.waiting = None;
             peer.out = 0;

@@ -46,6 +46,11 @@ impl LeaseState {
         Some((usize::try_from(at / 64).ok()?, 1 << (at % 64)))
     }
 
+    /// Tells whether a task is still out.
+    pub fn holds(&self, task: u64) -> bool {
+        self.bit(task).is_some_and(|(word, bit)| self.out[word] & bit != 0)
+    }
+
     /// Takes a task out; false if it is not in the lease or was taken before.
     pub fn take(&mut self, task: u64) -> bool {
         let Some((word, bit)) = self.bit(task) else { return false };
@@ -58,7 +63,7 @@ impl LeaseState {
     /// Returns the tasks still out, in their order.
     pub fn remaining(&self) -> impl Iterator<Item = u64> + '_ {
         let tasks = self.ranges.iter().flat_map(|range| range.first..range.end());
-        tasks.filter(|&task| self.bit(task).is_some_and(|(word, bit)| self.out[word] & bit != 0))
+        tasks.filter(|&task| self.holds(task))
     }
 }
 

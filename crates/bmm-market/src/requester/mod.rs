@@ -13,12 +13,15 @@ mod lease;
 mod log;
 mod peers;
 mod progress;
+mod queue;
 mod restore;
 mod results;
 mod settle;
+mod sums;
+mod tail;
 mod verify;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::{Address, B256};
 use bmm_types::market::{
@@ -38,7 +41,9 @@ use contest::Contest;
 use lease::LeaseState;
 use log::{Entry, PaidTask};
 use peers::Peers;
+use queue::Queue;
 use results::Results;
+use tail::Tail;
 
 /// Most leases that one provider may hold; it is not answered beyond them.
 const MAX_LEASES_PER_PROVIDER: usize = 64;
@@ -100,7 +105,7 @@ pub struct Requester {
     /// First task that was never handed out.
     fresh: u64,
     /// Tasks that (some of) need another run; [`Contest::wanted`] and [`Results`] hold the truth.
-    queue: VecDeque<TaskRange>,
+    queue: Queue,
     contests: HashMap<u64, Contest>,
     /// Tasks that wait for bytes, by their hash.
     fetching: HashMap<ContentHash, Fetching>,
@@ -112,14 +117,19 @@ pub struct Requester {
     max_fuel: u64,
     max_bytes: u64,
     failures: u64,
-    /// Times from giving out to completion of the last leases.
-    turnarounds: VecDeque<Micros>,
     /// When work was last out.
     busy_at: Micros,
     started_at: Option<Micros>,
     done_at_start: u64,
     /// Pay that is accepted in this event and not yet recorded, by provider.
     earned: BTreeMap<usize, (Vec<PaidTask>, u64, Amount)>,
+    /// Providers that asked for tasks in this event.
+    asked: Vec<usize>,
+    /// When all that wait were last looked at, and with whom the next look begins.
+    served_at: Micros,
+    serve_from: usize,
+    /// What can be done at the end of the job for those who have nothing.
+    tail: Tail,
     /// Bytes that arrived in this event.
     stored: Vec<(Content, Vec<u8>)>,
     /// Providers found wrong in this event.
@@ -151,7 +161,7 @@ impl Requester {
             leases: BTreeMap::new(),
             next_lease: 1,
             fresh: 0,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             contests: HashMap::new(),
             fetching: HashMap::new(),
             results: Results::new(tasks),
@@ -161,11 +171,14 @@ impl Requester {
             max_fuel: 0,
             max_bytes: 0,
             failures: 0,
-            turnarounds: VecDeque::new(),
             busy_at: 0,
             started_at: None,
             done_at_start: 0,
             earned: BTreeMap::new(),
+            asked: Vec::new(),
+            served_at: 0,
+            serve_from: 0,
+            tail: Tail::default(),
             stored: Vec::new(),
             caught: BTreeSet::new(),
             out_of_budget: false,
@@ -213,6 +226,7 @@ impl Requester {
         if self.phase == Phase::Running {
             self.serve();
         }
+        self.asked.clear();
     }
 
     fn message(&mut self, from: Address, message: ToRequester) {
@@ -220,10 +234,11 @@ impl Requester {
         match message {
             ToRequester::Offer(offer) => self.offered(from, *offer),
             ToRequester::LeaseRequest { job: of, slots } if Some(of) == job => {
-                if let Some(peer) = self.peers.number(from) {
-                    let peer = &mut self.peers.list[peer];
+                if let Some(number) = self.peers.number(from) {
+                    let peer = &mut self.peers.list[number];
                     let offered = peer.offer.as_ref().map_or(1, |offer| offer.slots);
                     peer.waiting = Some(slots.min(offered));
+                    self.asked.push(number);
                 }
             }
             ToRequester::Released { job: of, ranges } if Some(of) == job => self.released(from, &ranges),

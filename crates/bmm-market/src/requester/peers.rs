@@ -6,6 +6,8 @@ use alloy_primitives::Address;
 use bmm_types::Amount;
 use bmm_types::market::{Offer, Standing};
 
+use super::contest::Contest;
+use super::sums::{List, Part, Sums};
 use crate::Micros;
 use crate::money::Prices;
 
@@ -13,6 +15,7 @@ use crate::money::Prices;
 const MAX_FAILURES_IN_A_ROW: u32 = 8;
 
 /// One provider in one job.
+#[expect(clippy::struct_excessive_bools, reason = "each is one yes or no about the provider")]
 pub(super) struct Peer {
     pub address: Address,
     /// The offer with which it joined; its prices hold for the whole job. `None` for one that is only known from the log.
@@ -41,10 +44,13 @@ pub(super) struct Peer {
     pub news: bool,
     /// Its total grew since its last voucher.
     pub owed: bool,
+    /// What it adds to the sums over all providers, and whether that may have changed.
+    pub part: Part,
+    pub touched: bool,
 }
 
 impl Peer {
-    fn new(address: Address) -> Self {
+    pub fn new(address: Address) -> Self {
         Self {
             address,
             offer: None,
@@ -63,6 +69,8 @@ impl Peer {
             failures_in_a_row: 0,
             news: false,
             owed: false,
+            part: Part::default(),
+            touched: false,
         }
     }
 
@@ -95,8 +103,11 @@ impl Peer {
 /// All providers of a job, by a small stable number.
 #[derive(Default)]
 pub(super) struct Peers {
-    pub list: Vec<Peer>,
+    pub list: List,
     numbers: HashMap<Address, usize>,
+    sums: Sums,
+    /// Fuel and bytes of the dearest task that is to be reckoned with.
+    dearest: (u64, u64),
 }
 
 impl Peers {
@@ -116,15 +127,24 @@ impl Peers {
         self.list.iter().enumerate().filter(|(_, peer)| peer.is_usable())
     }
 
-    /// Returns the slots of all providers that may get work.
-    pub fn slots(&self) -> u64 {
-        self.usable().filter_map(|(_, peer)| peer.offer.as_ref()).map(|offer| u64::from(offer.slots)).sum()
+    /// Returns the sums over all providers as they are now.
+    pub fn sums(&mut self) -> &Sums {
+        self.list.settle(&mut self.sums, self.dearest);
+        &self.sums
     }
 
-    /// Returns the mean measured time of a task over the providers, nanoseconds.
-    pub fn task_nanos(&self) -> Option<u64> {
-        let measured = self.list.iter().map(|peer| peer.task_nanos).filter(|nanos| *nanos > 0);
-        let (count, sum) = measured.fold((0u64, 0u64), |(count, sum), nanos| (count + 1, sum.saturating_add(nanos)));
-        sum.checked_div(count)
+    /// Sets the fuel and bytes that a task may cost from now on.
+    pub fn reckon_with(&mut self, dearest: (u64, u64)) {
+        if self.dearest != dearest {
+            self.dearest = dearest;
+            self.list.touch_all();
+        }
+    }
+
+    /// Tells whether every provider that could get work has had a task.
+    pub fn have_all_had(&self, contest: &Contest) -> bool {
+        // Each that changed since the sums were made up may count for one.
+        let at_least = self.sums.usable.saturating_sub(self.list.touched());
+        at_least <= contest.attempts.len() && self.usable().all(|(peer, _)| contest.has(peer))
     }
 }

@@ -166,7 +166,7 @@ impl Requester {
             tasks: self.tasks,
             done,
             failures: self.failures,
-            running: self.running(),
+            running: self.peers.list.iter().map(|peer| peer.out).sum(),
             pending: self.peers.list.iter().map(|peer| peer.standing.pending).sum(),
             tasks_per_second: u64::try_from(rate).unwrap_or(u64::MAX),
             spent: self.spent,

@@ -122,7 +122,7 @@ impl Requester {
         let Some(contest) = self.contests.get(&task) else { return };
         let alike = contest.failed_alike(&failure);
         let providers = alike.iter().map(|(peer, _)| *peer).collect::<BTreeSet<_>>().len();
-        let only_one = alike.len() >= 2 && self.nobody_else_for(contest);
+        let only_one = alike.len() >= 2 && self.peers.have_all_had(contest);
         if providers >= 2 || only_one || contest.program_failures() >= most {
             // Who failed alike worked alike, so the least claim is the credible one.
             let fuel = alike.iter().map(|(_, fuel)| *fuel).min().unwrap_or(0).min(self.most_fuel());
