@@ -1,1 +1,30 @@
 //! Peers, gossip, block and state sync, content exchange.
+//!
+//! Layer: above `bmm-chain`, beside the RPC. It must not know of jobs, sandboxes or JSON.
+//!
+//! [`Network`] is a node's place among others: connections (QUIC, or TCP with Noise and Yamux), who is connected and how they behave,
+//! gossip, the table of who provides what (Kademlia), and streams. Protocols are plain asynchronous code over streams of bytes, in
+//! messages of bounded length ([`frame`]), and so can be tested over pipes.
+//!
+//! ```text
+//! Network::start ─► task (libp2p) ◄─► handle: dial, publish, subscribe, open_stream, accept, provide, find_providers
+//! ```
+
+mod bucket;
+mod config;
+mod error;
+pub mod frame;
+mod identity;
+mod network;
+mod peers;
+mod streams;
+mod swarm;
+
+pub use bucket::{Buckets, Rate};
+pub use config::{NetConfig, NetLimits};
+pub use error::NetError;
+pub use libp2p::{Multiaddr, PeerId};
+pub use network::{Gossip, Network, Verdict};
+pub use peers::{Ban, Offence, PeerEvent, PeerInfo};
+pub use streams::{Incoming, Stream};
+pub use swarm::MAX_GOSSIP_BYTES;

@@ -1,0 +1,4 @@
+//! Networks of several nodes within this process, over the loopback interface.
+
+mod network;
+mod nodes;
