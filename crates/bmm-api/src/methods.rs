@@ -86,8 +86,12 @@ const fn heavy(name: &'static str, params: &'static [&'static str], run: Run) ->
 static METHODS: &[Method] = &[
     light("admin_nodeInfo", &[], admin::node_info),
     light("admin_peers", &[], admin::peers),
+    heavy("bmm_getAccountRange", &["block hash", "from", "max bytes"], sync::account_range),
     reading("bmm_getBlocks", &["first number", "count"], sync::blocks),
+    reading("bmm_getCodes", &["hashes"], sync::codes),
     reading("bmm_getHeaders", &["first number", "count"], sync::headers),
+    heavy("bmm_getSlotRanges", &["block hash", "accounts", "from", "max bytes"], sync::slot_ranges),
+    heavy("bmm_getStateNodes", &["block hash", "account", "paths"], sync::state_nodes),
     reading("debug_getRawBlock", &["block"], raw::whole),
     reading("debug_getRawHeader", &["block"], raw::header),
     reading("debug_getRawReceipts", &["block"], raw::receipts),

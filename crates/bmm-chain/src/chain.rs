@@ -6,6 +6,7 @@ use crate::{
     events::{Events, HeadEvent},
     params,
     pool::{Journal, PoolLimits, TxPool},
+    ranges::KeptRanges,
     template::{BuiltBlocks, PendingCache},
 };
 use alloy_primitives::B256;
@@ -76,6 +77,8 @@ pub struct Chain {
     pub(crate) asert: Asert,
     pub(crate) genesis: B256,
     pub(crate) clock: Arc<dyn Clock>,
+    /// They read the store, and go before it closes.
+    pub(crate) kept_ranges: KeptRanges,
     pub(crate) store: Store,
     /// The head, as everybody reads it. Written only by who holds `importing`.
     pub(crate) head: RwLock<Arc<HeadBlock>>,
@@ -160,6 +163,7 @@ impl Chain {
             pending: Mutex::default(),
             built: BuiltBlocks::default(),
             events: Events::default(),
+            kept_ranges: KeptRanges::default(),
             store,
             params,
         };

@@ -183,6 +183,7 @@ impl Chain {
     /// Tells subscribers and waiters of the new head.
     pub(crate) fn announce(&self, head: Arc<HeadBlock>, reorg: Option<Arc<Reorg>>) {
         tracing::debug!(number = head.number(), id = %head.id, transactions_root = %head.header.transactions_root, "new head");
+        self.kept_ranges.expire();
         self.events.new_head(&HeadEvent { head, reorg });
     }
 

@@ -28,6 +28,7 @@ mod params;
 mod pipeline;
 mod pool;
 mod producer;
+mod ranges;
 mod reads;
 mod reorg;
 mod seals;
@@ -45,6 +46,9 @@ pub use import::Imported;
 pub use pipeline::{ImportAllError, ImportedAll};
 pub use pool::{PoolContent, PoolError, PoolLimits, PoolStatus, PoolTransaction};
 pub use producer::{BlockSigner, Producer, ProducerConfig};
+pub use ranges::{
+    AccountRange, CODES_AT_ONCE, MAX_RANGE_BYTES, NODES_AT_ONCE, OWNERS_AT_ONCE, RangeAccount, RangeSlot, SlotRange,
+};
 pub use reads::{FoundTransaction, PendingBlock};
 pub use serve::SealedHeader;
 pub use template::{Template, TemplateRequest};

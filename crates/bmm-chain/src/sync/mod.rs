@@ -10,11 +10,15 @@ mod source;
 pub use full::{Followed, Following, Progress};
 pub use source::ChainSource;
 
+#[cfg(doc)]
+use crate::Chain;
 use crate::{
     error::{ChainError, ImportError},
+    ranges::{AccountRange, SlotRange},
     serve::SealedHeader,
 };
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes};
+use bmm_ledger::trie::Nibbles;
 use bmm_types::SealedBlock;
 
 /// Headers that are asked for at once.
@@ -42,6 +46,40 @@ pub enum Request {
         /// How many at most.
         count: u64,
     },
+    /// Accounts of the state after a canonical block. See [`Chain::account_range`].
+    Accounts {
+        /// The block's id.
+        block: B256,
+        /// keccak(address) from which on they are wanted.
+        from: B256,
+        /// About how many bytes of them.
+        max_bytes: u64,
+    },
+    /// Slots of accounts, likewise. See [`Chain::slot_ranges`].
+    Slots {
+        /// The block's id.
+        block: B256,
+        /// keccak(address) of each, ascending, at most [`crate::OWNERS_AT_ONCE`].
+        owners: Vec<B256>,
+        /// keccak(slot) from which on those of the first are wanted.
+        from: B256,
+        /// About how many bytes of all.
+        max_bytes: u64,
+    },
+    /// Nodes of the state's tries. See [`Chain::state_nodes`].
+    Nodes {
+        /// The block's id.
+        block: B256,
+        /// keccak(address) of the account whose storage trie it is; `None`: the account trie.
+        owner: Option<B256>,
+        /// Where the nodes stand, ascending, at most [`crate::NODES_AT_ONCE`].
+        paths: Vec<Nibbles>,
+    },
+    /// Codes by their hashes, at most [`crate::CODES_AT_ONCE`]; fewer may come. See [`Chain::codes`].
+    Codes {
+        /// The hashes.
+        hashes: Vec<B256>,
+    },
 }
 
 /// What a source says.
@@ -53,6 +91,14 @@ pub enum Answer {
     Headers(Vec<SealedHeader>),
     /// To [`Request::Blocks`].
     Blocks(Vec<SealedBlock>),
+    /// To [`Request::Accounts`]; `None`: the state of that block is not at hand (any more).
+    Accounts(Option<AccountRange>),
+    /// To [`Request::Slots`], likewise.
+    Slots(Option<Vec<SlotRange>>),
+    /// To [`Request::Nodes`], likewise.
+    Nodes(Option<Vec<Bytes>>),
+    /// To [`Request::Codes`].
+    Codes(Vec<Bytes>),
 }
 
 /// Who can be asked.

@@ -13,14 +13,23 @@ impl Source for ChainSource {
     }
 
     fn ask(&self, request: &Request) -> Result<Answer, String> {
-        let answer = match *request {
-            Request::Head => Ok(Answer::Head(self.0.head().number())),
+        let chain = &self.0;
+        let answer = match request {
+            Request::Head => Ok(Answer::Head(chain.head().number())),
             Request::Headers { first, count } => {
-                page(first, count.min(HEADERS_AT_ONCE), |number| self.0.sealed_header(number)).map(Answer::Headers)
+                page(*first, HEADERS_AT_ONCE.min(*count), |number| chain.sealed_header(number)).map(Answer::Headers)
             }
             Request::Blocks { first, count } => {
-                page(first, count.min(BLOCKS_AT_ONCE), |number| self.0.sealed_block(number)).map(Answer::Blocks)
+                page(*first, BLOCKS_AT_ONCE.min(*count), |number| chain.sealed_block(number)).map(Answer::Blocks)
             }
+            Request::Accounts { block, from, max_bytes } => {
+                chain.account_range(*block, *from, *max_bytes).map(Answer::Accounts)
+            }
+            Request::Slots { block, owners, from, max_bytes } => {
+                chain.slot_ranges(*block, owners, *from, *max_bytes).map(Answer::Slots)
+            }
+            Request::Nodes { block, owner, paths } => chain.state_nodes(*block, *owner, paths).map(Answer::Nodes),
+            Request::Codes { hashes } => chain.codes(hashes).map(Answer::Codes),
         };
         answer.map_err(|error| error.to_string())
     }

@@ -94,6 +94,11 @@ impl Core {
         }
     }
 
+    /// As [`Self::new`], with a thread that flushes and without a journal: what is not flushed when the process ends is lost.
+    pub fn without_journal(db: Database, snapshot: Snapshot, limits: FlushLimits) -> Self {
+        Self { threaded: true, ..Self::new(db, snapshot, None, limits) }
+    }
+
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.read().clone()
     }

@@ -87,7 +87,8 @@ pub(super) fn prune(snapshot: &Snapshot, batch: &mut Batch, keep_from: u64) -> R
     Ok(())
 }
 
-fn remove_block(batch: &mut Batch, number: u64, id: B256) {
+/// Removes a block and its place among those of its number.
+pub(super) fn remove_block(batch: &mut Batch, number: u64, id: B256) {
     for table in [tables::HEADERS, tables::BODIES, tables::SEALS, tables::WORK] {
         batch.remove(table, id.as_slice());
     }

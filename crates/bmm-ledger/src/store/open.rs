@@ -73,9 +73,7 @@ impl Store {
         let base = Arc::new(Base::take(&db)?);
         let snapshot = replay(base, &batches)?;
         let mut store = Self::over(Core::new(db, snapshot, Some(journal), limits), options);
-        let core = store.core.clone();
-        let flusher = thread::Builder::new().name("flush".into()).spawn(move || core.flush_for_ever());
-        store.flusher = Some(flusher.map_err(|source| StoreError::Folder { folder: folder.to_owned(), source })?);
+        store.flusher = Some(start_flusher(&store.core, folder)?);
         Ok(store)
     }
 
@@ -92,7 +90,7 @@ impl Store {
         Ok(Self::over(Core::new(db, snapshot, None, FlushLimits::default()), options))
     }
 
-    fn over(core: Core, options: StoreOptions) -> Self {
+    pub(super) fn over(core: Core, options: StoreOptions) -> Self {
         Self {
             trie_cache: TrieCache::new(core.snapshot().head_id(), options.trie_cache_bytes),
             codes: Arc::new(Mutex::new(Generations::new(CODE_GENERATION))),
@@ -103,9 +101,16 @@ impl Store {
     }
 }
 
+/// Starts the thread that writes the tables.
+pub(super) fn start_flusher(core: &Arc<Core>, folder: &Path) -> Result<thread::JoinHandle<()>, StoreError> {
+    let core = core.clone();
+    let flusher = thread::Builder::new().name("flush".into()).spawn(move || core.flush_for_ever());
+    flusher.map_err(|source| StoreError::Folder { folder: folder.to_owned(), source })
+}
+
 /// Checks layout and chain of an existing database; marks a new one and creates its tables. Returns the first segment of the journal
 /// that is not in the tables.
-fn identify(db: &Database, folder: PathBuf, params: B256) -> Result<u64, StoreError> {
+pub(super) fn identify(db: &Database, folder: PathBuf, params: B256) -> Result<u64, StoreError> {
     let txn = db.begin_write()?;
     {
         let mut meta = txn.open_table(tables::META.definition())?;

@@ -2,7 +2,7 @@
 
 mod older;
 
-pub(super) use older::stage_view;
+pub(super) use older::{OlderTries, stage_view};
 
 use super::{
     Store, StoreError,

@@ -5,7 +5,7 @@ use super::{
     cache::Generations,
     history,
     snapshot::Snapshot,
-    stage::stage_view,
+    stage::{OlderTries, stage_view},
     tables::{self, Record, hash_address, hash_slot},
 };
 use crate::{
@@ -295,24 +295,7 @@ impl StateView {
     /// [`StoreError::TooDeep`] when the block is further below the head than [`MAX_VIEW_DEPTH`] or [`MAX_VIEW_BYTES`], also with
     /// an archive; [`StoreError::NoProof`] when the block is not committed yet.
     pub fn prove(&self, address: Address, slots: &[U256]) -> Result<AccountProof, StoreError> {
-        if !self.ahead.is_empty() {
-            return Err(StoreError::NoProof(self.block.number));
-        }
-        if self.archived {
-            let mut head = self.clone();
-            head.block = self.snapshot.head.ok_or(StoreError::Empty)?;
-            head.archived = false;
-            return head.laid_back(self.block, MAX_VIEW_BYTES)?.prove(address, slots);
-        }
-        let header = self.snapshot.header(self.block.id)?.ok_or(StoreError::NoProof(self.block.number))?;
-        let unchanged = Overlay::default();
-        let changed = self.overlay.as_deref().unwrap_or(&unchanged);
-        let slots_changed = changed.slots.iter().map(|(key, value)| (*key, *value));
-        let tries = stage_view(&self.snapshot, &changed.accounts, slots_changed)?;
-        if tries.root != header.state_root {
-            let what = format!("the state is {}, not {} as in the header", tries.root, header.state_root);
-            return Err(StoreError::corrupt("trie", self.block.id, what));
-        }
+        let tries = self.tries()?;
         let owner = hash_address(address);
         let record = tries.record(&owner)?;
         let slots = slots.iter().map(|&slot| {
@@ -325,6 +308,29 @@ impl StateView {
             storage_root: record.map_or(EMPTY_ROOT_HASH, |record| record.storage_root),
             nodes: tries.prove_account(owner)?.nodes,
         })
+    }
+
+    /// Works out the tries of this state.
+    pub(super) fn tries(&self) -> Result<OlderTries, StoreError> {
+        if !self.ahead.is_empty() {
+            return Err(StoreError::NoProof(self.block.number));
+        }
+        if self.archived {
+            let mut head = self.clone();
+            head.block = self.snapshot.head.ok_or(StoreError::Empty)?;
+            head.archived = false;
+            return head.laid_back(self.block, MAX_VIEW_BYTES)?.tries();
+        }
+        let header = self.snapshot.header(self.block.id)?.ok_or(StoreError::NoProof(self.block.number))?;
+        let unchanged = Overlay::default();
+        let changed = self.overlay.as_deref().unwrap_or(&unchanged);
+        let slots_changed = changed.slots.iter().map(|(key, value)| (*key, *value));
+        let tries = stage_view(self.snapshot.clone(), &changed.accounts, slots_changed)?;
+        if tries.root != header.state_root {
+            let what = format!("the state is {}, not {} as in the header", tries.root, header.state_root);
+            return Err(StoreError::corrupt("trie", self.block.id, what));
+        }
+        Ok(tries)
     }
 }
 

@@ -6,8 +6,9 @@
 //! nothing to collect afterwards, and a subtree is a contiguous range of keys.
 //!
 //! [`update`] applies a sorted batch in one descent that loads only nodes on touched paths; [`prove`] collects the nodes
-//! between the root and a key; [`prove_range`] gives consecutive leaves with their proof, for [`verify_range`] elsewhere; an
-//! [`Overlay`] is a trie after an update, over the one before. None of them writes. This room knows nothing of accounts,
+//! between the root and a key; [`prove_range`] gives consecutive leaves with their proof, for [`verify_range`] elsewhere; a
+//! [`Walk`] finds where a trie differs from another of which only the root is known; an [`Overlay`] is a trie after an update,
+//! over the one before. None of them writes. This room knows nothing of accounts,
 //! databases or blocks.
 #![expect(
     clippy::arithmetic_side_effects,
@@ -26,14 +27,18 @@ mod record;
 mod tests;
 pub(crate) mod threads;
 mod update;
+mod walk;
 
-pub use alloy_trie::{EMPTY_ROOT_HASH, Nibbles};
+pub use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount};
 pub use batch::Batch;
 pub use overlay::{Overlaid, Overlay};
 pub use prove::{Proof, prove};
-pub use range::{MAX_RANGE_PROOF_NODES, RangeError, RangeProof, prove_range, verify_range};
+pub use range::{
+    MAX_RANGE_PROOF_NODES, RangeError, RangeProof, following, node_at, prove_range, prove_range_while, verify_range,
+};
 pub use record::Node;
 pub use update::{TrieUpdate, update};
+pub use walk::{Change, Walk, WalkError};
 
 use alloy_primitives::B256;
 use std::fmt::Display;

@@ -86,14 +86,28 @@ impl Range {
 
 /// Returns up to `limit` leaves (one at least) from a key on, with their proof.
 pub fn prove_range<S: TrieSource>(source: &S, from: B256, limit: usize) -> Result<RangeProof, S::Error> {
+    let mut left = limit;
+    prove_range_while(source, from, |_| {
+        left = left.saturating_sub(1);
+        left > 0
+    })
+}
+
+/// Returns leaves from a key on, with their proof. Each is shown to `more`, which says whether another may follow it.
+pub fn prove_range_while<S: TrieSource>(
+    source: &S,
+    from: B256,
+    mut more: impl FnMut(&Leaf) -> bool,
+) -> Result<RangeProof, S::Error> {
     let mut proof = RangeProof::default();
     let mut next = Some(from);
     while let Some(key) = next.take()
         && let Some(leaf) = source.leaf(&key)?
     {
         next = following(&leaf.key);
+        let ends = !more(&leaf);
         proof.leaves.push(leaf);
-        if proof.leaves.len() >= limit {
+        if ends {
             break;
         }
     }
@@ -108,8 +122,21 @@ pub fn prove_range<S: TrieSource>(source: &S, from: B256, limit: usize) -> Resul
     Ok(proof)
 }
 
+/// Returns the RLP of the node that stands at a path, if one does. Where none does, a leaf below may come instead: who asks holds it
+/// against the hash that the node above gives.
+pub fn node_at<S: TrieSource>(source: &S, path: &Nibbles) -> Result<Option<Bytes>, S::Error> {
+    if let Some(node) = source.node(path)? {
+        return Ok(Some(Bytes::copy_from_slice(node.rlp())));
+    }
+    Ok(leaf_below(source, path)?.map(|leaf| {
+        let mut rlp = Vec::new();
+        encode_leaf(&Nibbles::unpack_array(&leaf.key.0).slice(path.len()..), &leaf.value, &mut rlp);
+        rlp.into()
+    }))
+}
+
 /// The key after a key; none after the last.
-pub(super) fn following(key: &B256) -> Option<B256> {
+pub fn following(key: &B256) -> Option<B256> {
     let mut next = *key;
     for byte in next.iter_mut().rev() {
         let (sum, carried) = byte.overflowing_add(1);

@@ -6,16 +6,18 @@ use super::{
 };
 use crate::{
     diff::Account,
-    trie::{Batch, EMPTY_ROOT_HASH, Overlay, Proof, prove, update},
+    trie::{
+        Batch, EMPTY_ROOT_HASH, Leaf, Nibbles, Overlay, Proof, RangeProof, node_at, prove, prove_range_while, update,
+    },
 };
-use alloy_primitives::{B256, U256};
-use std::collections::BTreeMap;
+use alloy_primitives::{B256, Bytes, U256};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The tries after some changes to a snapshot's state.
-pub(in crate::store) struct OlderTries<'a> {
+pub(in crate::store) struct OlderTries {
     /// The state root.
     pub root: B256,
-    snapshot: &'a Snapshot,
+    snapshot: Arc<Snapshot>,
     accounts: Overlay,
     storage: BTreeMap<B256, Overlay>,
     records: BTreeMap<B256, Option<Record>>,
@@ -26,11 +28,11 @@ pub(in crate::store) struct OlderTries<'a> {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] when an account goes whose slots stay.
-pub(in crate::store) fn stage_view<'a>(
-    snapshot: &'a Snapshot,
+pub(in crate::store) fn stage_view(
+    snapshot: Arc<Snapshot>,
     accounts: &BTreeMap<B256, Option<Account>>,
     slots: impl IntoIterator<Item = ((B256, B256), U256)>,
-) -> Result<OlderTries<'a>, StoreError> {
+) -> Result<OlderTries, StoreError> {
     let mut batches: BTreeMap<B256, BTreeMap<B256, U256>> = BTreeMap::new();
     for ((owner, slot), value) in slots {
         batches.entry(owner).or_default().insert(slot, value);
@@ -54,7 +56,7 @@ pub(in crate::store) fn stage_view<'a>(
                 });
             }
             let empty = storage_root == EMPTY_ROOT_HASH;
-            let trie = SnapshotTrie { snapshot, owner: Some(owner), cache: None, empty };
+            let trie = SnapshotTrie { snapshot: &snapshot, owner: Some(owner), cache: None, empty };
             let outcome = update(&trie, &changes, usual_threads())?;
             storage_root = outcome.root;
             storage.insert(owner, Overlay::new(&changes, outcome));
@@ -71,12 +73,12 @@ pub(in crate::store) fn stage_view<'a>(
         });
         records.insert(owner, record);
     }
-    let outcome = update(&SnapshotTrie::new(snapshot, None), &batch, usual_threads())?;
+    let outcome = update(&SnapshotTrie::new(&snapshot, None), &batch, usual_threads())?;
     let root = outcome.root;
     Ok(OlderTries { root, snapshot, accounts: Overlay::new(&batch, outcome), storage, records })
 }
 
-impl OlderTries<'_> {
+impl OlderTries {
     /// Returns an account with its storage root.
     pub fn record(&self, owner: &B256) -> Result<Option<Record>, StoreError> {
         match self.records.get(owner) {
@@ -87,15 +89,43 @@ impl OlderTries<'_> {
 
     /// Proves an account.
     pub fn prove_account(&self, owner: B256) -> Result<Proof, StoreError> {
-        prove(&self.accounts.over(SnapshotTrie::new(self.snapshot, None)), owner)
+        prove(&self.accounts.over(SnapshotTrie::new(&self.snapshot, None)), owner)
     }
 
     /// Proves a slot.
     pub fn prove_slot(&self, owner: B256, slot: B256) -> Result<Proof, StoreError> {
-        let below = SnapshotTrie::new(self.snapshot, Some(owner));
+        let below = SnapshotTrie::new(&self.snapshot, Some(owner));
         match self.storage.get(&owner) {
             Some(storage) => prove(&storage.over(below), slot),
             None => prove(&below, slot),
         }
+    }
+
+    /// Returns consecutive leaves of the account trie or, with an owner, of a storage trie, with their proof. See
+    /// [`prove_range_while`].
+    pub fn prove_range(
+        &self,
+        owner: Option<B256>,
+        from: B256,
+        more: impl FnMut(&Leaf) -> bool,
+    ) -> Result<RangeProof, StoreError> {
+        let below = SnapshotTrie::new(&self.snapshot, owner);
+        match self.changed(owner) {
+            Some(changed) => prove_range_while(&changed.over(below), from, more),
+            None => prove_range_while(&below, from, more),
+        }
+    }
+
+    /// Returns the node at a path of such a trie. See [`node_at`].
+    pub fn node(&self, owner: Option<B256>, path: &Nibbles) -> Result<Option<Bytes>, StoreError> {
+        let below = SnapshotTrie::new(&self.snapshot, owner);
+        match self.changed(owner) {
+            Some(changed) => node_at(&changed.over(below), path),
+            None => node_at(&below, path),
+        }
+    }
+
+    fn changed(&self, owner: Option<B256>) -> Option<&Overlay> {
+        owner.map_or(Some(&self.accounts), |owner| self.storage.get(&owner))
     }
 }
