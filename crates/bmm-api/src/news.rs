@@ -258,7 +258,7 @@ impl News {
 enum Way {
     /// The chain moved while it was looked for.
     Moved,
-    /// Longer than [`MAX_WAY`].
+    /// Longer than [`MAX_WAY`], or out of the reach of what is kept.
     TooLong,
     /// Blocks to leave and blocks to take, both newest first.
     Found { abandoned: Vec<Arc<ReadBlock>>, adopted: Vec<Arc<ReadBlock>> },
@@ -277,6 +277,10 @@ fn way(chain: &Chain, blocks: &Blocks, journal: &Journal, from: B256, to: B256) 
             return Ok(Way::TooLong);
         }
         if left.header.number >= right.header.number {
+            // Without its receipts nobody could be told which logs are taken back.
+            if !left.header.logs_bloom.is_zero() && left.receipts(chain)?.is_none() {
+                return Ok(Way::TooLong);
+            }
             let Some(parent) = old(left.header.parent_hash)? else { return Ok(Way::Moved) };
             abandoned.push(std::mem::replace(&mut left, parent));
         } else {

@@ -4,6 +4,7 @@ use crate::{
     failure::{Failure, IoContext, Outcome},
     paths::DataDir,
 };
+use bmm_api::ApiConfig;
 use bmm_ledger::store::{History, MAX_VIEW_DEPTH, StoreOptions};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::Path};
@@ -32,6 +33,10 @@ pub struct RpcConfig {
     pub listen: SocketAddr,
     /// A node to use instead of one on this machine, such as "http://127.0.0.1:8545".
     pub url: Option<String>,
+    /// Names beside `localhost` and plain addresses by which the node may be called, as in a request's `Host`; "*" for any.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may use the node from a browser, such as "https://wallet.example.org"; "*" for any.
+    pub allowed_origins: Vec<String>,
 }
 
 /// `[mine]`
@@ -80,7 +85,12 @@ impl Default for Config {
 
 impl Default for RpcConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8545)), url: None }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8545)),
+            url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
     }
 }
 
@@ -100,6 +110,18 @@ impl Default for ProvideConfig {
 impl Default for StorageConfig {
     fn default() -> Self {
         Self { archive: false, history_blocks: History::DEFAULT_BLOCKS, page_cache_mib: 512, trie_cache_mib: 512 }
+    }
+}
+
+impl RpcConfig {
+    /// Returns the settings of the server.
+    pub fn server(&self) -> ApiConfig {
+        ApiConfig {
+            address: self.listen,
+            allowed_hosts: self.allowed_hosts.clone(),
+            allowed_origins: self.allowed_origins.clone(),
+            ..ApiConfig::default()
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
 use parking_lot::{Condvar, Mutex, RwLock};
 use redb::{Database, Durability};
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -254,7 +255,9 @@ impl Core {
                     continue;
                 }
             }
-            let result = self.flush();
+            // A thread that died would leave imports waiting for ever.
+            let result = std::panic::catch_unwind(AssertUnwindSafe(|| self.flush()))
+                .unwrap_or_else(|_| Err(StoreError::Flush("it panicked: see the log, and restart the node".into())));
             let mut state = self.state.lock();
             state.failed = result.err().map(|error| {
                 tracing::error!(%error, "the newest blocks stay in the journal: they cannot be written to the database");

@@ -92,11 +92,12 @@ pub fn node(context: &Context, args: &NodeArgs) -> Outcome {
 
 fn serve(context: &Context, serve: &Serve, chain: &str, mine: Option<Mine>) -> Outcome {
     let json = context.global.json;
-    let listen = serve.listen.unwrap_or(context.config.rpc.listen);
+    let mut rpc = context.config.rpc.server();
+    rpc.address = serve.listen.unwrap_or(rpc.address);
     let mines = mine.is_some();
     let stop = interrupts()?;
     let storage = context.config.storage.clone();
-    let node = Node::start(&context.data, &NodeOptions { chain: chain.to_owned(), listen, mine, storage })?;
+    let node = Node::start(&context.data, &NodeOptions { chain: chain.to_owned(), rpc, mine, storage })?;
     let head = node.chain().head();
     let chain_id = node.chain().params().chain_id;
     let listening = Listening { rpc: node.url(), chain, chain_id, block: head.number() };

@@ -7,6 +7,7 @@ use crate::{
     output,
     rpc::{NodeFile, RpcClient},
 };
+use bmm_api::ApiConfig;
 use std::net::SocketAddr;
 
 /// A way to a chain.
@@ -36,9 +37,9 @@ impl Network {
             "dev" => Some(Mine { key: dev_key(&context.data)?, percent: context.config.mine.share_percent }),
             _ => None,
         };
-        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let rpc = ApiConfig { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
         let (chain, storage) = (context.config.chain.clone(), context.config.storage.clone());
-        let node = Node::start(&context.data, &NodeOptions { chain, listen, mine, storage })?;
+        let node = Node::start(&context.data, &NodeOptions { chain, rpc, mine, storage })?;
         let head = node.chain().head();
         output::note(
             context.global.json,

@@ -12,7 +12,7 @@ use alloy_signer_local::PrivateKeySigner;
 use bmm_api::{ApiConfig, ApiHandle};
 use bmm_chain::{BlockSigner, Chain, Producer, ProducerConfig, TemplateRequest};
 use bmm_pow::Throttle;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// How long a template may lack a waiting transaction before it is built anew.
 const REFRESH_AFTER: Duration = Duration::from_millis(200);
@@ -22,8 +22,8 @@ const REFRESH_AFTER: Duration = Duration::from_millis(200);
 pub struct NodeOptions {
     /// The chain: "dev" or "main".
     pub chain: String,
-    /// Where JSON-RPC listens; port 0 takes any free one.
-    pub listen: SocketAddr,
+    /// The JSON-RPC server; port 0 takes any free one.
+    pub rpc: ApiConfig,
     /// The built-in miner; `None` mines nothing.
     pub mine: Option<Mine>,
     /// The chain's database.
@@ -61,8 +61,7 @@ impl Node {
             .enable_all()
             .build()
             .map_err(|error| Failure::internal(format!("cannot start threads for JSON-RPC: {error}")))?;
-        let config = ApiConfig { address: options.listen, ..ApiConfig::default() };
-        let api = runtime.block_on(bmm_api::serve(config, chain.clone())).map_err(|error| {
+        let api = runtime.block_on(bmm_api::serve(options.rpc.clone(), chain.clone())).map_err(|error| {
             Failure::config(error).hint("choose another port with --listen, for example --listen 127.0.0.1:8546")
         })?;
         let control = Some(Control::start(data, chain.clone())?);
