@@ -80,6 +80,24 @@ sol! {
         uint256 total;
     }
 
+    /// What a provider signed about one task: the receipt of the batch (EIP-712, domain "BMM Market"), and the way from the task's
+    /// leaf to the receipt's root (`bmm_types::market::result_leaf`, `merkle_verify`).
+    #[derive(Debug, PartialEq, Eq)]
+    struct Testimony {
+        address provider;
+        uint64 lease;
+        uint64 batch;
+        uint64 tasks;
+        uint64 batchFuel;
+        bytes32 root;
+        bytes signature;
+        /// Fuel of this task.
+        uint64 fuel;
+        /// SHA-256 of this task's result.
+        bytes32 output;
+        bytes32[] proof;
+    }
+
     /// Escrow and settlement of jobs.
     ///
     /// `open` locks a budget. Providers hold cumulative vouchers. `settle` pays all of them in one transaction and shortens the lock
@@ -93,6 +111,16 @@ sol! {
         event Paid(bytes32 indexed job, address indexed provider, uint256 amount, uint256 fee);
         event Settled(bytes32 indexed job, bytes32 root, uint256 spent, uint64 releaseAt);
         event Refunded(bytes32 indexed job, address indexed requester, uint256 amount);
+        event Staked(bytes32 indexed job, address indexed provider, uint256 amount);
+        event Unstaked(bytes32 indexed job, address indexed provider, uint256 amount);
+        /// `provider` may object until `until`.
+        event Accused(bytes32 indexed job, address indexed provider, uint64 task, uint64 until);
+        /// The jury may rule until `until`.
+        event Objected(bytes32 indexed job, address indexed provider, uint64 task, uint256 bond, uint64 until);
+        /// The dispute is over, and the provider keeps its stake and got its bond back.
+        event Cleared(bytes32 indexed job, address indexed provider);
+        /// `amount` was taken: `compensation` of it went to the requester, the rest to the resource pot.
+        event StakeTaken(bytes32 indexed job, address indexed provider, uint256 amount, uint256 compensation);
 
         error JobExists(bytes32 job);
         error NoBudget();
@@ -110,6 +138,18 @@ sol! {
         error OverBudget(uint256 needed, uint256 left);
         /// Nobody could spend what is paid to the zero address, the Token or the escrow itself.
         error BadProvider(address provider);
+        error BadTerms(uint256 stake, uint8 quorum);
+        error NoStakeAsked(bytes32 job);
+        error AlreadyStaked(bytes32 job, address provider);
+        error StakeTooSmall(uint256 stake, uint256 least);
+        /// The stake is not in the state that the call needs; see `stakeOf`.
+        error WrongStakeState(address provider, uint8 state);
+        error StakeLocked(uint64 until);
+        error BadTestimony(address provider);
+        error NoContradiction();
+        error QuorumMissing(uint256 testimonies, uint8 quorum);
+        error WrongBond(uint256 sent, uint256 bond);
+        error NotJury(address caller);
 
         /// Locks the sent value until `deadline` (Unix seconds); `spec` is the content hash of the job's description.
         function open(bytes32 salt, bytes32 spec, uint64 deadline) external payable returns (bytes32 job);
@@ -119,6 +159,33 @@ sol! {
         function settle(bytes32 job, bytes32 root, address[] calldata providers, uint256[] calldata totals) external;
         /// Returns what is left to the requester once the lock has ended. Anybody may send it.
         function refund(bytes32 job) external returns (uint256 amount);
+
+        /// As `open`, and every provider locks at least `stake` before it gets work; `quorum` (2 to 8) other staked operators must
+        /// have found the same before one that found something else can be accused.
+        function openStaked(bytes32 salt, bytes32 spec, uint64 deadline, uint256 stake, uint8 quorum) external payable returns (bytes32 job);
+        /// Locks the sent value as the sender's stake in an open job that asks for one; once.
+        function stake(bytes32 job) external payable;
+        /// Returns a stake to its provider once it is free. Anybody may send it.
+        function unstake(bytes32 job, address provider) external returns (uint256 amount);
+        /// A quorum of other staked operators found, for `task`, the same, and `accused` found something else. Anybody may send it.
+        /// `others` strictly ascending by provider, at most 8.
+        function accuse(bytes32 job, uint64 task, Testimony calldata accused, Testimony[] calldata others) external;
+        /// One provider signed two results of one task: its stake is taken at once. Anybody may send it.
+        function contradict(bytes32 job, uint64 task, Testimony calldata first, Testimony calldata second) external;
+        /// The accused denies, with the bond that `stakeOf` names: the jury is to rule.
+        function object(bytes32 job) external payable;
+        /// The jury (the address of the footstones) rules whether an objecting provider was wrong.
+        function rule(bytes32 job, address provider, bool wrong) external;
+        /// Ends a dispute whose time is over: the stake of a silent accused is taken; without a verdict the accused is cleared.
+        /// Anybody may send it.
+        function resolve(bytes32 job, address provider) external;
+
+        /// What the job asks of providers; zero without a stake.
+        function termsOf(bytes32 job) external view returns (uint256 stake, uint8 quorum);
+        /// `state`: 0 none, 1 held, 2 accused, 3 objected, 4 cleared, 5 gone. `until`: when the present dispute ends, or when the
+        /// stake is free (Unix seconds). `bond`: what an objection costs.
+        function stakeOf(bytes32 job, address provider) external view returns (uint8 state, uint256 amount, uint64 until,
+            uint256 bond);
 
         /// `state`: 0 unknown, 1 open, 2 settled, 3 closed. `releaseAt`: when `refund` becomes possible (Unix seconds).
         function jobOf(bytes32 job) external view returns (uint8 state, address requester, uint256 budget, uint256 spent,
@@ -139,6 +206,25 @@ pub mod job_state {
     /// Nothing left in the contract.
     pub const CLOSED: u8 = 3;
 }
+
+/// States of a stake as `Jobs.stakeOf` numbers them.
+pub mod stake_state {
+    /// Never locked.
+    pub const NONE: u8 = 0;
+    /// Locked, undisputed.
+    pub const HELD: u8 = 1;
+    /// Accused; the provider may object.
+    pub const ACCUSED: u8 = 2;
+    /// The provider objected; the jury may rule.
+    pub const OBJECTED: u8 = 3;
+    /// Locked, and a dispute was won or not ruled: only a contradiction takes it now.
+    pub const CLEARED: u8 = 4;
+    /// Returned or taken.
+    pub const GONE: u8 = 5;
+}
+
+/// Most testimonies beside the accused's in `Jobs.accuse`.
+pub const MAX_TESTIMONIES: usize = 8;
 
 /// Most providers that one `Jobs.settle` pays. A transaction's gas limit (EIP-7825) ends it at some 270 that have no account yet, or 450 that have.
 pub const MAX_SETTLED_PROVIDERS: usize = 1_024;

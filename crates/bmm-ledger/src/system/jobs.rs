@@ -34,6 +34,7 @@ pub(super) fn run(frame: &mut Frame<'_>, rules: &Rules, data: &[u8]) -> Result<V
         JobsCalls::open(_) => frame.pays()?,
         JobsCalls::claim(_) | JobsCalls::settle(_) | JobsCalls::refund(_) => frame.writes()?,
         JobsCalls::jobOf(_) | JobsCalls::paidTo(_) | JobsCalls::jobId(_) => frame.reads()?,
+        _ => return Err(Stop::not_of_the_abi()),
     }
     Ok(match call {
         JobsCalls::open(c) => openCall::abi_encode_returns(&open(frame, rules, &c)?),
@@ -49,6 +50,7 @@ pub(super) fn run(frame: &mut Frame<'_>, rules: &Rules, data: &[u8]) -> Result<V
             hash_job_id(frame)?;
             jobIdCall::abi_encode_returns(&job_id(rules.chain_id, c.requester, c.salt))
         }
+        _ => return Err(Stop::not_of_the_abi()),
     })
 }
 

@@ -84,6 +84,8 @@ impl Builder<'_> {
             budget: job.budget,
             canonical_nans: job.canonical_nans,
             deterministic: job.deterministic,
+            stake: job.stake,
+            draw: alloy_primitives::B256::ZERO,
             extra: Vec::new(),
         };
         self.check(&spec)?;

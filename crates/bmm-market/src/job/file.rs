@@ -34,6 +34,8 @@ pub struct JobFile {
     pub file: Option<String>,
     /// How results are verified.
     pub verify: Verify,
+    /// What each provider locks before it gets work; zero asks for nothing.
+    pub stake: Amount,
     /// What one task may use.
     pub limits: TaskLimits,
     /// What is spent at most.
@@ -95,6 +97,7 @@ impl JobFile {
             merge_args: Vec::new(),
             file: None,
             verify: Verify::None,
+            stake: Amount::ZERO,
             limits: TaskLimits::default(),
             budget: Budget { max: Amount::ONE_BMM, deadline_seconds: 3_600, price: None },
             canonical_nans: false,

@@ -4,12 +4,13 @@ use std::fmt;
 
 use alloy_primitives::{Address, B256};
 use bmm_types::market::{Content, Standing, TaskFailure, ToProvider, ToRequester};
-use bmm_types::system::{MAX_SETTLED_PROVIDERS, Voucher};
+use bmm_types::system::{Jobs, MAX_SETTLED_PROVIDERS, Voucher};
 use bmm_types::{Amount, ContentHash};
 
 use serde::{Deserialize, Serialize};
 
 use super::settle::Settlement;
+use crate::trust::{Finding, TrustBook};
 use crate::{MILLISECOND, Micros, SECOND};
 
 /// Settings of a requester.
@@ -30,11 +31,20 @@ pub struct RequesterConfig {
     /// Whether the signature under every batch of results is checked; only a wiring in which providers are threads of the
     /// same process may leave it out.
     pub check_signatures: bool,
+    /// The requester's part of every draw of audits; its keccak stands in the job's description ([`bmm_types::market::JobSpec::draw`]).
+    pub secret: B256,
+    /// Checks that the requester's own machine does at once ([`Effect::Check`]); 0 if it does none.
+    pub own_checks: u16,
+    /// Whether stakes deter: whether the chain has a jury that takes the stake of one who objects.
+    pub counts_stakes: bool,
+    /// What is known of providers from earlier jobs; kept up to date by [`Effect::Trust`].
+    pub trust: TrustBook,
 }
 
 impl RequesterConfig {
     /// Returns the defaults: leases of 250 ms, 5 failures of hosts, 60 s of standing still, as many paid
-    /// providers as one settlement takes, signatures checked.
+    /// providers as one settlement takes, signatures checked, no checks on the own machine, nobody known; a secret has to be
+    /// put in where audits are drawn.
     pub fn new(chain_id: u64, requester: Address) -> Self {
         Self {
             chain_id,
@@ -44,6 +54,10 @@ impl RequesterConfig {
             stall_micros: 60 * SECOND,
             max_paid_providers: MAX_SETTLED_PROVIDERS,
             check_signatures: true,
+            secret: B256::ZERO,
+            own_checks: 0,
+            counts_stakes: false,
+            trust: TrustBook::default(),
         }
     }
 }
@@ -80,6 +94,20 @@ pub enum Event {
         hash: ContentHash,
         /// Whether the bytes are here now.
         ok: bool,
+    },
+    /// Answers [`Effect::Check`].
+    Checked {
+        /// The task.
+        task: u64,
+        /// What was found.
+        verdict: Verdict,
+    },
+    /// Answers [`Effect::LookUpStake`]: what the provider has locked for this job, undisputed.
+    Stake {
+        /// The provider.
+        provider: Address,
+        /// The stake; zero if there is none.
+        amount: Amount,
     },
     /// Answers [`Effect::Merge`]: the outputs are written, or why they cannot be.
     Merged(
@@ -129,12 +157,56 @@ pub enum Effect {
         /// What to send with it.
         standing: Standing,
     },
+    /// Checks a task on the requester's own machine; answered by [`Event::Checked`].
+    Check {
+        /// The task.
+        task: u64,
+        /// How.
+        how: Check,
+    },
+    /// Keeps what was found out about providers, for this and later jobs ([`TrustBook::note`]).
+    Trust(Finding),
+    /// Looks at the escrow for what a provider has at stake; answered by [`Event::Stake`].
+    LookUpStake {
+        /// The provider.
+        provider: Address,
+    },
+    /// Sends `Jobs.accuse`, unless the accused's stake is disputed or gone already. Given again after a restart.
+    Accuse(Box<Jobs::accuseCall>),
     /// Merges the results of all tasks ([`super::Requester::result`]); answered by [`Event::Merged`].
     Merge,
     /// Sends `Jobs.settle`; answered by [`Event::Settled`]. Given again after a restart until it is answered.
     Settle(Settlement),
     /// The job is over.
     Over(Ending),
+}
+
+/// How the requester's own machine checks a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// It runs the task.
+    Run,
+    /// It gives the verifier this result, whose bytes are stored.
+    Judge(Content),
+}
+
+/// What the requester's own machine found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Of [`Check::Run`]: the result and its fuel.
+    Found {
+        /// Hash and length of the result.
+        content: Content,
+        /// Fuel.
+        fuel: u64,
+    },
+    /// Of [`Check::Judge`]: whether the verifier said yes.
+    Judged(bool),
+    /// It could not be checked here.
+    Unable(
+        /// Why, for people.
+        String,
+    ),
 }
 
 /// How far a job is.
@@ -198,6 +270,16 @@ pub enum JobFailure {
         operators: usize,
         /// How many would have to agree.
         quorum: u8,
+    },
+    /// The verifier fails.
+    #[error(
+        "the verifier could not say whether the result of task {task} is right: {reason}; mend it, or use verify.mode = \"audit\""
+    )]
+    Checker {
+        /// The task.
+        task: u64,
+        /// What happened.
+        reason: String,
     },
     /// The escrow does not reach for the rest.
     #[error("budget exhausted: {done} of {tasks} tasks done for {spent}; raise budget.max above {escrow}")]

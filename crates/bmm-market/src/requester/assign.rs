@@ -1,16 +1,19 @@
 //! Handing tasks out: how many, which, and what to do when nothing is left to hand out.
 
 use alloy_primitives::Address;
-use bmm_types::market::{Lease, MAX_LEASE_RANGES, MAX_LEASE_TASKS, TaskRange, ToProvider};
+use bmm_types::market::{Lease, MAX_LEASE_RANGES, MAX_LEASE_TASKS, TaskRange, ToProvider, Verify};
 
 use super::api::Effect;
 use super::contest::{Attempt, AttemptState, Contest};
 use super::lease::{LeaseState, into_ranges};
 use super::{MAX_LEASES_PER_PROVIDER, Requester, split_ranges};
+use crate::trust::ONE;
 use crate::{MILLISECOND, Micros};
 
 /// How many times larger than its largest a provider's next lease may be.
 const GROWTH: u64 = 8;
+/// Tasks a slot that an unknown provider has at most, and that each [`ONE`] of trust adds, in a job with audits.
+const UNPROVEN_TASKS: u64 = 8;
 /// Queued tasks that one event looks at, so that its cost is bounded.
 const MAX_LOOKED_AT: usize = 65_536;
 /// Work that a lease holds at least even at the end of a job.
@@ -48,6 +51,10 @@ impl Requester {
             return;
         }
         let Some(slots) = state.waiting else { return };
+        if !self.is_admitted(peer) {
+            return self.look_up_stake(peer);
+        }
+        let state = &self.peers.list[peer];
         if !state.is_engaged() && self.peers.sums().engaged >= self.config.max_paid_providers {
             return;
         }
@@ -73,9 +80,18 @@ impl Requester {
         let Some(nanos) = Some(state.task_nanos).filter(|nanos| *nanos > 0).or(mean) else { return slots };
         let worth = |micros: Micros| (micros * 1_000 / nanos).saturating_mul(slots).max(1);
         let wanted = worth(self.config.lease_micros).max(slots).min(u64::from(state.largest).max(slots) * GROWTH);
+        let wanted = wanted.min(self.unproven_most(peer, slots));
         let left = (self.tasks - self.fresh).saturating_mul(self.spec.verify.copies().into()) + self.queue.tasks();
         let share = (left * slots).div_ceil(2 * all_slots.max(1));
         wanted.min(share.max(worth(LEAST_WORK))).clamp(1, MAX_LEASE_TASKS.into())
+    }
+
+    /// In a job with audits an unknown provider gets few tasks at once: nearly all that it returns has to be run a second time.
+    fn unproven_most(&self, peer: usize, slots: u64) -> u64 {
+        if !matches!(self.spec.verify, Verify::Audit(_)) {
+            return u64::MAX;
+        }
+        slots.saturating_mul(UNPROVEN_TASKS).saturating_mul(self.peers.list[peer].trust / ONE + 1)
     }
 
     pub(super) fn has_no_fresh(&self) -> bool {
@@ -130,7 +146,8 @@ impl Requester {
         if copies > 1 {
             for task in range.first..range.end() {
                 let attempts = vec![Attempt { peer, state: AttemptState::Leased }];
-                self.contests.insert(task, Contest { attempts, wanted: copies - 1, fetching: false });
+                let contest = Contest { attempts, wanted: copies - 1, ..Contest::new(self.spec.verify) };
+                self.contests.insert(task, contest);
             }
             self.queue.extend(split_ranges(vec![range]));
         }
@@ -143,8 +160,8 @@ impl Requester {
     /// Takes queued tasks that this provider may run; what it may not stays queued, what needs no run goes.
     fn choose_queued(&mut self, peer: usize, size: u64, looks: &mut usize) -> Vec<u64> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
-        let mut chosen: Vec<u64> = Vec::new();
-        let (mut runs, mut last) = (0usize, None);
+        let mut chosen = self.choose_drawn(peer, size);
+        let (mut runs, mut last) = (chosen.len(), None);
         for _ in 0..self.queue.len() {
             if chosen.len() >= size || *looks == 0 || runs >= MAX_LEASE_RANGES - 1 {
                 break;
@@ -174,6 +191,23 @@ impl Requester {
         chosen
     }
 
+    /// Takes the tasks that this provider was drawn for, as far as they are still wanted of it.
+    fn choose_drawn(&mut self, peer: usize, size: usize) -> Vec<u64> {
+        let mut chosen: Vec<u64> = Vec::new();
+        while chosen.len() < size.min(MAX_LEASE_RANGES - 1) {
+            let Some(task) = self.peers.list[peer].drawn.pop_front() else { break };
+            if self.contests.get(&task).is_some_and(|contest| contest.drawn == Some(peer))
+                && let Claim::Taken { again } = self.claim(peer, task, true)
+            {
+                chosen.push(task);
+                if again {
+                    self.queue.push_front(TaskRange { first: task, count: 1 });
+                }
+            }
+        }
+        chosen
+    }
+
     /// Decides about one queued task, and takes it for the provider if it may have it.
     fn claim(&mut self, peer: usize, task: u64, room: bool) -> Claim {
         if self.results.is_done(task) {
@@ -186,6 +220,9 @@ impl Requester {
         if contest.wanted == 0 {
             return Claim::Needless;
         }
+        if contest.drawn.is_some_and(|drawn| drawn != peer) {
+            return Claim::NotNow;
+        }
         let untried = !contest.has(peer);
         // A provider that failed a task gets it again only where there is nobody else to ask.
         let only_failed = contest
@@ -196,6 +233,7 @@ impl Requester {
         }
         contest.attempts.push(Attempt { peer, state: AttemptState::Leased });
         contest.wanted -= 1;
+        contest.drawn = None;
         Claim::Taken { again: contest.wanted > 0 }
     }
 

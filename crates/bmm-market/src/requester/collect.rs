@@ -1,16 +1,18 @@
 //! Taking results in: which of them count, and what they are paid.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use bmm_types::Amount;
-use bmm_types::market::{Content, SignedResults, TaskEnd, TaskFailure, TaskOutput, TaskResult, ToProvider};
+use bmm_types::market::{Content, SignedResults, TaskEnd, TaskFailure, TaskOutput, TaskResult, ToProvider, Verify};
 use bmm_types::system::Voucher;
 use sha2::{Digest, Sha256};
 
 use super::Requester;
 use super::api::{Effect, Phase};
-use super::contest::{Attempt, AttemptState, Contest};
+use super::contest::{Answer, Attempt, AttemptState, Contest, Returned};
+use super::evidence::Signed;
 use super::lease::LeaseState;
 use super::log::{Entry, PaidTask};
 use super::settle::Accepted;
@@ -32,6 +34,14 @@ fn digest(tasks: &[PaidTask]) -> B256 {
     B256::from_slice(&digest.finalize())
 }
 
+/// What all results of a batch share.
+pub(super) struct Batch {
+    /// What the draws for them follow from.
+    pub seed: B256,
+    /// What was signed, where it may have to be shown.
+    pub signed: Option<Arc<Signed>>,
+}
+
 impl Requester {
     /// Takes a batch of results. One that its provider did not sign, or for a lease that it does not hold, counts for nothing.
     pub(super) fn collect(&mut self, from: Address, signed: SignedResults) {
@@ -40,7 +50,8 @@ impl Requester {
         if self.config.check_signatures && !signed.is_signed_over(self.config.chain_id, from, &contents) {
             return;
         }
-        let batch = signed.batch;
+        let kept = self.keep_signed(peer, &signed, &contents);
+        let SignedResults { batch, signature } = signed;
         let count = u64::try_from(batch.results.len()).unwrap_or(u64::MAX);
         self.peers.list[peer].news = true;
         // Another provider's lease must stay where it is, whoever names it.
@@ -50,12 +61,13 @@ impl Requester {
             self.peers.list[peer].standing.superseded += count;
             return;
         };
+        let shown = Batch { seed: self.seed(&signature), signed: kept };
         let busy = self.credible_busy(&lease, batch.busy_micros, count);
         self.peers.list[peer].measure(busy.saturating_mul(1_000), count);
         for (result, content) in batch.results.into_iter().zip(contents) {
             if lease.take(result.index) {
                 self.peers.list[peer].out = self.peers.list[peer].out.saturating_sub(1);
-                self.result_came(peer, result, content);
+                self.result_came(peer, result, content, &shown);
             } else {
                 self.peers.list[peer].standing.superseded += 1;
             }
@@ -72,15 +84,17 @@ impl Requester {
         busy.min(passed).min(self.spec.limits.time_millis.saturating_mul(MILLISECOND).saturating_mul(tasks))
     }
 
-    fn result_came(&mut self, peer: usize, result: TaskResult, content: Content) {
+    fn result_came(&mut self, peer: usize, result: TaskResult, content: Content, batch: &Batch) {
         let (task, fuel) = (result.index, result.fuel);
-        if self.results.is_done(task) {
-            return self.came_late(peer, task, fuel, matches!(result.end, TaskEnd::Done(_)).then_some(content));
-        }
+        let answer = Answer { content, fuel };
         let output = match result.end {
+            TaskEnd::Failed(_) if self.results.is_done(task) => return self.came_late(peer, task, None, batch),
             TaskEnd::Failed(failure) => return self.failed(peer, task, fuel, failure),
             TaskEnd::Done(output) => output,
         };
+        if self.results.is_done(task) {
+            return self.came_late(peer, task, Some((answer, output)), batch);
+        }
         self.peers.list[peer].failures_in_a_row = 0;
         let plausible = content.size <= self.spec.limits.output_bytes
             && (content.size > 0 || content == Content::of(&[]))
@@ -90,28 +104,39 @@ impl Requester {
             return self.host_failed(peer, task, "it reported a result beyond the job's limits");
         }
         let plain = self.spec.verify.copies() == 1 && (self.contests.is_empty() || !self.contests.contains_key(&task));
-        let here = match output {
-            TaskOutput::Inline(bytes) => {
-                if !bytes.is_empty() {
-                    self.stored.push((content, bytes));
-                }
-                true
-            }
-            TaskOutput::Stored { .. } => content.size == 0,
-        };
-        if plain && here {
-            self.credit(peer, task, content, fuel);
-        } else {
-            self.contest(peer, task).end(peer, AttemptState::Returned { content, fuel, here });
-            self.peers.list[peer].standing.pending += 1;
-            self.evaluate(task);
+        let here = self.keep_bytes(content, output);
+        let drawn = self.draw(batch.seed, peer, task, answer);
+        if plain && here && drawn.is_none() {
+            self.credit(peer, task, answer, false);
+            return;
         }
+        let returned = Returned { answer, here, paid: false, signed: batch.signed.clone() };
+        let contest = self.contest(peer, task);
+        contest.end(peer, AttemptState::Returned(returned));
+        let looked_at = contest.is_checked();
+        self.peers.list[peer].standing.pending += 1;
+        if let Some(number) = drawn.filter(|_| !looked_at) {
+            self.begin_check(task, number);
+        }
+        self.evaluate(task);
+    }
+
+    /// Keeps the bytes of a result that came with it; tells whether there are none to be fetched.
+    pub(super) fn keep_bytes(&mut self, content: Content, output: TaskOutput) -> bool {
+        if let TaskOutput::Inline(bytes) = output {
+            if !bytes.is_empty() {
+                self.stored.push((content, bytes));
+            }
+            return true;
+        }
+        content.size == 0
     }
 
     /// Returns the contest of a task that `peer` has out, beginning it if there is none yet.
     pub(super) fn contest(&mut self, peer: usize, task: u64) -> &mut Contest {
-        let contest = self.contests.entry(task).or_default();
-        let out = |attempt: &Attempt| attempt.peer == peer && attempt.state == AttemptState::Leased;
+        let verify = self.spec.verify;
+        let contest = self.contests.entry(task).or_insert_with(|| Contest::new(verify));
+        let out = |attempt: &Attempt| attempt.peer == peer && attempt.is_out();
         if !contest.attempts.iter().any(out) {
             contest.attempts.push(Attempt { peer, state: AttemptState::Leased });
         }
@@ -129,23 +154,29 @@ impl Requester {
         }
     }
 
-    /// Pays a provider for a task, once a result is verified. False if the escrow does not reach: then nothing changes
-    /// but that the job ends for want of budget.
-    pub(super) fn credit(&mut self, peer: usize, task: u64, content: Content, fuel: u64) -> bool {
+    /// Pays a provider for a task, once its result counts; `checked` says whether somebody else has found the same. False if the
+    /// escrow does not reach: then nothing changes but that the job ends for want of budget.
+    pub(super) fn credit(&mut self, peer: usize, task: u64, answer: Answer, checked: bool) -> bool {
+        let Answer { content, fuel } = answer;
         let state = &mut self.peers.list[peer];
         let amount = state.prices.cost(fuel, content.size);
-        if !self.spend(peer, fuel, amount) {
+        let alone = !checked && matches!(self.spec.verify, Verify::Audit(_) | Verify::Checker(_));
+        if !self.spend(peer, alone, fuel, amount) {
             return false;
         }
-        self.results.pay(task, content, fuel);
-        self.peers.list[peer].standing.accepted += 1;
+        self.results.pay(task, content, fuel, alone.then_some(peer));
+        let state = &mut self.peers.list[peer];
+        state.standing.accepted += 1;
+        self.paid_runs += 1;
+        let state = &mut self.peers.list[peer];
+        state.unchecked += u64::from(alone);
         self.note_size(fuel, content.size);
-        self.earned.entry(peer).or_default().0.push(PaidTask { task, content, fuel });
+        self.earned.entry((peer, alone)).or_default().0.push(PaidTask { task, content, fuel });
         true
     }
 
     /// The rule of the budget: the sum of all totals never passes the escrow.
-    pub(super) fn spend(&mut self, peer: usize, fuel: u64, amount: Amount) -> bool {
+    pub(super) fn spend(&mut self, peer: usize, alone: bool, fuel: u64, amount: Amount) -> bool {
         let limit = self.escrow.map_or(Amount::ZERO, |escrow| escrow.amount);
         let Some(spent) = self.spent.checked_add(amount).filter(|spent| *spent <= limit) else {
             self.out_of_budget = true;
@@ -159,7 +190,7 @@ impl Requester {
         state.fuel = state.fuel.saturating_add(fuel);
         state.owed |= !amount.is_zero();
         state.news = true;
-        let earned = self.earned.entry(peer).or_default();
+        let earned = self.earned.entry((peer, alone)).or_default();
         earned.1 = earned.1.saturating_add(fuel);
         earned.2 = Amount(earned.2.0.saturating_add(amount.0));
         true
@@ -179,10 +210,14 @@ impl Requester {
 
     /// Writes what this event earned into the log, one entry a provider, before any voucher is signed for it.
     pub(super) fn record_earned(&mut self) {
-        for (peer, (tasks, fuel, amount)) in std::mem::take(&mut self.earned) {
+        for ((peer, alone), (tasks, fuel, amount)) in std::mem::take(&mut self.earned) {
             self.accept(peer, &tasks, fuel, amount);
             let provider = self.peers.list[peer].address;
-            self.record(&Entry::Accepted { provider, tasks, fuel, amount });
+            self.record(&if alone {
+                Entry::Unchecked { provider, tasks, fuel, amount }
+            } else {
+                Entry::Accepted { provider, tasks, fuel, amount }
+            });
         }
     }
 
@@ -199,8 +234,9 @@ impl Requester {
 
     /// Takes an acceptance over from the log.
     pub(super) fn book(&mut self, peer: usize, tasks: &[PaidTask], fuel: u64, amount: Amount) {
-        self.spend(peer, fuel, amount);
+        self.spend(peer, false, fuel, amount);
         self.earned = BTreeMap::new();
+        self.paid_runs += u64::try_from(tasks.len()).unwrap_or(u64::MAX);
         self.peers.list[peer].standing.accepted += u64::try_from(tasks.len()).unwrap_or(u64::MAX);
         self.accept(peer, tasks, fuel, amount);
     }

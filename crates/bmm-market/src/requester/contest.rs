@@ -2,39 +2,111 @@
 //!
 //! A task of an unverified job that simply runs once has no entry here; that is what keeps a million tasks small.
 
-use bmm_types::market::{Content, TaskFailure};
+use std::sync::Arc;
+
+use bmm_types::market::{Content, TaskFailure, Verify};
+
+use super::evidence::Signed;
+
+/// What two honest runs of a task share: the result, and the fuel that the task takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Answer {
+    pub content: Content,
+    pub fuel: u64,
+}
 
 /// One run of a task by one provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Attempt {
     pub peer: usize,
     pub state: AttemptState,
 }
 
+impl Attempt {
+    pub fn is_out(&self) -> bool {
+        matches!(self.state, AttemptState::Leased)
+    }
+}
+
+/// A result that waits to be verified.
+#[derive(Clone, Debug)]
+pub(super) struct Returned {
+    pub answer: Answer,
+    /// Whether its bytes are stored on the requester's side.
+    pub here: bool,
+    /// Whether it was paid before it was doubted.
+    pub paid: bool,
+    /// What the provider signed, where it may have to be shown.
+    pub signed: Option<Arc<Signed>>,
+}
+
 /// How far a run is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum AttemptState {
     /// It is out.
     Leased,
-    /// It gave a result; `here` says whether its bytes are stored on the requester's side.
-    Returned { content: Content, fuel: u64, here: bool },
+    /// It gave a result.
+    Returned(Returned),
     /// The program failed.
     Failed { failure: Box<TaskFailure>, fuel: u64 },
     /// The host failed.
     HostFailed,
 }
 
+/// Whether the requester's own machine checks a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Own {
+    /// Not asked to.
+    #[default]
+    No,
+    /// As soon as it has time (and the bytes, if it needs them).
+    Waits,
+    /// Now.
+    Runs,
+    /// It cannot.
+    Unable,
+}
+
 /// A task with several runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Contest {
     pub attempts: Vec<Attempt>,
     /// Runs still to be handed out.
     pub wanted: u8,
     /// Whether the winning bytes are being fetched.
     pub fetching: bool,
+    /// How many must agree.
+    pub quorum: u8,
+    /// How many are paid.
+    pub pays: u8,
+    /// Who was drawn for the next run; nobody else gets it.
+    pub drawn: Option<usize>,
+    /// What further draws follow from.
+    pub number: u64,
+    pub own: Own,
+    /// What the own machine found.
+    pub decided: Option<Answer>,
 }
 
 impl Contest {
+    /// Begins as the job's mode has it: a replicated task by its quorum, others by the first result.
+    pub fn new(verify: Verify) -> Self {
+        let quorum = if let Verify::Replicate(_) = verify { verify.quorum() } else { 1 };
+        Self { quorum, pays: verify.copies(), ..Self::default() }
+    }
+
+    /// Tells whether a result of this task is looked at by somebody besides its provider.
+    pub fn is_checked(&self) -> bool {
+        self.quorum > 1 || self.own != Own::No || self.decided.is_some()
+    }
+
+    pub fn results(&self) -> impl Iterator<Item = (usize, &Returned)> {
+        self.attempts.iter().filter_map(|attempt| match &attempt.state {
+            AttemptState::Returned(returned) => Some((attempt.peer, returned)),
+            _ => None,
+        })
+    }
+
     pub fn of(&self, peer: usize) -> impl Iterator<Item = &Attempt> {
         self.attempts.iter().filter(move |attempt| attempt.peer == peer)
     }
@@ -45,12 +117,12 @@ impl Contest {
 
     /// Counts the runs that are out.
     pub fn leased(&self) -> usize {
-        self.attempts.iter().filter(|attempt| attempt.state == AttemptState::Leased).count()
+        self.attempts.iter().filter(|attempt| attempt.is_out()).count()
     }
 
     /// Ends the run that a provider has out; false if it has none.
     pub fn end(&mut self, peer: usize, state: AttemptState) -> bool {
-        let out = |attempt: &&mut Attempt| attempt.peer == peer && attempt.state == AttemptState::Leased;
+        let out = |attempt: &&mut Attempt| attempt.peer == peer && attempt.is_out();
         match self.attempts.iter_mut().find(out) {
             Some(attempt) => {
                 attempt.state = state;
@@ -63,40 +135,42 @@ impl Contest {
     /// Takes back the run that a provider has out; one more is wanted then.
     pub fn withdraw(&mut self, peer: usize) -> bool {
         let before = self.attempts.len();
-        self.attempts.retain(|attempt| attempt.peer != peer || attempt.state != AttemptState::Leased);
+        self.attempts.retain(|attempt| attempt.peer != peer || !attempt.is_out());
         let withdrawn = self.attempts.len() < before;
         self.wanted = self.wanted.saturating_add(u8::from(withdrawn));
         withdrawn
     }
 
-    /// Returns the result that most operators gave, and how many did; the smaller content wins a tie.
-    pub fn leader(&self) -> Option<(Content, u8)> {
-        let returned = |attempt: &Attempt| match &attempt.state {
-            AttemptState::Returned { content, .. } => Some(*content),
-            _ => None,
+    /// Returns the answer that counts: what the own machine found, or what most operators gave (the smaller one wins a tie); and
+    /// how many gave it.
+    pub fn leader(&self) -> Option<(Answer, u8)> {
+        let votes = |answer: &Answer| {
+            let count = self.results().filter(|(_, returned)| returned.answer == *answer).count();
+            u8::try_from(count).unwrap_or(u8::MAX)
         };
-        let contents: Vec<Content> = self.attempts.iter().filter_map(returned).collect();
-        let votes = |content: &Content| contents.iter().filter(|other| *other == content).count();
-        let best = contents.iter().max_by_key(|content| (votes(content), std::cmp::Reverse(**content)))?;
-        Some((*best, u8::try_from(votes(best)).unwrap_or(u8::MAX)))
+        if let Some(answer) = self.decided {
+            return Some((answer, votes(&answer)));
+        }
+        let best = self.results().map(|(_, returned)| returned.answer);
+        let best = best.max_by_key(|answer| (votes(answer), std::cmp::Reverse(*answer)))?;
+        Some((best, votes(&best)))
     }
 
-    /// Returns the providers that gave `content`, with their fuel and whether its bytes are here.
-    pub fn agreeing(&self, wanted: Content) -> Vec<(usize, u64, bool)> {
-        let agree = |attempt: &Attempt| match attempt.state {
-            AttemptState::Returned { content, fuel, here } if content == wanted => Some((attempt.peer, fuel, here)),
-            _ => None,
-        };
-        self.attempts.iter().filter_map(agree).collect()
+    /// Tells whether the answer of `leader` is the result, given its votes.
+    pub fn is_won(&self, votes: u8) -> bool {
+        if self.decided.is_some() { votes > 0 } else { votes >= self.quorum }
     }
 
-    /// Returns the providers that gave another result.
-    pub fn differing(&self, wanted: Content) -> Vec<usize> {
-        let differ = |attempt: &Attempt| match attempt.state {
-            AttemptState::Returned { content, .. } if content != wanted => Some(attempt.peer),
-            _ => None,
-        };
-        self.attempts.iter().filter_map(differ).collect()
+    /// Returns the providers that gave an answer.
+    pub fn agreeing(&self, answer: Answer) -> Vec<(usize, Returned)> {
+        let agree = self.results().filter(|(_, returned)| returned.answer == answer);
+        agree.map(|(peer, returned)| (peer, returned.clone())).collect()
+    }
+
+    /// Returns the providers that gave another answer.
+    pub fn differing(&self, answer: Answer) -> Vec<(usize, Returned)> {
+        let differ = self.results().filter(|(_, returned)| returned.answer != answer);
+        differ.map(|(peer, returned)| (peer, returned.clone())).collect()
     }
 
     /// Returns the runs in which the program failed in the same way as in `failure`: provider and fuel.
@@ -114,12 +188,12 @@ impl Contest {
 
     /// Counts the runs that the host failed.
     pub fn host_failures(&self) -> usize {
-        self.attempts.iter().filter(|attempt| attempt.state == AttemptState::HostFailed).count()
+        self.attempts.iter().filter(|attempt| matches!(attempt.state, AttemptState::HostFailed)).count()
     }
 
     /// Counts the runs that gave a result.
     pub fn returned(&self) -> usize {
-        self.attempts.iter().filter(|attempt| matches!(attempt.state, AttemptState::Returned { .. })).count()
+        self.results().count()
     }
 
     /// Counts the runs in which the program failed.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
-use bmm_types::market::ToProvider;
+use bmm_types::market::{ToProvider, merkle_root};
 
 use super::Requester;
 use super::api::{Effect, Ending, JobFailure, Phase};
 use super::log::Entry;
-use super::settle::{ProviderTotal, Settlement, merkle_root};
+use super::settle::{ProviderTotal, Settlement};
 use crate::SECOND;
 
 impl Requester {
@@ -21,7 +21,7 @@ impl Requester {
         if let Some(ending) = self.doom.take() {
             return self.end(ending);
         }
-        let idle = self.running() == 0 && self.fetching.is_empty();
+        let idle = self.running() == 0 && self.fetching.is_empty() && self.checks.is_empty() && self.checks_out == 0;
         let broke = self.out_of_budget || (done > 0 && idle && self.cannot_pay());
         if broke {
             let (spent, escrow) = (self.spent, self.escrow.map(|escrow| escrow.amount).unwrap_or_default());
@@ -77,6 +77,8 @@ impl Requester {
         self.queue.clear();
         self.contests.clear();
         self.fetching.clear();
+        self.checks.clear();
+        self.draws.clear();
         for peer in self.peers.list.iter_mut() {
             peer.leases.clear();
             peer.waiting = None;

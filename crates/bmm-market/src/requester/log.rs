@@ -36,6 +36,12 @@ pub(super) enum Entry {
     Merged,
     /// The settlement is on chain.
     Settled { transaction: B256 },
+    /// As `Accepted`, but nobody else has looked at these results.
+    Unchecked { provider: Address, tasks: Vec<PaidTask>, fuel: u64, amount: Amount },
+    /// A provider was found wrong in this task: it gets no more work, and what of it nobody has checked is done again.
+    Caught { provider: Address, task: u64 },
+    /// The ABI-encoded call of `Jobs.accuse` that is to be sent.
+    Accusation { call: Vec<u8> },
 }
 
 /// Encodes an entry.
@@ -97,6 +103,9 @@ mod tests {
                 Entry::Run,
                 Entry::Accepted { provider: Address::ZERO, tasks: vec![paid(1), paid(2)], fuel: 10, amount: Amount::ONE_BMM },
                 Entry::Ending(Ending::Cancelled("by its user".into())),
+                Entry::Unchecked { provider: Address::ZERO, tasks: vec![paid(3)], fuel: 5, amount: Amount::ONE_BMM },
+                Entry::Caught { provider: Address::ZERO, task: 3 },
+                Entry::Accusation { call: vec![1, 2, 3] },
                 Entry::Merged,
                 Entry::Settled { transaction: B256::ZERO },
             ];

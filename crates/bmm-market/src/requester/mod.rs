@@ -6,8 +6,10 @@
 
 mod api;
 mod assign;
+mod audit;
 mod collect;
 mod contest;
+mod evidence;
 mod finish;
 mod lease;
 mod log;
@@ -21,7 +23,7 @@ mod sums;
 mod tail;
 mod verify;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use alloy_primitives::{Address, B256};
 use bmm_types::market::{
@@ -29,13 +31,17 @@ use bmm_types::market::{
 };
 use bmm_types::{Amount, ContentHash};
 
+use bmm_types::system::Jobs::accuseCall;
+
 use crate::Micros;
 use crate::money::Prices;
 
-pub use api::{Effect, Ending, Event, JobFailure, Phase, RequesterConfig};
+pub use api::{Check, Effect, Ending, Event, JobFailure, Phase, RequesterConfig, Verdict};
+pub use bmm_types::market::{merkle_proof, merkle_root, merkle_verify};
+pub use evidence::receipt_of;
 pub use progress::{Condition, Explanation, Progress, ProviderProgress, explain_offers};
 pub use results::VerifiedResult;
-pub use settle::{Accepted, ProviderTotal, Settlement, merkle_proof, merkle_root, merkle_verify};
+pub use settle::{Accepted, ProviderTotal, Settlement};
 
 use contest::Contest;
 use lease::LeaseState;
@@ -121,8 +127,9 @@ pub struct Requester {
     busy_at: Micros,
     started_at: Option<Micros>,
     done_at_start: u64,
-    /// Pay that is accepted in this event and not yet recorded, by provider.
-    earned: BTreeMap<usize, (Vec<PaidTask>, u64, Amount)>,
+    /// Pay that is accepted in this event and not yet recorded, by provider and by whether
+    /// nobody else has looked at it.
+    earned: BTreeMap<(usize, bool), (Vec<PaidTask>, u64, Amount)>,
     /// Providers that asked for tasks in this event.
     asked: Vec<usize>,
     /// When all that wait were last looked at, and with whom the next look begins.
@@ -132,8 +139,19 @@ pub struct Requester {
     tail: Tail,
     /// Bytes that arrived in this event.
     stored: Vec<(Content, Vec<u8>)>,
-    /// Providers found wrong in this event.
-    caught: BTreeSet<usize>,
+    /// Providers found wrong in this event, and in which task.
+    caught: BTreeMap<usize, u64>,
+    /// Tasks that the own machine is to check, and how many it checks now.
+    checks: VecDeque<u64>,
+    checks_out: u16,
+    /// Results that are paid for, whosever.
+    paid_runs: u64,
+    /// Results that the own machine has decided about.
+    own_checked: u64,
+    /// Tasks that an operator was drawn for, and until when it has its turn.
+    draws: VecDeque<(Micros, u64)>,
+    /// Calls that are in the log and not yet sent.
+    accusations: Vec<accuseCall>,
     out_of_budget: bool,
     /// The first reason found in this event to end the job.
     doom: Option<Ending>,
@@ -180,7 +198,13 @@ impl Requester {
             serve_from: 0,
             tail: Tail::default(),
             stored: Vec::new(),
-            caught: BTreeSet::new(),
+            caught: BTreeMap::new(),
+            checks: VecDeque::new(),
+            checks_out: 0,
+            paid_runs: 0,
+            own_checked: 0,
+            draws: VecDeque::new(),
+            accusations: Vec::new(),
             out_of_budget: false,
             doom: None,
             now: 0,
@@ -201,6 +225,8 @@ impl Requester {
             Event::Message { from, message } => self.message(from, message),
             Event::Lost { provider } => self.lost(provider),
             Event::Fetched { from, hash, ok } => self.fetched(from, hash, ok),
+            Event::Checked { task, verdict } => self.checked(task, verdict),
+            Event::Stake { provider, amount } => self.stake_found(provider, amount),
             Event::Merged(result) => self.merged(result),
             Event::Settled { transaction } => self.settled(transaction),
             Event::Cancel { reason } => self.cancel(reason),
@@ -215,12 +241,16 @@ impl Requester {
         if !self.stored.is_empty() {
             self.effects.push(Effect::Store(std::mem::take(&mut self.stored)));
         }
-        while let Some(peer) = self.caught.pop_first() {
-            self.punish(peer);
-        }
+        // Before punishing, so that the log tells it in the order in which it was.
         self.record_earned();
+        while let Some((peer, task)) = self.caught.pop_first() {
+            self.punish(peer, task);
+        }
+        self.send_accusations();
         self.tell_standings();
         if self.phase == Phase::Running {
+            self.pass_over();
+            self.start_checks();
             self.check_end();
         }
         if self.phase == Phase::Running {
@@ -265,6 +295,7 @@ impl Requester {
             return;
         }
         let number = self.peers.enter(from);
+        self.peers.list[number].trust = self.config.trust.trust(from);
         let unmet = progress::unmet(&self.spec, &signed.offer, self.now);
         // An offer opens a conversation: whatever was leased in an earlier one is void.
         self.release_all(number);
@@ -273,7 +304,9 @@ impl Requester {
         // A price holds for the whole job, so a later offer of a provider that has worked already changes nothing.
         if peer.offer.is_none() || peer.standing == Standing::default() {
             peer.prices = Prices::of(&signed.offer);
-            peer.refused = unmet.first().map(|(condition, why)| format!("{condition}: {why}"));
+            // One that was wrong stays out, whatever it offers.
+            let wrong = peer.refused.take().filter(|_| peer.wrong);
+            peer.refused = wrong.or_else(|| unmet.first().map(|(condition, why)| format!("{condition}: {why}")));
             peer.offer = Some(signed.offer);
         }
         self.announce(number);

@@ -1,6 +1,6 @@
 //! The book of providers: what each sells, holds, has delivered and is owed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use alloy_primitives::Address;
 use bmm_types::Amount;
@@ -47,6 +47,30 @@ pub(super) struct Peer {
     /// What it adds to the sums over all providers, and whether that may have changed.
     pub part: Part,
     pub touched: bool,
+    /// It was found wrong in this job; for good.
+    pub wrong: bool,
+    /// What is known of its stake.
+    pub stake: StakeKnown,
+    /// Trust in it, of [`crate::trust::TrustBook::trust`].
+    pub trust: u64,
+    /// Tasks that it was drawn for.
+    pub drawn: VecDeque<u64>,
+    /// Tasks whose results rest on its word and one other's; kept where audits are drawn.
+    pub vouched: Vec<u64>,
+    /// Results of it that were checked, and those that nobody looked at.
+    pub checked: u64,
+    pub unchecked: u64,
+}
+
+/// What is known of a provider's stake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StakeKnown {
+    /// To be looked up, not before this time.
+    From(Micros),
+    /// Being looked up.
+    Asked,
+    /// It is there.
+    Enough,
 }
 
 impl Peer {
@@ -71,12 +95,19 @@ impl Peer {
             owed: false,
             part: Part::default(),
             touched: false,
+            wrong: false,
+            stake: StakeKnown::From(0),
+            trust: 0,
+            drawn: VecDeque::new(),
+            vouched: Vec::new(),
+            checked: 0,
+            unchecked: 0,
         }
     }
 
     /// Tells whether it may get work.
     pub fn is_usable(&self) -> bool {
-        self.connected && self.refused.is_none() && self.offer.is_some()
+        self.connected && self.refused.is_none() && self.offer.is_some() && !self.wrong
     }
 
     /// Tells whether it is to be paid, or may have to be for what it has out.

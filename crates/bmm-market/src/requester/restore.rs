@@ -1,10 +1,14 @@
 //! Going on from the log of an earlier process.
 
-use bmm_types::ContentHash;
-use bmm_types::market::{Content, JobSpec};
+use alloy_primitives::Address;
+use alloy_sol_types::SolCall;
+use bmm_types::market::{Content, JobSpec, Verify};
+use bmm_types::system::Jobs::accuseCall;
+use bmm_types::{Amount, ContentHash};
 
-use super::log::{self, Entry};
+use super::log::{self, Entry, PaidTask};
 use super::{Escrow, Phase, Requester, RequesterConfig, RequesterError, lease, split_ranges};
+use crate::trust::Finding;
 
 impl Requester {
     /// Takes up a job from its log, however the process that wrote it ended. Also returns the length of the log's sound
@@ -49,20 +53,42 @@ impl Requester {
             // Leases of each run have their own numbers: 2^40 of them.
             Entry::Run => self.next_lease = ((self.next_lease >> 40) + 1) << 40,
             Entry::Opened { job, escrow } => self.escrow = Some(Escrow { job, amount: escrow }),
-            Entry::Accepted { provider, tasks, fuel, amount } => {
+            Entry::Accepted { provider, tasks, fuel, amount } => self.replay_pay(provider, &tasks, fuel, amount, false),
+            Entry::Unchecked { provider, tasks, fuel, amount } => self.replay_pay(provider, &tasks, fuel, amount, true),
+            Entry::Caught { provider, task } => {
                 let peer = self.peers.enter(provider);
-                for paid in &tasks {
-                    if paid.task < self.tasks {
-                        self.results.pay(paid.task, paid.content, paid.fuel);
-                        self.fresh = self.fresh.max(paid.task + 1);
-                        self.note_size(paid.fuel, paid.content.size);
-                    }
+                self.reopen_all_of(peer);
+                let state = &mut self.peers.list[peer];
+                state.wrong = true;
+                state.refused = Some(format!("its result of task {task} is not what others found"));
+                // Should the process have died before it was kept elsewhere.
+                if self.config.trust.wrongs(provider) == 0 {
+                    self.find(Finding::Wrong(provider));
                 }
-                self.book(peer, &tasks, fuel, amount);
             }
+            Entry::Accusation { call } => self.accusations.extend(accuseCall::abi_decode(&call)),
             Entry::Ending(ending) => self.ending = Some(ending),
             Entry::Merged => self.merged = true,
             Entry::Settled { transaction } => self.settled = Some(transaction),
         }
+    }
+
+    fn replay_pay(&mut self, provider: Address, tasks: &[PaidTask], fuel: u64, amount: Amount, alone: bool) {
+        let peer = self.peers.enter(provider);
+        let known = self.tasks;
+        for paid in tasks.iter().filter(|paid| paid.task < known) {
+            self.results.pay(paid.task, paid.content, paid.fuel, alone.then_some(peer));
+            self.fresh = self.fresh.max(paid.task + 1);
+            self.note_size(paid.fuel, paid.content.size);
+        }
+        let count = u64::try_from(tasks.len()).unwrap_or(u64::MAX);
+        let state = &mut self.peers.list[peer];
+        if alone {
+            state.unchecked += count;
+        } else if matches!(self.spec.verify, Verify::Audit(_)) {
+            state.checked += count;
+            state.vouched.extend(tasks.iter().map(|paid| paid.task));
+        }
+        self.book(peer, tasks, fuel, amount);
     }
 }

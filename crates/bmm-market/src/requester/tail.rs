@@ -134,8 +134,9 @@ impl Requester {
         }
         all.retain(|late| !late.tasks.is_empty());
         self.tail.late = all;
+        let verify = self.spec.verify;
         for &task in &taken {
-            let contest = self.contests.entry(task).or_default();
+            let contest = self.contests.entry(task).or_insert_with(|| Contest::new(verify));
             if !contest.has(holder) {
                 contest.attempts.push(Attempt { peer: holder, state: AttemptState::Leased });
             }

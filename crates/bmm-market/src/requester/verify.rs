@@ -4,44 +4,56 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::Address;
 use bmm_types::ContentHash;
-use bmm_types::market::{Content, TaskFailure, TaskRange, ToProvider};
+use bmm_types::market::{Content, TaskFailure, TaskOutput, TaskRange, ToProvider, Verify};
 
 use super::api::{Effect, Ending, JobFailure};
-use super::contest::{AttemptState, Contest};
+use super::collect::Batch;
+use super::contest::{Answer, Attempt, AttemptState, Contest, Own, Returned};
+use super::log::Entry;
 use super::{Fetching, Phase, Requester};
+use crate::trust::Finding;
 
 /// Operators that may differ beyond the number asked for, before the program is held to be not deterministic.
 const MAX_FURTHER_OPERATORS: usize = 3;
 
 impl Requester {
-    /// Looks whether a task is decided: by a quorum of equal results (then their bytes are fetched, unless they are here),
-    /// or not yet, and then whether more runs are wanted.
+    /// Looks whether a task is decided: by a quorum of equal results or by the own machine (then their bytes are fetched, unless they
+    /// are here), or not yet, and then whether more runs are wanted.
     pub(super) fn evaluate(&mut self, task: u64) {
-        let quorum = self.spec.verify.quorum();
-        let Some(contest) = self.contests.get_mut(&task).filter(|contest| !contest.fetching) else { return };
-        let leader = contest.leader();
-        if let Some((content, _)) = leader.filter(|(_, votes)| *votes >= quorum) {
-            let agreeing = contest.agreeing(content);
-            if content.size == 0 || agreeing.iter().any(|(_, _, here)| *here) {
-                return self.finalize(task, content);
+        let busy = |contest: &&Contest| contest.fetching || matches!(contest.own, Own::Waits | Own::Runs);
+        let Some(contest) = self.contests.get(&task).filter(|contest| !busy(contest)) else { return };
+        if let Some(answer) = contest.decided {
+            for (peer, _) in contest.differing(answer) {
+                self.found_wrong(peer, task);
             }
-            contest.fetching = true;
+        }
+        let Some(contest) = self.contests.get_mut(&task) else { return };
+        let leader = contest.leader();
+        if let Some((answer, _)) = leader.filter(|(_, votes)| contest.is_won(*votes)) {
+            let agreeing = contest.agreeing(answer);
+            if answer.content.size == 0 || agreeing.iter().any(|(_, returned)| returned.here) {
+                return self.finalize(task, answer);
+            }
             let first = agreeing.first().map_or(0, |(peer, ..)| *peer);
-            return self.fetch(task, content, first);
+            return self.fetch(task, answer.content, first);
         }
         if contest.leased() > 0 || contest.wanted > 0 {
             return;
         }
-        let votes = leader.map_or(0, |(_, votes)| votes);
+        let (votes, quorum) = (leader.map_or(0, |(_, votes)| votes), contest.quorum);
         let operators = contest.returned();
-        if operators >= usize::from(self.spec.verify.copies()) + MAX_FURTHER_OPERATORS {
+        let enough = self.spec.verify.copies().max(quorum.saturating_mul(2).saturating_sub(1));
+        if operators >= usize::from(enough) + MAX_FURTHER_OPERATORS {
             return self.doom(Ending::Failed(JobFailure::Disagreement { task, operators, quorum }));
         }
         contest.wanted += (quorum - votes.min(quorum)).max(1);
-        self.queue.push_front(TaskRange { first: task, count: 1 });
+        self.ask_further(task);
     }
 
-    fn fetch(&mut self, task: u64, content: Content, peer: usize) {
+    pub(super) fn fetch(&mut self, task: u64, content: Content, peer: usize) {
+        if let Some(contest) = self.contests.get_mut(&task) {
+            contest.fetching = true;
+        }
         let from = self.peers.list[peer].address;
         let fetching = self.fetching.entry(content.hash).or_insert_with(|| {
             self.effects.push(Effect::Fetch { from, content });
@@ -50,34 +62,73 @@ impl Requester {
         fetching.tasks.insert(task);
     }
 
-    /// The result of a task is verified: everybody who gave it is paid, for the least fuel that any of them claims; whoever
-    /// gave another is unpaid and out.
-    fn finalize(&mut self, task: u64, content: Content) {
+    /// The result of a task is verified: everybody who gave it is paid; whoever gave another, or claims other fuel for it, is unpaid
+    /// and out.
+    fn finalize(&mut self, task: u64, answer: Answer) {
         let Some(decided) = self.contests.remove(&task) else { return };
-        let agreeing = decided.agreeing(content);
-        let fuel = agreeing.iter().map(|(_, fuel, _)| *fuel).min().unwrap_or(0);
-        for (peer, ..) in agreeing.iter().take(self.spec.verify.copies().into()) {
+        let agreeing = decided.agreeing(answer);
+        self.note_agreement(task, &decided, &agreeing);
+        self.accuse(task, &decided, answer);
+        for (peer, returned) in agreeing.iter().take(decided.pays.into()) {
             let standing = &mut self.peers.list[*peer].standing;
             standing.pending = standing.pending.saturating_sub(1);
-            if !self.credit(*peer, task, content, fuel) {
+            if returned.paid {
+                self.results.pay(task, answer.content, answer.fuel, None);
+            } else if !self.credit(*peer, task, answer, decided.is_checked()) {
                 return;
             }
         }
-        for peer in decided.differing(content) {
+        for (peer, _) in decided.differing(answer) {
             let standing = &mut self.peers.list[peer].standing;
             standing.pending = standing.pending.saturating_sub(1);
             standing.refused += 1;
-            self.caught.insert(peer);
+            self.caught.entry(peer).or_insert(task);
         }
-        for (peer, ..) in agreeing.iter().skip(self.spec.verify.copies().into()) {
+        for (peer, ..) in agreeing.iter().skip(decided.pays.into()) {
             let standing = &mut self.peers.list[*peer].standing;
             standing.pending = standing.pending.saturating_sub(1);
             standing.superseded += 1;
         }
         if self.spec.verify.copies() == 1 {
-            let out = decided.attempts.iter().filter(|attempt| attempt.state == AttemptState::Leased);
+            let out = decided.attempts.iter().filter(|attempt| attempt.is_out());
             out.for_each(|attempt| self.drop_run(attempt.peer, task));
         }
+    }
+
+    /// Who found the same gains trust.
+    fn note_agreement(&mut self, task: u64, decided: &Contest, agreeing: &[(usize, Returned)]) {
+        let address = |peer: usize| self.peers.list[peer].address;
+        let findings: Vec<Finding> = if decided.decided.is_some() {
+            agreeing.iter().map(|(peer, _)| Finding::Confirmed(address(*peer))).collect()
+        } else {
+            let pairs = agreeing.iter().enumerate().flat_map(|(number, (a, _))| {
+                agreeing[number + 1..].iter().map(move |(b, _)| Finding::Agreed(address(*a), address(*b)))
+            });
+            pairs.collect()
+        };
+        for finding in findings {
+            self.find(finding);
+        }
+        if decided.is_checked() {
+            for (peer, _) in agreeing {
+                let peer = &mut self.peers.list[*peer];
+                peer.checked += 1;
+                if matches!(self.spec.verify, Verify::Audit(_)) && decided.decided.is_none() {
+                    peer.vouched.push(task);
+                }
+            }
+        }
+    }
+
+    /// Keeps a finding in mind and on disk.
+    pub(super) fn find(&mut self, finding: Finding) {
+        self.config.trust.note(finding);
+        for address in finding.about() {
+            if let Some(peer) = self.peers.number(address) {
+                self.peers.list[peer].trust = self.config.trust.trust(address);
+            }
+        }
+        self.effects.push(Effect::Trust(finding));
     }
 
     /// A second run is not needed any more.
@@ -94,21 +145,38 @@ impl Requester {
         }
     }
 
-    /// A run ends after its task was decided. In a replicated job an equal result is paid as long as no more are paid than were
-    /// asked for, and another one gives its provider away.
-    pub(super) fn came_late(&mut self, peer: usize, task: u64, fuel: u64, content: Option<Content>) {
-        let copies = self.spec.verify.copies();
+    /// A run ends after its task was decided. An equal result is paid as long as no more are paid than were asked for. Another one
+    /// gives its provider away; but where the first result rests on its provider's word alone, both are looked at again.
+    pub(super) fn came_late(&mut self, peer: usize, task: u64, late: Option<(Answer, TaskOutput)>, batch: &Batch) {
         let Some(verified) = self.results.get(task) else { return };
-        match content {
-            Some(content) if copies > 1 && content != verified.content => {
-                self.peers.list[peer].standing.refused += 1;
-                self.caught.insert(peer);
+        let standing = &mut self.peers.list[peer].standing;
+        let Some((answer, output)) = late else {
+            standing.refused += 1;
+            return;
+        };
+        let copies = self.spec.verify.copies();
+        let same = answer == Answer { content: verified.content, fuel: verified.fuel };
+        if !self.spec.verify.compares() || (same && verified.paid >= copies) {
+            standing.superseded += 1;
+        } else if same {
+            self.credit(peer, task, answer, true);
+        } else if let Some(first) = self.results.rests_on(task).filter(|first| *first != peer) {
+            let here = self.keep_bytes(answer.content, output);
+            let mut contest = Contest::new(self.spec.verify);
+            (contest.quorum, contest.pays) = (self.spec.verify.quorum(), self.spec.verify.quorum());
+            let other = Answer { content: verified.content, fuel: verified.fuel };
+            let doubted = Returned { answer: other, here: true, paid: true, signed: None };
+            let late = Returned { answer, here, paid: false, signed: batch.signed.clone() };
+            for (peer, returned) in [(first, doubted), (peer, late)] {
+                self.peers.list[peer].standing.pending += 1;
+                contest.attempts.push(Attempt { peer, state: AttemptState::Returned(returned) });
             }
-            Some(content) if copies > 1 && verified.paid < copies => {
-                self.credit(peer, task, content, fuel.min(verified.fuel));
-            }
-            Some(_) => self.peers.list[peer].standing.superseded += 1,
-            None => self.peers.list[peer].standing.refused += 1,
+            self.results.reopen(task);
+            self.contests.insert(task, contest);
+            self.evaluate(task);
+        } else {
+            standing.refused += 1;
+            self.caught.entry(peer).or_insert(task);
         }
     }
 
@@ -128,7 +196,7 @@ impl Requester {
             let fuel = alike.iter().map(|(_, fuel)| *fuel).min().unwrap_or(0).min(self.most_fuel());
             for peer in alike.iter().map(|(peer, _)| *peer) {
                 let amount = self.peers.list[peer].prices.cost(fuel, 0);
-                self.spend(peer, fuel, amount);
+                self.spend(peer, false, fuel, amount);
             }
             return self.doom(Ending::Failed(JobFailure::Program { task, failure, providers }));
         }
@@ -171,26 +239,49 @@ impl Requester {
         self.peers.list[peer].refused = Some(reason);
     }
 
-    /// A provider gave a wrong result: it is out of the job, and everything of it that is not verified is done again.
-    pub(super) fn punish(&mut self, peer: usize) {
-        self.refuse(peer, "it gave a result that differs from what the majority found".to_owned());
+    /// A provider was wrong: it is out of the job for good, all trust in it is gone, and everything of it that nobody else has found,
+    /// or only one other, is done again.
+    pub(super) fn punish(&mut self, peer: usize, task: u64) {
+        if self.peers.list[peer].wrong {
+            return;
+        }
+        let provider = self.peers.list[peer].address;
+        self.record(&Entry::Caught { provider, task });
+        self.peers.list[peer].wrong = true;
+        self.find(Finding::Wrong(provider));
+        self.refuse(peer, format!("its result of task {task} is not what others found"));
         let mut again = Vec::new();
-        for (task, contest) in &mut self.contests {
+        self.contests.retain(|task, contest| {
             let before = contest.attempts.len();
-            let of_peer = |state: &AttemptState| matches!(state, AttemptState::Returned { .. });
+            let of_peer = |state: &AttemptState| matches!(state, AttemptState::Returned(_));
             contest.attempts.retain(|attempt| attempt.peer != peer || !of_peer(&attempt.state));
+            if contest.drawn == Some(peer) {
+                contest.drawn = None;
+            }
             if contest.attempts.len() < before {
                 contest.wanted = contest.wanted.saturating_add(1);
                 again.push(*task);
             }
-        }
+            // Without any run left it begins anew.
+            !(contest.attempts.is_empty() && contest.decided.is_none())
+        });
+        again.extend(self.reopen_all_of(peer));
         again.sort_unstable();
-        self.queue.extend(super::lease::into_ranges(again));
+        again.dedup();
+        self.queue.extend(super::split_ranges(super::lease::into_ranges(again)));
         let standing = &mut self.peers.list[peer].standing;
         standing.refused += standing.pending;
         standing.pending = 0;
         self.peers.list[peer].news = true;
         self.fetch_elsewhere(peer);
+    }
+
+    /// Opens every task again whose result rests on a provider's word, or on its and one other's.
+    pub(super) fn reopen_all_of(&mut self, peer: usize) -> Vec<u64> {
+        let mut tasks = self.results.resting_on(peer);
+        tasks.extend(std::mem::take(&mut self.peers.list[peer].vouched));
+        tasks.retain(|task| self.results.reopen(*task));
+        tasks
     }
 
     /// Bytes arrived, or could not be had. One hash has one length: once the bytes are here, whoever claimed another lied.
@@ -205,12 +296,13 @@ impl Requester {
             contest.fetching = false;
             let mut missing = 0;
             for attempt in &mut contest.attempts {
-                let AttemptState::Returned { content, here, .. } = &mut attempt.state else { continue };
-                if *content == asked && ok {
-                    *here = true;
+                let AttemptState::Returned(returned) = &mut attempt.state else { continue };
+                let content = returned.answer.content;
+                if content == asked && ok {
+                    returned.here = true;
                 } else if content.hash == hash && ok {
-                    self.caught.insert(attempt.peer);
-                } else if *content == asked && attempt.peer == peer {
+                    self.caught.entry(attempt.peer).or_insert(task);
+                } else if content == asked && attempt.peer == peer {
                     attempt.state = AttemptState::HostFailed;
                     missing += 1;
                 }
@@ -218,6 +310,9 @@ impl Requester {
             let standing = &mut self.peers.list[peer].standing;
             standing.pending = standing.pending.saturating_sub(missing);
             standing.refused += missing;
+            if contest.own == Own::Waits {
+                self.after_fetch(task);
+            }
             self.evaluate(task);
         }
         if !ok && self.peers.list[peer].is_usable() && self.peers.list[peer].host_failed() {

@@ -12,6 +12,8 @@ use bmm_types::market::{
 
 pub const CHAIN: u64 = 1337;
 pub const JOB: B256 = B256::repeat_byte(0x4a);
+/// The requester's part of every draw.
+pub const SECRET: B256 = B256::repeat_byte(0x5e);
 /// A small generator of numbers (SplitMix64), so that a seed gives the same world on every machine.
 pub struct Random(pub u64);
 
@@ -55,6 +57,8 @@ pub fn spec(tasks: u64, verify: Verify, budget: Amount) -> JobSpec {
         budget: Budget { max: budget, deadline_seconds: 3_600, price: None },
         canonical_nans: false,
         deterministic: true,
+        stake: Amount::ZERO,
+        draw: alloy_primitives::keccak256(SECRET),
         extra: vec![],
     }
 }
@@ -83,6 +87,8 @@ pub fn offer(signer: &PrivateKeySigner, slots: u16, price: Amount) -> SignedOffe
 pub struct Manners {
     /// Percent of results that are wrong.
     pub wrong: u64,
+    /// Whether its wrong results are those of all who collude.
+    pub colludes: bool,
     /// Percent of runs that the host fails.
     pub host_fails: u64,
     /// Claims this many times the fuel.

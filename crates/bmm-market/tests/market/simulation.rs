@@ -12,7 +12,8 @@ const SLOW: Program = Program { micros: 20_000, fails_on: None, large_outputs: f
 fn plan(seed: u64, verify: Verify, providers: usize) -> Plan {
     let manners = vec![Manners::default(); providers];
     let escrow = Amount::from_bmm(1_000);
-    Plan { seed, tasks: 120, verify, escrow, manners, program: SLOW, disconnects: 0, crashes: 0 }
+    let (disconnects, crashes, own_checks, stake) = (0, 0, 0, Amount::ZERO);
+    Plan { seed, tasks: 120, verify, escrow, manners, program: SLOW, disconnects, crashes, own_checks, stake }
 }
 
 /// Holds a finished world to what every complete job must satisfy.

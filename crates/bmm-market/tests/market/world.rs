@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::provider::{self, Chunk, Provider, ProviderConfig};
-use bmm_market::requester::{self, Ending, Requester, RequesterConfig, Settlement};
+use bmm_market::requester::{self, Check, Ending, Requester, RequesterConfig, Settlement, Verdict, receipt_of};
+use bmm_market::trust::TrustBook;
 use bmm_market::{Micros, SECOND};
 use bmm_types::market::{
-    Content, FailureKind, SignedResults, SignedVoucher, TaskEnd, TaskFailure, TaskOutput, TaskResult, ToProvider,
-    ToRequester, Verify, Wire, receipt_hash, voucher_hash,
+    Content, FailureKind, JobSpec, SignatureBytes, SignedResults, SignedVoucher, TaskEnd, TaskFailure, TaskOutput,
+    TaskResult, ToProvider, ToRequester, Verify, Wire, merkle_verify, receipt_hash, recover, result_leaf, voucher_hash,
 };
+use bmm_types::system::{Jobs::accuseCall, Testimony};
 use bmm_types::{Amount, ContentHash};
 
-use super::fixtures::{CHAIN, JOB, Manners, Program, Random, key, offer, sign, spec};
+use super::fixtures::{CHAIN, JOB, Manners, Program, Random, SECRET, key, offer, sign, spec};
 
 const START: Micros = 1_000 * SECOND;
 
@@ -37,6 +39,7 @@ enum Happening {
     ChunkDone(usize, Chunk),
     Prepared(usize, B256),
     Fetched(usize, ContentHash, bool),
+    Checked(u64, Verdict),
     Disconnect(usize),
     Connect(usize),
     CrashRequester,
@@ -52,6 +55,10 @@ pub struct Plan {
     pub program: Program,
     pub disconnects: u64,
     pub crashes: u64,
+    /// Checks that the requester's own machine does at once.
+    pub own_checks: u16,
+    /// What the job demands.
+    pub stake: Amount,
 }
 
 pub struct World {
@@ -73,6 +80,12 @@ pub struct World {
     pub over: Option<Ending>,
     /// Chunks that were run, counted by task.
     pub runs: u64,
+    /// Checks of the requester's own machine.
+    pub own_runs: u64,
+    /// What was found out about providers: kept over crashes.
+    pub book: TrustBook,
+    /// Who lost its stake, and for which task.
+    pub taken: BTreeMap<Address, u64>,
 }
 
 fn host(number: usize, manners: Manners, random: &mut Random) -> Host {
@@ -95,8 +108,16 @@ fn host(number: usize, manners: Manners, random: &mut Random) -> Host {
 }
 
 /// The defaults, but patient: a host that fails one run in five fails five in a row sooner or later.
-fn config(requester: &PrivateKeySigner) -> RequesterConfig {
-    RequesterConfig { max_host_failures: 20, ..RequesterConfig::new(CHAIN, requester.address()) }
+fn config(requester: &PrivateKeySigner, plan: &Plan, trust: TrustBook) -> RequesterConfig {
+    let own_checks = plan.own_checks;
+    let config = RequesterConfig::new(CHAIN, requester.address());
+    RequesterConfig { max_host_failures: 20, secret: SECRET, own_checks, trust, ..config }
+}
+
+/// The job of a plan.
+fn job(plan: &Plan) -> JobSpec {
+    let stake = plan.stake;
+    JobSpec { stake, canonical_nans: true, ..spec(plan.tasks, plan.verify, plan.escrow) }
 }
 
 impl World {
@@ -106,8 +127,8 @@ impl World {
         let hosts: Vec<Host> =
             plan.manners.iter().enumerate().map(|(number, manners)| host(number, *manners, &mut random)).collect();
         let by_address = hosts.iter().enumerate().map(|(number, host)| (host.signer.address(), number)).collect();
-        let config = config(&requester_key);
-        let requester = Requester::new(config, spec(plan.tasks, plan.verify, plan.escrow)).unwrap();
+        let config = config(&requester_key, &plan, TrustBook::default());
+        let requester = Requester::new(config, job(&plan)).unwrap();
         let log = requester.start_log();
         let mut world = Self {
             random,
@@ -126,6 +147,9 @@ impl World {
             settlements: Vec::new(),
             over: None,
             runs: 0,
+            own_runs: 0,
+            book: TrustBook::default(),
+            taken: BTreeMap::new(),
             plan,
         };
         world.seed_happenings();
@@ -207,6 +231,8 @@ impl World {
                 let from = host.signer.address();
                 self.tell_requester(requester::Event::Fetched { from, hash, ok });
             }
+            // Of an earlier process, after a crash, nobody hears.
+            Happening::Checked(task, verdict) => self.tell_requester(requester::Event::Checked { task, verdict }),
             Happening::Disconnect(host) => self.disconnect(host),
             Happening::Connect(host) => self.connect(host),
             Happening::CrashRequester => self.crash_next = true,
@@ -316,7 +342,8 @@ impl World {
         } else {
             let mut bytes = program.bytes(task);
             if self.random.percent(manners.wrong) {
-                bytes = format!("wrong {number} {task}").into_bytes();
+                let who = if manners.colludes { 99 } else { number };
+                bytes = format!("wrong {who} {task}").into_bytes();
             }
             if program.is_large(task) {
                 let content = Content::of(&bytes);
@@ -372,6 +399,24 @@ impl World {
                 let voucher = SignedVoucher { job: voucher.job, provider: voucher.provider, total, signature };
                 self.send_to_provider(voucher.provider, &ToProvider::Voucher { voucher, standing });
             }
+            requester::Effect::Check { task, how } => {
+                let truth = (Content::of(&self.plan.program.bytes(task)), Program::fuel(task));
+                let verdict = match how {
+                    Check::Run => Verdict::Found { content: truth.0, fuel: truth.1 },
+                    Check::Judge(content) => {
+                        assert!(self.store.contains_key(&content.hash), "what is judged is here");
+                        Verdict::Judged(content == truth.0)
+                    }
+                };
+                self.own_runs += 1;
+                self.after(self.plan.program.micros, Happening::Checked(task, verdict));
+            }
+            requester::Effect::Trust(finding) => self.book.note(finding),
+            requester::Effect::LookUpStake { provider } => {
+                let amount = if self.taken.contains_key(&provider) { Amount::ZERO } else { self.plan.stake };
+                return Some(requester::Event::Stake { provider, amount });
+            }
+            requester::Effect::Accuse(call) => self.accused(&call),
             requester::Effect::Merge => return Some(requester::Event::Merged(Ok(()))),
             requester::Effect::Settle(settlement) => {
                 self.settlements.push(settlement);
@@ -380,6 +425,22 @@ impl World {
             requester::Effect::Over(ending) => self.over = Some(ending),
         }
         None
+    }
+
+    /// Takes a stake as the escrow would: what was signed must say what is claimed.
+    fn accused(&mut self, call: &accuseCall) {
+        let says = |testimony: &Testimony| {
+            let hash = receipt_hash(CHAIN, &receipt_of(call.job, testimony));
+            let signature = SignatureBytes::from_slice(&testimony.signature);
+            assert_eq!(recover(&signature, hash), Some(testimony.provider), "signed by another");
+            let leaf = result_leaf(testimony.provider, call.task, testimony.fuel, testimony.output);
+            assert!(merkle_verify(&testimony.proof, testimony.root, leaf), "not in the receipt");
+            (testimony.fuel, testimony.output)
+        };
+        assert!(call.others.len() >= 2 && call.others.is_sorted_by(|a, b| a.provider < b.provider));
+        let found = says(&call.others[0]);
+        assert!(call.others.iter().all(|other| says(other) == found) && says(&call.accused) != found);
+        self.taken.insert(call.accused.provider, call.task);
     }
 
     fn send_to_provider(&mut self, to: Address, message: &ToProvider) {
@@ -392,8 +453,8 @@ impl World {
 
     /// The requester dies and comes back with nothing but its log, whose end may be torn.
     fn crash(&mut self) {
-        let config = config(&self.requester_key);
-        let spec = spec(self.plan.tasks, self.plan.verify, self.plan.escrow);
+        let config = config(&self.requester_key, &self.plan, self.book.clone());
+        let spec = job(&self.plan);
         let mut log = self.log.clone();
         log.extend([9, 0, 0, 0, 1, 2]);
         let (requester, sound) = Requester::restore(config, spec, &log).unwrap();
@@ -421,6 +482,10 @@ impl World {
         assert_eq!(totals, progress.spent, "seed {}: totals are not what was spent", self.plan.seed);
         let accepted: Amount = self.requester.accepted().iter().map(|accepted| accepted.amount).sum();
         assert_eq!(accepted, progress.spent, "seed {}: receipts are not what was spent", self.plan.seed);
+    }
+
+    pub fn address(&self, host: usize) -> Address {
+        self.hosts[host].signer.address()
     }
 
     pub fn price(&self, provider: Address) -> Amount {

@@ -1,5 +1,6 @@
 //! What requesters and providers send each other while a job runs.
 
+use super::commitment::{merkle_root, result_leaf};
 use super::signing::{Receipt, SignatureBytes, receipt_hash, recover, voucher_hash};
 use super::wire::{Bytes, List, Wire, WireError, ensure, text};
 use super::{
@@ -277,29 +278,26 @@ impl ResultBatch {
         self.receipt_over(provider, &self.contents())
     }
 
+    /// Returns the leaves of the commitment: one for each result, in their order.
+    pub fn leaves(&self, provider: Address, contents: &[Content]) -> Vec<B256> {
+        let leaf = |(result, content): (&TaskResult, &Content)| {
+            result_leaf(provider, result.index, result.fuel, content.hash.0)
+        };
+        self.results.iter().zip(contents).map(leaf).collect()
+    }
+
     /// Returns the statement that `provider` signs, from [`Self::contents`] that are known already.
     ///
-    /// `results` is the SHA-256 over (index, fuel, output hash or zero) of each result in order, little-endian.
+    /// `results` is the Merkle root over [`result_leaf`] of each result in order: the provider's commitment.
     pub fn receipt_over(&self, provider: Address, contents: &[Content]) -> Receipt {
-        use sha2::{Digest, Sha256};
-        let mut digest = Sha256::new();
-        let mut fuel = 0u64;
-        for (result, content) in self.results.iter().zip(contents) {
-            let mut row = [0u8; 48];
-            row[..8].copy_from_slice(&result.index.to_le_bytes());
-            row[8..16].copy_from_slice(&result.fuel.to_le_bytes());
-            row[16..].copy_from_slice(content.hash.0.as_slice());
-            digest.update(row);
-            fuel = fuel.saturating_add(result.fuel);
-        }
         Receipt {
             job: self.job,
             provider,
             lease: self.lease,
             batch: self.batch,
             tasks: self.results.len().try_into().unwrap_or(u64::MAX),
-            fuel,
-            results: B256::from_slice(&digest.finalize()),
+            fuel: self.results.iter().fold(0, |fuel: u64, result| fuel.saturating_add(result.fuel)),
+            results: merkle_root(&self.leaves(provider, contents)),
         }
     }
 }

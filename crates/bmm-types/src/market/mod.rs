@@ -4,6 +4,7 @@
 //! pull [`Lease`]s of many tasks, send [`ResultBatch`]es back and get [`SignedVoucher`]s. Every message is a version byte
 //! and its postcard encoding; [`Wire::decode`] refuses whatever passes the bounds below before it allocates for it.
 
+mod commitment;
 mod message;
 mod offer;
 mod signing;
@@ -12,6 +13,7 @@ mod spec;
 mod tests;
 mod wire;
 
+pub use commitment::{MAX_PROOF, merkle_proof, merkle_root, merkle_verify, result_leaf};
 pub use message::{
     FailureKind, JobAnnouncement, Lease, ResultBatch, SignedResults, SignedVoucher, Standing, TaskEnd, TaskFailure,
     TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester,
@@ -19,13 +21,13 @@ pub use message::{
 pub use offer::{Offer, Runtime, SignedOffer};
 pub use signing::{Receipt, SignatureBytes, market_domain, offer_hash, receipt_hash, recover, voucher_hash};
 pub use spec::{
-    Axis, AxisKind, Budget, Collect, Content, InputFile, JobSpec, Merge, NamedValue, Output, SpecError, TaskLimits,
-    Verify,
+    Audit, Axis, AxisKind, Budget, Checker, Collect, Content, InputFile, JobSpec, Merge, NamedValue, Output, SpecError,
+    TaskLimits, Verify,
 };
 pub use wire::{Wire, WireError};
 
 /// Version byte of every message and of the job description.
-pub const MARKET_VERSION: u8 = 1;
+pub const MARKET_VERSION: u8 = 2;
 /// Most tasks of one job.
 pub const MAX_TASKS: u64 = 1_000_000_000;
 /// Most tasks of one lease, and most results of one batch.

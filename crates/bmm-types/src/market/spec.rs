@@ -3,12 +3,15 @@
 use super::wire::{Bytes, List, Wire, WireError, ensure, text};
 use super::{MAX_SPEC_BYTES, MAX_TASKS};
 use crate::{Amount, ContentHash};
+use alloy_primitives::{B256, U256};
 use serde::{Deserialize, Serialize};
 
 /// Most input files, and most files of one `files` axis.
 const MAX_FILES: usize = 65_536;
 /// Most values of one `values` axis.
 const MAX_VALUES: usize = 1 << 20;
+/// Largest stake, in units: 10^9 BMM.
+const MAX_STAKE_UNITS: u128 = 1_000_000_000_000_000_000_000_000_000;
 /// Longest text of any field, bytes.
 const MAX_TEXT_BYTES: usize = 65_536;
 
@@ -164,23 +167,52 @@ pub enum Verify {
     None,
     /// Each task runs on `n` different operators; the result that floor(n/2)+1 of them agree on counts.
     Replicate(u8),
+    /// Each task runs once, and a random share of the results is checked by a second run elsewhere.
+    Audit(Audit),
+    /// A program says of each result (or of a random share) whether it is right.
+    Checker(Checker),
+}
+
+/// Terms of [`Verify::Audit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Least share of results that is checked, of anybody, parts per million.
+    pub floor_ppm: u32,
+}
+
+/// Terms of [`Verify::Checker`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checker {
+    /// The verifier, a WebAssembly module. It sees the task's inputs under `/in` and on its standard input, the result as
+    /// `/in/result`, and the task's arguments; exit code 0 means yes, 1 means no.
+    pub app: Content,
+    /// Least share of results that is checked, of anybody, parts per million.
+    pub floor_ppm: u32,
+    /// Row of the registry that names the verifier's author, who is paid at the settlement; nobody is while there is no registry.
+    pub listing: Option<B256>,
 }
 
 impl Verify {
-    /// Returns how many operators run each task.
+    /// Returns how many operators run each task in any case.
     pub fn copies(self) -> u8 {
         match self {
-            Self::None => 1,
+            Self::None | Self::Audit(_) | Self::Checker(_) => 1,
             Self::Replicate(n) => n,
         }
     }
 
-    /// Returns how many must agree.
+    /// Returns how many must agree where runs are compared.
     pub fn quorum(self) -> u8 {
         match self {
-            Self::None => 1,
+            Self::None | Self::Checker(_) => 1,
             Self::Replicate(n) => (n >> 1).saturating_add(1),
+            Self::Audit(_) => 2,
         }
+    }
+
+    /// Tells whether results of different operators are compared, so that equal input must give equal output.
+    pub fn compares(self) -> bool {
+        matches!(self, Self::Replicate(_) | Self::Audit(_))
     }
 }
 
@@ -245,6 +277,11 @@ pub struct JobSpec {
     pub canonical_nans: bool,
     /// Whether the program's author says that equal input gives equal output; replication needs it.
     pub deterministic: bool,
+    /// What each provider locks in the escrow before it gets work, and loses by a wrong result; zero asks for nothing.
+    pub stake: Amount,
+    /// keccak of the requester's secret. The draws of audits follow from the secret and the provider's signature, so that
+    /// neither chooses them alone, and anybody can follow them once the secret is told.
+    pub draw: B256,
     /// Free bytes of later versions.
     #[serde(with = "Bytes::<4096>")]
     pub extra: Vec<u8>,
@@ -305,6 +342,24 @@ impl JobSpec {
     }
 }
 
+impl JobSpec {
+    /// A stake can be lost by differing from others, so every honest run must give the same: the program is
+    /// deterministic, its NaNs are canonical, and its results are compared.
+    fn check_verify(&self) -> Result<(), WireError> {
+        match self.verify {
+            Verify::None => {}
+            Verify::Replicate(n) => ensure((2..=15).contains(&n), "verify", "n is not between 2 and 15")?,
+            Verify::Audit(Audit { floor_ppm }) | Verify::Checker(Checker { floor_ppm, .. }) => {
+                ensure(floor_ppm <= 1_000_000, "verify", "the floor is above one")?;
+            }
+        }
+        ensure(self.deterministic || !self.verify.compares(), "verify", "only deterministic programs can be compared")?;
+        ensure(self.stake.units() <= U256::from(MAX_STAKE_UNITS), "stake", "it is above 1000000000 BMM")?;
+        let comparable = self.verify.compares() && self.canonical_nans;
+        ensure(self.stake.is_zero() || comparable, "stake", "it needs replicate or audit, and canonical_nans")
+    }
+}
+
 /// Tells whether `path` is relative and of normal names, so that it can name a file under `/in`.
 fn is_normal(path: &str) -> bool {
     path.len() <= 4_096
@@ -350,9 +405,7 @@ impl Wire for JobSpec {
         }
         let file = &self.output.file;
         ensure(is_normal(file) && !file.contains('/'), "file", "it is not a plain file name")?;
-        if let Verify::Replicate(n) = self.verify {
-            ensure((2..=15).contains(&n), "verify", "n is not between 2 and 15")?;
-        }
+        self.check_verify()?;
         ensure(self.tasks().is_ok(), "axes", "there is no task or there are too many")
     }
 }

@@ -57,6 +57,8 @@ fn spec() -> JobSpec {
         budget: Budget { max: Amount::ONE_BMM, deadline_seconds: 60, price: Some(Amount::ONE_BMM) },
         canonical_nans: true,
         deterministic: true,
+        stake: Amount::ONE_BMM,
+        draw: B256::repeat_byte(8),
         extra: vec![1, 2],
     }
 }

@@ -9,7 +9,7 @@ use crate::failure::{IoContext, Outcome};
 use alloy_primitives::{Address, B256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
-use bmm_market::requester::{Effect, Ending, Event, Requester, Settlement};
+use bmm_market::requester::{Effect, Ending, Event, Requester, Settlement, Verdict};
 use bmm_types::{
     Amount,
     market::{Content, SignatureBytes, SignedVoucher, Standing, ToProvider, ToRequester, Wire, voucher_hash},
@@ -245,6 +245,15 @@ impl<'a, D: Desk> Driver<'a, D> {
             }
             Effect::Fetch { from, content } => self.fetch(from, content)?,
             Effect::SignVoucher { voucher, standing } => self.sign(&voucher, standing),
+            // This process offers no checks, keeps no book of trust and opens no job with stakes.
+            Effect::Check { task, .. } => {
+                let verdict = Verdict::Unable("this machine checks nothing".into());
+                self.todo.push_back(Event::Checked { task, verdict });
+            }
+            Effect::Trust(_) | Effect::Accuse(_) => {}
+            Effect::LookUpStake { provider } => {
+                self.todo.push_back(Event::Stake { provider, amount: Amount::ZERO });
+            }
             Effect::Merge => {
                 self.journal.sync()?;
                 match self.desk.merge(&self.requester, &mut self.journal.outputs)? {

@@ -1,0 +1,111 @@
+//! What providers signed, kept as long as it may have to be shown to the escrow.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256};
+use alloy_sol_types::SolCall;
+use bmm_types::market::{
+    Content, Receipt, ResultBatch, SignatureBytes, SignedResults, merkle_proof, merkle_root, result_leaf,
+};
+use bmm_types::system::{Jobs::accuseCall, MAX_TESTIMONIES, Testimony};
+
+use super::Requester;
+use super::api::Effect;
+use super::contest::{Answer, Contest, Returned};
+use super::log::Entry;
+
+/// A batch that its provider signed, without the bytes of its results.
+#[derive(Clone, Debug)]
+pub(super) struct Signed {
+    provider: Address,
+    lease: u64,
+    batch: u64,
+    signature: SignatureBytes,
+    /// Task, fuel and output hash of each result.
+    rows: Vec<(u64, u64, B256)>,
+}
+
+impl Signed {
+    pub fn new(provider: Address, signed: &SignedResults, contents: &[Content]) -> Self {
+        let ResultBatch { lease, batch, results, .. } = &signed.batch;
+        let rows = results.iter().zip(contents).map(|(result, content)| (result.index, result.fuel, content.hash.0));
+        Self { provider, lease: *lease, batch: *batch, signature: signed.signature, rows: rows.collect() }
+    }
+
+    /// Returns what was signed about one task, as the escrow reads it; the last word on it, if there are several.
+    pub fn testimony(&self, task: u64) -> Option<Testimony> {
+        let at = self.rows.iter().rposition(|(of, ..)| *of == task)?;
+        let leaf = |(task, fuel, output): &(u64, u64, B256)| result_leaf(self.provider, *task, *fuel, *output);
+        let leaves: Vec<B256> = self.rows.iter().map(leaf).collect();
+        let (_, fuel, output) = self.rows[at];
+        // A signer's v of 0 or 1 is 27 or 28 on chain.
+        let mut signature = self.signature.to_vec();
+        if let Some(v) = signature.last_mut().filter(|v| **v < 27) {
+            *v += 27;
+        }
+        Some(Testimony {
+            provider: self.provider,
+            lease: self.lease,
+            batch: self.batch,
+            tasks: u64::try_from(self.rows.len()).unwrap_or(u64::MAX),
+            batchFuel: self.rows.iter().fold(0, |sum, (_, fuel, _)| sum.saturating_add(*fuel)),
+            root: merkle_root(&leaves),
+            signature: signature.into(),
+            fuel,
+            output,
+            proof: merkle_proof(&leaves, at)?,
+        })
+    }
+}
+
+/// Returns the receipt that a testimony's signature is over.
+pub fn receipt_of(job: B256, testimony: &Testimony) -> Receipt {
+    Receipt {
+        job,
+        provider: testimony.provider,
+        lease: testimony.lease,
+        batch: testimony.batch,
+        tasks: testimony.tasks,
+        fuel: testimony.batchFuel,
+        results: testimony.root,
+    }
+}
+
+impl Requester {
+    /// Keeps what a provider signed where the job demands a stake: it may have to be shown.
+    pub(super) fn keep_signed(&self, peer: usize, signed: &SignedResults, contents: &[Content]) -> Option<Arc<Signed>> {
+        let provider = self.peers.list[peer].address;
+        (!self.spec.stake.is_zero()).then(|| Arc::new(Signed::new(provider, signed, contents)))
+    }
+
+    /// Returns how many other operators must have found the same before one is accused.
+    pub(super) fn accusing_quorum(&self) -> usize {
+        usize::from(self.spec.verify.quorum().max(2))
+    }
+
+    /// Accuses those who gave another answer than a quorum of operators did, if all of it is signed and there is a stake to lose.
+    /// The call is in the log before it is sent, so that no crash saves the stake.
+    pub(super) fn accuse(&mut self, task: u64, contest: &Contest, answer: Answer) {
+        let Some(escrow) = self.escrow.filter(|_| !self.spec.stake.is_zero()) else { return };
+        let testimony = |(_, returned): &(usize, Returned)| returned.signed.as_ref()?.testimony(task);
+        let mut others: Vec<Testimony> = contest.agreeing(answer).iter().filter_map(testimony).collect();
+        others.sort_unstable_by_key(|testimony| testimony.provider);
+        others.truncate(self.accusing_quorum().min(MAX_TESTIMONIES));
+        if others.len() < self.accusing_quorum() {
+            return;
+        }
+        for accused in contest.differing(answer).iter().filter_map(testimony) {
+            let call = accuseCall { job: escrow.job, task, accused, others: others.clone() };
+            self.record(&Entry::Accusation { call: call.abi_encode() });
+            self.accusations.push(call);
+        }
+    }
+
+    /// Sends what was recorded.
+    pub(super) fn send_accusations(&mut self) {
+        if self.escrow.is_some() {
+            let calls = std::mem::take(&mut self.accusations);
+            self.effects.extend(calls.into_iter().map(|call| Effect::Accuse(Box::new(call))));
+        }
+    }
+}
