@@ -172,15 +172,15 @@ impl Requester {
             let Some(contest) = self.contests.get(&task).filter(|contest| contest.own == Own::Waits) else { continue };
             let how = if let Verify::Checker(_) = self.spec.verify {
                 let Some((peer, returned)) = contest.results().next() else { continue };
-                let content = returned.answer.content;
-                if !returned.here && content.size > 0 {
+                let found = returned.answer.content;
+                if !returned.here && found.size > 0 {
                     // Comes back when its bytes are here.
                     if !contest.fetching {
-                        self.fetch(task, content, peer);
+                        self.fetch(task, found, peer);
                     }
                     continue;
                 }
-                Check::Judge(content)
+                Check::Judge(found)
             } else {
                 Check::Run
             };

@@ -111,9 +111,9 @@ impl Requester {
             return;
         }
         let returned = Returned { answer, here, paid: false, signed: batch.signed.clone() };
-        let contest = self.contest(peer, task);
-        contest.end(peer, AttemptState::Returned(returned));
-        let looked_at = contest.is_checked();
+        let runs = self.contest(peer, task);
+        runs.end(peer, AttemptState::Returned(returned));
+        let looked_at = runs.is_checked();
         self.peers.list[peer].standing.pending += 1;
         if let Some(number) = drawn.filter(|_| !looked_at) {
             self.begin_check(task, number);

@@ -297,12 +297,12 @@ impl Requester {
             let mut missing = 0;
             for attempt in &mut contest.attempts {
                 let AttemptState::Returned(returned) = &mut attempt.state else { continue };
-                let content = returned.answer.content;
-                if content == asked && ok {
+                let found = returned.answer.content;
+                if found == asked && ok {
                     returned.here = true;
-                } else if content.hash == hash && ok {
+                } else if found.hash == hash && ok {
                     self.caught.entry(attempt.peer).or_insert(task);
-                } else if content == asked && attempt.peer == peer {
+                } else if found == asked && attempt.peer == peer {
                     attempt.state = AttemptState::HostFailed;
                     missing += 1;
                 }

@@ -71,7 +71,7 @@ mod tests {
             let leaves: Vec<B256> = (0..count).map(|i| keccak256(i.to_le_bytes())).collect();
             let root = merkle_root(&leaves);
             let at = at % count;
-            let proof = merkle_proof(&leaves, at).unwrap();
+            let proof = merkle_proof(&leaves, at).expect("a leaf");
             prop_assert!(proof.len() <= MAX_PROOF);
             prop_assert!(merkle_verify(&proof, root, leaves[at]));
             prop_assert!(!merkle_verify(&proof, root, B256::from(other)));

@@ -71,6 +71,28 @@ fn jobs(error: &J) -> String {
         }
         J::OverBudget(e) => format!("{} are needed, and {} of the budget are left", Amount(e.needed), Amount(e.left)),
         J::BadProvider(e) => format!("{} is no account of a provider: nobody could spend what it is paid", e.provider),
+        error => stakes(error),
+    }
+}
+
+fn stakes(error: &J) -> String {
+    match error {
+        J::BadTerms(e) => {
+            format!("a stake of {} with a quorum of {} is out of range: above 0, and 2 to 8", Amount(e.stake), e.quorum)
+        }
+        J::NoStakeAsked(e) => format!("{} asks for no stake, or takes none any more", job(e.job)),
+        J::AlreadyStaked(e) => format!("{} has a stake in {} already, or had one", e.provider, job(e.job)),
+        J::StakeTooSmall(e) => format!("the stake of {} is below the {} asked for", Amount(e.stake), Amount(e.least)),
+        J::WrongStakeState(e) => {
+            format!("the stake of {} is not in a state for this (it is in state {})", e.provider, e.state)
+        }
+        J::StakeLocked(e) => format!("the stake is locked until {} (Unix seconds)", e.until),
+        J::BadTestimony(e) => format!("{} did not sign what is shown, or it is not in order", e.provider),
+        J::NoContradiction(_) => "what is shown does not contradict".to_owned(),
+        J::QuorumMissing(e) => format!("{} others testify, and the job asks for {} to 8", e.testimonies, e.quorum),
+        J::WrongBond(e) => format!("the bond is {}, not {}", Amount(e.bond), Amount(e.sent)),
+        J::NotJury(e) => format!("only the jury may rule, not {}", e.caller),
+        _ => "it breaks a rule of the escrow".to_owned(),
     }
 }
 
