@@ -15,8 +15,9 @@ use alloy_eips::eip2930::AccessList;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use bmm_types::{
     Amount, Block, ChainParams, Header, Transaction,
+    market::{self, merkle_proof, merkle_root, receipt_hash, result_leaf},
     params::{Allocation, JobRules},
-    system,
+    system::{self, Testimony},
 };
 use revm::{
     DatabaseRef,
@@ -68,6 +69,12 @@ impl MemState {
 
     pub(crate) fn balance(&self, address: Address) -> U256 {
         self.account(address).balance
+    }
+
+    /// Makes a system account one that can send transactions, to stand for what acts in its name.
+    pub(crate) fn strip_code(&mut self, address: Address) {
+        let account = self.accounts.entry(address).or_default();
+        *account = Account { balance: account.balance, nonce: account.nonce, ..Account::default() };
     }
 
     pub(crate) fn slot(&self, address: Address, slot: U256) -> U256 {
@@ -129,6 +136,31 @@ impl Person {
 
     pub(crate) fn sign(&self, digest: B256) -> Signature {
         secp256k1::sign_message(self.secret, digest).expect("a good key")
+    }
+}
+
+/// Makes a testimony: `person` signs a batch in which its result of `task` stands between others.
+pub(crate) fn testimony(chain_id: u64, person: Person, job: B256, task: u64, fuel: u64, output: u8) -> Testimony {
+    let rows = [
+        (task.wrapping_sub(1), 5, B256::repeat_byte(9)),
+        (task, fuel, B256::repeat_byte(output)),
+        (task + 1, 5, B256::ZERO),
+    ];
+    let leaves = rows.map(|(task, fuel, output)| result_leaf(person.address, task, fuel, output));
+    let root = merkle_root(&leaves);
+    let receipt =
+        market::Receipt { job, provider: person.address, lease: 3, batch: 4, tasks: 3, fuel: fuel + 10, results: root };
+    Testimony {
+        provider: person.address,
+        lease: 3,
+        batch: 4,
+        tasks: 3,
+        batchFuel: fuel + 10,
+        root,
+        signature: person.sign(receipt_hash(chain_id, &receipt)).as_bytes().to_vec().into(),
+        fuel,
+        output: B256::repeat_byte(output),
+        proof: merkle_proof(&leaves, 1).expect("a leaf"),
     }
 }
 

@@ -1,4 +1,5 @@
 //! Properties over random histories.
 
 mod escrow;
+mod stakes;
 mod supply;

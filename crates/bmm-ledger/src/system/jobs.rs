@@ -1,17 +1,18 @@
 //! Jobs: escrow, cumulative vouchers, settlement, refund.
 //!
 //! Every unit that a function takes in or pays out is accounted to one job, so that the contract's balance is the sum of what
-//! is left of all jobs' budgets. Coins that are forced upon the address (as beneficiary of a block, or of a contract that
+//! is left of all jobs' budgets, of all stakes and of all bonds. Coins that are forced upon the address (as beneficiary of a block, or of a contract that
 //! destroys itself) belong to no job: they lie there for ever and change nothing for anybody.
 //!
-//! Slot 0: jobs by id, each five slots: requester (160 bits), state (8), deadline (64) | budget (128), spent (128) | spec |
-//! root | release time. Slot 1: what was paid, by job and provider.
+//! Slot 0: jobs by id, each six slots: requester (160 bits), state (8), deadline (64) | budget (128), spent (128) | spec |
+//! root | release time | what it asks of providers. Slot 1: what was paid, by job and provider. Slot 2: see `stakes`.
 
 use super::{
     Rules,
     frame::{Frame, Stop, ensure, is_sink},
     gas,
     slots::Mapping,
+    stakes,
 };
 use alloy_primitives::{Address, B256, Bytes, U256, aliases::U160};
 use alloy_sol_types::{SolCall, SolInterface, SolStruct};
@@ -19,7 +20,8 @@ use bmm_types::system::{
     Jobs::{
         BadDeadline, BadProvider, BadTotals, BadVoucher, JobAlreadySettled, JobClosed, JobExists, JobsCalls, NoBudget,
         NotRequester, NothingToClaim, Opened, OverBudget, Paid, Refunded, Settled, TooEarly, TooLate, TotalBelowPaid,
-        UnknownJob, claimCall, jobIdCall, jobOfCall, jobOfReturn, openCall, paidToCall, refundCall, settleCall,
+        UnknownJob, claimCall, jobIdCall, jobOfCall, jobOfReturn, openCall, openStakedCall, paidToCall, refundCall,
+        settleCall, stakeOfCall, termsOfCall, unstakeCall,
     },
     MAX_SETTLED_PROVIDERS, RESOURCES, Voucher, job_id, job_state,
 };
@@ -31,10 +33,20 @@ const PAID: Mapping = Mapping::at(1);
 pub(super) fn run(frame: &mut Frame<'_>, rules: &Rules, data: &[u8]) -> Result<Vec<u8>, Stop> {
     let call = JobsCalls::abi_decode_validate(data).map_err(|_| Stop::not_of_the_abi())?;
     match call {
-        JobsCalls::open(_) => frame.pays()?,
-        JobsCalls::claim(_) | JobsCalls::settle(_) | JobsCalls::refund(_) => frame.writes()?,
-        JobsCalls::jobOf(_) | JobsCalls::paidTo(_) | JobsCalls::jobId(_) => frame.reads()?,
-        _ => return Err(Stop::not_of_the_abi()),
+        JobsCalls::open(_) | JobsCalls::openStaked(_) | JobsCalls::stake(_) | JobsCalls::object(_) => frame.pays()?,
+        JobsCalls::claim(_)
+        | JobsCalls::settle(_)
+        | JobsCalls::refund(_)
+        | JobsCalls::unstake(_)
+        | JobsCalls::accuse(_)
+        | JobsCalls::contradict(_)
+        | JobsCalls::rule(_)
+        | JobsCalls::resolve(_) => frame.writes()?,
+        JobsCalls::jobOf(_)
+        | JobsCalls::paidTo(_)
+        | JobsCalls::jobId(_)
+        | JobsCalls::termsOf(_)
+        | JobsCalls::stakeOf(_) => frame.reads()?,
     }
     Ok(match call {
         JobsCalls::open(c) => openCall::abi_encode_returns(&open(frame, rules, &c)?),
@@ -50,25 +62,53 @@ pub(super) fn run(frame: &mut Frame<'_>, rules: &Rules, data: &[u8]) -> Result<V
             hash_job_id(frame)?;
             jobIdCall::abi_encode_returns(&job_id(rules.chain_id, c.requester, c.salt))
         }
-        _ => return Err(Stop::not_of_the_abi()),
+        other => return answer_about_stakes(frame, rules, other),
     })
 }
 
+/// Answers a call that is about stakes.
+fn answer_about_stakes(frame: &mut Frame<'_>, rules: &Rules, call: JobsCalls) -> Result<Vec<u8>, Stop> {
+    match call {
+        JobsCalls::openStaked(c) => {
+            let openStakedCall { salt, spec, deadline, stake, quorum } = c;
+            let job = open(frame, rules, &openCall { salt, spec, deadline })?;
+            let slot = JOBS.slot(frame, job)?;
+            stakes::set_terms(frame, slot, stake, quorum)?;
+            return Ok(openStakedCall::abi_encode_returns(&job));
+        }
+        JobsCalls::stake(c) => stakes::stake(frame, c.job)?,
+        JobsCalls::unstake(c) => {
+            return Ok(unstakeCall::abi_encode_returns(&stakes::unstake(frame, rules, c.job, c.provider)?));
+        }
+        JobsCalls::accuse(c) => stakes::accuse(frame, rules, &c)?,
+        JobsCalls::contradict(c) => stakes::contradict(frame, rules, &c)?,
+        JobsCalls::object(c) => stakes::object(frame, rules, c.job)?,
+        JobsCalls::rule(c) => stakes::rule(frame, &c)?,
+        JobsCalls::resolve(c) => stakes::resolve(frame, c.job, c.provider)?,
+        JobsCalls::termsOf(c) => return Ok(termsOfCall::abi_encode_returns(&stakes::terms_of(frame, c.job)?)),
+        JobsCalls::stakeOf(c) => {
+            return Ok(stakeOfCall::abi_encode_returns(&stakes::stake_of(frame, rules, c.job, c.provider)?));
+        }
+        _ => return Err(Stop::not_of_the_abi()),
+    }
+    Ok(Vec::new())
+}
+
 /// A job as the first two of its slots hold it.
-struct Job {
-    id: B256,
+pub(super) struct Job {
+    pub(super) id: B256,
     /// First of its slots.
-    slot: U256,
-    state: u8,
-    requester: Address,
-    deadline: u64,
+    pub(super) slot: U256,
+    pub(super) state: u8,
+    pub(super) requester: Address,
+    pub(super) deadline: u64,
     budget: u128,
     spent: u128,
 }
 
 impl Job {
     /// Reads the job `id`; state 0 if it was never opened.
-    fn load(frame: &mut Frame<'_>, id: B256) -> Result<Self, Stop> {
+    pub(super) fn load(frame: &mut Frame<'_>, id: B256) -> Result<Self, Stop> {
         let slot = JOBS.slot(frame, id)?;
         let who = frame.load(slot)?;
         let sums = frame.load(field(slot, 1))?;
@@ -110,19 +150,19 @@ impl Job {
     }
 
     /// When the lock ends: after the time for claims that follows the deadline; when settled, at the time then fixed.
-    fn release_at(&self, frame: &mut Frame<'_>, rules: &Rules) -> Result<u64, Stop> {
+    pub(super) fn release_at(&self, frame: &mut Frame<'_>, rules: &Rules) -> Result<u64, Stop> {
         let fixed: u64 = frame.load(field(self.slot, 4))?.saturating_to();
         Ok(if fixed == 0 { self.deadline.saturating_add(rules.jobs.claim_secs) } else { fixed })
     }
 }
 
 /// Returns the `index`th slot of what begins at `slot`.
-fn field(slot: U256, index: u64) -> U256 {
+pub(super) fn field(slot: U256, index: u64) -> U256 {
     slot.wrapping_add(U256::from(index))
 }
 
 /// Returns slot and value of what `provider` was paid for `job`.
-fn paid(frame: &mut Frame<'_>, job: B256, provider: Address) -> Result<(U256, U256), Stop> {
+pub(super) fn paid(frame: &mut Frame<'_>, job: B256, provider: Address) -> Result<(U256, U256), Stop> {
     let slot = PAID.inner(frame, job)?.slot(frame, provider)?;
     Ok((slot, frame.load(slot)?))
 }
@@ -186,7 +226,7 @@ fn voucher_is_signed(frame: &mut Frame<'_>, rules: &Rules, job: &Job, call: &cla
     ensure(signer == job.requester, BadVoucher { signer, requester: job.requester })
 }
 
-fn split_signature(signature: &Bytes) -> Option<(B256, B256, u8)> {
+pub(super) fn split_signature(signature: &Bytes) -> Option<(B256, B256, u8)> {
     let (r, rest) = signature.split_first_chunk::<32>()?;
     let (s, rest) = rest.split_first_chunk::<32>()?;
     match rest {

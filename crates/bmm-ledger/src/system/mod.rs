@@ -7,6 +7,7 @@ mod frame;
 mod gas;
 mod jobs;
 mod slots;
+mod stakes;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -15,6 +16,7 @@ use alloy_evm::{Database, EvmInternals, eth::EthEvmContext, precompiles::Precomp
 use alloy_primitives::{Address, B256, U256, map::AddressSet};
 use bmm_types::{
     ChainParams, Emission,
+    market::market_domain,
     params::JobRules,
     system::{
         ACCOUNTS, AIRDROP, APPS, CHAINS, FOOTSTONES, JOBS, RESOURCES, REVENUE, TOKEN, TREASURY, VESTING, jobs_domain,
@@ -58,6 +60,11 @@ impl Rules {
     /// What messages to the Token are signed for (EIP-712).
     fn token_separator(&self) -> B256 {
         token_domain(self.chain_id).separator()
+    }
+
+    /// What receipts of the market are signed for (EIP-712).
+    fn market_separator(&self) -> B256 {
+        market_domain(self.chain_id).separator()
     }
 
     /// What messages to the Jobs are signed for (EIP-712).

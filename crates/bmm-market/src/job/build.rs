@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use bmm_types::ContentHash;
 use bmm_types::market::{
-    Axis, AxisKind, Collect, Content, InputFile, JobSpec, MAX_SPEC_BYTES, Merge, Output, SpecError, Verify, Wire,
+    Axis, AxisKind, Checker, Collect, Content, InputFile, JobSpec, MAX_SPEC_BYTES, Merge, Output, SpecError, Verify,
+    Wire,
 };
 
 use super::error::{JobError, JobFault};
 use super::file::JobFile;
-use super::is_normal;
 use super::template::Template;
 use super::toml_reader::join;
+use super::{is_normal, parse_verify};
 
 /// Most files under `/in` of a merging program: the results of all tasks and the job's inputs.
 const MAX_MERGED_FILES: u64 = 65_536;
@@ -68,10 +69,7 @@ impl Builder<'_> {
         self.choose_stdin(&mut axes)?;
         let output = self.output(&name, &axes)?;
         self.check_paths(&inputs, &axes, &output)?;
-        if matches!(job.verify, Verify::Replicate(_)) && !job.deterministic {
-            let remedy = "write deterministic = true if equal input gives equal output, or verify.mode = \"none\"";
-            return Err(self.bad("verify.mode", "replicate", "only deterministic programs can be compared", remedy));
-        }
+        let verify = self.verify()?;
         let spec = JobSpec {
             name,
             app,
@@ -79,7 +77,7 @@ impl Builder<'_> {
             inputs,
             axes,
             output,
-            verify: job.verify,
+            verify,
             limits: job.limits,
             budget: job.budget,
             canonical_nans: job.canonical_nans,
@@ -90,6 +88,25 @@ impl Builder<'_> {
         };
         self.check(&spec)?;
         Ok(spec)
+    }
+
+    /// Results can be compared only where equal input gives equal output, and cost a stake only where that holds on every processor.
+    fn verify(&mut self) -> Result<Verify, JobError> {
+        let job = self.job;
+        if job.verify.compares() && !job.deterministic {
+            let mode = if matches!(job.verify, Verify::Audit(_)) { "audit" } else { "replicate" };
+            let remedy = "write deterministic = true if equal input gives equal output, or verify.mode = \"none\"";
+            return Err(self.bad("verify.mode", mode, "only deterministic programs can be compared", remedy));
+        }
+        if let Some((reason, remedy)) = parse_verify::stake_objection(job) {
+            return Err(self.bad("verify.stake", &job.stake.to_string(), reason, remedy));
+        }
+        match (job.verify, &job.checker) {
+            (Verify::Checker(checker), Some(app)) => {
+                Ok(Verify::Checker(Checker { app: self.program("verify.app", app)?, ..checker }))
+            }
+            (verify, _) => Ok(verify),
+        }
     }
 
     /// Holds the whole description to the bounds that its readers have.

@@ -6,7 +6,7 @@ use toml::de::DeTable;
 
 use super::error::{JobError, JobFault, Location};
 use super::toml_reader::{Document, Places, Table, Value};
-use super::{parse_axes, units};
+use super::{parse_axes, parse_verify, units};
 
 /// Longest job file, bytes.
 const MAX_FILE_BYTES: usize = 4 << 20;
@@ -34,6 +34,8 @@ pub struct JobFile {
     pub file: Option<String>,
     /// How results are verified.
     pub verify: Verify,
+    /// The program that says whether a result is right, for `checker`.
+    pub checker: Option<String>,
     /// What each provider locks before it gets work; zero asks for nothing.
     pub stake: Amount,
     /// What one task may use.
@@ -97,6 +99,7 @@ impl JobFile {
             merge_args: Vec::new(),
             file: None,
             verify: Verify::None,
+            checker: None,
             stake: Amount::ZERO,
             limits: TaskLimits::default(),
             budget: Budget { max: Amount::ONE_BMM, deadline_seconds: 3_600, price: None },
@@ -169,7 +172,8 @@ fn read(root: &Table<'_>) -> Result<JobFile, JobError> {
         read_output(&value.table("[output]")?.only(&["collect", "merge", "merge_args", "file"])?, &mut job)?;
     }
     if let Some(value) = root.get("verify") {
-        job.verify = read_verify(&value.table("[verify] and below it mode = \"replicate\"")?.only(&["mode", "n"])?)?;
+        let table = value.table("[verify] and below it mode = \"replicate\"")?.only(&parse_verify::KEYS)?;
+        parse_verify::read(&table, &mut job)?;
     }
     if let Some(value) = root.get("limits") {
         let known = ["memory", "time", "output", "fuel", "files"];
@@ -196,36 +200,6 @@ fn read_output(table: &Table<'_>, job: &mut JobFile) -> Result<(), JobError> {
         job.file = Some(value.text("file = \"render.png\"")?.to_owned());
     }
     Ok(())
-}
-
-fn read_verify(table: &Table<'_>) -> Result<Verify, JobError> {
-    let example = "mode = \"replicate\"";
-    let mode = table.need("mode", example)?;
-    let n = table.get("n");
-    let text = mode.text(example)?;
-    if let ("none" | "audit" | "checker", Some(n)) = (text, &n) {
-        return Err(n.bad("only `replicate` has a number of operators", "remove `n`, or write mode = \"replicate\""));
-    }
-    match text {
-        "none" => Ok(Verify::None),
-        "replicate" => {
-            let count = n.as_ref().map_or(Ok(2), |n| n.count("n = 2"))?;
-            let in_range = u8::try_from(count).ok().filter(|n| (2..=15).contains(n));
-            let bad = || n.as_ref().unwrap_or(&mode).bad("it is not between 2 and 15", "write for example: n = 2");
-            Ok(Verify::Replicate(in_range.ok_or_else(bad)?))
-        }
-        "audit" | "checker" => Err(mode.fail(JobFault::Unsupported {
-            key: mode.path.clone(),
-            value: text.to_owned(),
-            remedy: "use \"replicate\" (every task on several operators) or \"none\" for now",
-        })),
-        other => {
-            let known = ["none", "replicate"];
-            let guess = super::error::nearest(other, known);
-            let guess = guess.map(|name| format!("did you mean \"{name}\"? ")).unwrap_or_default();
-            Err(mode.bad("there is no such mode", format!("{guess}valid: \"none\", \"replicate\"")))
-        }
-    }
 }
 
 /// Reads a number with its unit and holds it to its range.
@@ -272,7 +246,7 @@ fn read_limits(table: &Table<'_>) -> Result<TaskLimits, JobError> {
     Ok(limits)
 }
 
-fn read_amount(value: &Value<'_>, example: &'static str) -> Result<Amount, JobError> {
+pub(super) fn read_amount(value: &Value<'_>, example: &'static str) -> Result<Amount, JobError> {
     let amount: Amount = value.text(example)?.parse().map_err(|_| {
         value.bad("it is not an amount of BMM", format!("write a decimal number and the unit, for example: {example}"))
     })?;

@@ -24,6 +24,18 @@ pub(super) fn size(text: &str) -> Option<u64> {
     number.checked_mul(factor)
 }
 
+/// Reads a share such as `2.5 %` in parts per million, at most 1,000,000.
+pub(super) fn ppm(text: &str) -> Option<u32> {
+    let number = text.trim().strip_suffix('%')?.trim();
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || part.len() > 4 {
+        return None;
+    }
+    let part: u32 = format!("{part:0<4}").parse().ok()?;
+    whole.parse::<u32>().ok()?.checked_mul(10_000)?.checked_add(part).filter(|ppm| *ppm <= 1_000_000)
+}
+
 /// Reads a time in milliseconds.
 pub(super) fn millis(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
@@ -41,6 +53,24 @@ pub(super) fn millis(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_parts_per_million() {
+        for (text, expected) in [
+            ("2 %", Some(20_000)),
+            ("100%", Some(1_000_000)),
+            ("0.0001 %", Some(1)),
+            ("2.5 %", Some(25_000)),
+            ("100.1 %", None),
+            ("2", None),
+            ("-1 %", None),
+            ("1.00001 %", None),
+            (". %", None),
+            ("+1 %", None),
+        ] {
+            assert_eq!(super::ppm(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn reads_sizes_and_times() {

@@ -75,9 +75,9 @@ fn wrong_job_files_are_told_with_the_place_and_the_remedy() {
     error: DIR/job.toml: line 3, column 18: `split.rows.range` is "9..0": it is empty (the end is not part of a range)
     hint: write for example: range = "0..1080"
     "#);
-    insta::assert_snapshot!(told("app = \"./app.wasm\"\n[verify]\nmode = \"audit\"\n"), @r#"
-    error: DIR/job.toml: line 3, column 8: `verify.mode` is "audit", which this build cannot do yet
-    hint: use "replicate" (every task on several operators) or "none" for now
+    insta::assert_snapshot!(told("app = \"./app.wasm\"\n[verify]\nmode = \"audti\"\n"), @r#"
+    error: DIR/job.toml: line 3, column 1: `verify.mode` is "audti": there is no such mode
+    hint: did you mean "audit"? valid: "none", "replicate", "audit", "checker"
     "#);
     insta::assert_snapshot!(told("app = \"./app.wasm\"\n[output]\nmerge = \"concta\"\n"), @r#"
     error: DIR/job.toml: line 3, column 1: `output.merge` is "concta": there is no such way to merge

@@ -68,7 +68,7 @@ impl Case {
     }
 }
 
-fn signed(world: &World, signer: Person, job: B256, provider: Address, total: U256) -> claimCall {
+pub(super) fn signed(world: &World, signer: Person, job: B256, provider: Address, total: U256) -> claimCall {
     let voucher = Voucher { job, provider, total };
     let digest = voucher.eip712_signing_hash(&jobs_domain(world.params.chain_id));
     claimCall { job, provider, total, signature: Bytes::from(signer.sign(digest).as_bytes().to_vec()) }

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod reach;
+mod stakes;
 mod token;
 
 use crate::testkit::{Person, World};
