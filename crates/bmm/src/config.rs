@@ -55,6 +55,8 @@ pub struct ProvideConfig {
     pub providers: u16,
     /// Price of 10^9 units of fuel (wasm instructions), in BMM.
     pub price_per_gfuel: bmm_types::Amount,
+    /// Most that a provider locks as a stake in one job; a wrong result loses it. Jobs that ask for more are declined.
+    pub max_stake: bmm_types::Amount,
 }
 
 /// `[storage]`
@@ -103,7 +105,8 @@ impl Default for MineConfig {
 impl Default for ProvideConfig {
     fn default() -> Self {
         // 0.001 BMM for 10^9 instructions: about a second of one core.
-        Self { providers: 0, price_per_gfuel: bmm_types::Amount::from_units(1_000_000_000_000_000) }
+        let price_per_gfuel = bmm_types::Amount::from_units(1_000_000_000_000_000);
+        Self { providers: 0, price_per_gfuel, max_stake: bmm_types::Amount::ZERO }
     }
 }
 

@@ -5,15 +5,15 @@ use super::{
     Outcome, Report, number,
     report::{BarIs, Figure},
 };
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use bmm::{
     config::ProvideConfig,
     failure::Failure,
     jobs::{
-        Blobs, Contents, DRIVER_INBOX, Desk, Driver, DriverParts, Journal, Outputs, ProviderHandle, ProviderHost,
-        ToDriver,
+        Blobs, Checks, Contents, DRIVER_INBOX, Desk, Driver, DriverParts, Journal, Outputs, ProviderHandle,
+        ProviderHost, ToDriver,
     },
     paths::write_atomically,
 };
@@ -22,6 +22,7 @@ use bmm_market::{
     provider::ProviderConfig,
     requester::{Ending, Event, Requester, RequesterConfig, Settlement},
 };
+use bmm_types::system::Jobs::accuseCall;
 use bmm_types::{
     Amount, ContentHash,
     market::{Offer, Runtime, SignatureBytes, SignedOffer, SignedVoucher, offer_hash},
@@ -142,6 +143,7 @@ impl Bench {
             journal: self.journal,
             inbox: self.inbox,
             providers: self.providers,
+            checks: Checks::none(),
             desk: NoChain,
         };
         let mut driver = Driver::new(parts);
@@ -194,7 +196,7 @@ fn host(dir: &Path, number: u16, vm: Arc<Vm>, contents: Contents) -> Outcome<Pro
         vm,
         contents,
         blobs: Blobs::new(&dir.join(format!("provider-{number}"))).map_err(words)?,
-        check_escrow: Arc::new(|_| Ok(())),
+        check_escrow: Arc::new(|_, _| Ok(())),
         keep_voucher: Arc::new(move |voucher: &SignedVoucher| {
             let text = serde_json::to_vec(voucher).expect("a voucher is plain values");
             write_atomically(&voucher_file, &text).expect("the temporary folder can be written");
@@ -210,6 +212,12 @@ impl Desk for NoChain {
     fn merge(&mut self, _: &Requester, _: &mut Outputs) -> Result<Option<Result<(), String>>, Failure> {
         Ok(Some(Ok(())))
     }
+
+    fn stake_of(&mut self, _: Address) -> Amount {
+        Amount::ZERO
+    }
+
+    fn accuse(&mut self, _: accuseCall) {}
 
     fn settle(&mut self, settlement: &Settlement) -> Result<B256, Failure> {
         Ok(settlement.root)

@@ -27,13 +27,15 @@ pub struct ProviderConfig {
     pub max_unpaid_percent: u8,
     /// Most jobs at once.
     pub max_jobs: usize,
+    /// Most that it locks as a stake in one job; jobs that ask for more are declined.
+    pub max_stake: Amount,
     /// Whether the signature under every voucher is checked; only a simulation, in which nobody forges them, may leave it out.
     pub check_signatures: bool,
 }
 
 impl ProviderConfig {
     /// Returns the defaults: chunks of 10 ms, batches of 100 ms or 1 MiB, a credit of 0.001 BMM, a quarter unpaid, 64 jobs,
-    /// signatures checked.
+    /// no stake, signatures checked.
     pub fn new(chain_id: u64, offer: SignedOffer) -> Self {
         Self {
             chain_id,
@@ -44,6 +46,7 @@ impl ProviderConfig {
             credit: Amount::from_units(1_000_000_000_000_000),
             max_unpaid_percent: 25,
             max_jobs: 64,
+            max_stake: Amount::ZERO,
             check_signatures: true,
         }
     }
@@ -69,7 +72,7 @@ pub enum Event {
         /// The requester.
         requester: Address,
     },
-    /// Answers [`Effect::Prepare`]: the escrow is as announced, and program and inputs are here.
+    /// Answers [`Effect::Prepare`]: the escrow is as announced, the stake is locked, and program and inputs are here.
     Ready {
         /// The job.
         job: B256,
@@ -125,7 +128,7 @@ pub enum Effect {
         /// The message.
         message: ToRequester,
     },
-    /// Checks the escrow on chain, fetches the job's contents and compiles its program; answered by [`Event::Ready`] or
+    /// Checks the escrow on chain, locks the stake that the job asks for ([`JobSpec::stake`]), fetches the job's contents and compiles its program; answered by [`Event::Ready`] or
     /// [`Event::Unable`].
     Prepare {
         /// The job as announced.

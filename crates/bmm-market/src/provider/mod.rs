@@ -61,13 +61,13 @@ pub struct Provider {
 
 /// Says why this provider cannot work for a job; `None` if it can.
 fn objection(
-    offer: &Offer,
+    config: &ProviderConfig,
     from: Address,
     announcement: &JobAnnouncement,
     spec: &JobSpec,
-    chain_id: u64,
     now: Micros,
 ) -> Option<String> {
+    let (offer, chain_id): (&Offer, u64) = (&config.offer.offer, config.chain_id);
     let limits = &spec.limits;
     if announcement.requester != from {
         return Some(format!("the job is of {}, who does not speak for itself", announcement.requester));
@@ -89,6 +89,12 @@ fn objection(
     }
     if spec.budget.price.is_some_and(|most| offer.price_per_gfuel > most) {
         return Some(format!("budget.price is below the {} asked for", offer.price_per_gfuel));
+    }
+    if spec.stake > config.max_stake {
+        return Some(format!(
+            "it asks for a stake of {}, and this provider locks at most {}",
+            spec.stake, config.max_stake
+        ));
     }
     if announcement.deadline <= now / crate::SECOND {
         return Some("the deadline has passed".to_owned());
@@ -204,7 +210,7 @@ impl Provider {
             Err(error) => return self.decline(from, id, &error.to_string()),
         };
         let now = self.now;
-        let objection = objection(&self.config.offer.offer, from, &announcement, &spec, self.config.chain_id, now);
+        let objection = objection(&self.config, from, &announcement, &spec, now);
         let objection = objection.or_else(|| self.leaving.clone()).or_else(|| {
             // Those that only wait for their settlement take no room.
             let live = self.jobs.values().filter(|job| job.state != State::Closed).count();

@@ -92,7 +92,8 @@ fn host(number: usize, manners: Manners, random: &mut Random) -> Host {
     let signer = key(u8::try_from(number + 10).unwrap());
     let slots = u16::try_from(1 + random.below(3)).unwrap();
     let price = Amount::from_units(u128::from(1 + random.below(5)) * 1_000_000_000_000_000);
-    let machine = Provider::new(ProviderConfig::new(CHAIN, offer(&signer, slots, price)));
+    let config = ProviderConfig::new(CHAIN, offer(&signer, slots, price));
+    let machine = Provider::new(ProviderConfig { max_stake: Amount::from_bmm(5), ..config });
     let (connected, connection) = (false, 0);
     Host {
         signer,

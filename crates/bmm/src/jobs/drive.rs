@@ -1,6 +1,7 @@
 //! The requester's thread: carries out what the market's state machine wants.
 
 use super::{
+    checks::Checks,
     link::{ToDriver, now_micros},
     outputs::Outputs,
     provider::ProviderHandle,
@@ -9,11 +10,11 @@ use crate::failure::{IoContext, Outcome};
 use alloy_primitives::{Address, B256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
-use bmm_market::requester::{Effect, Ending, Event, Requester, Settlement, Verdict};
+use bmm_market::requester::{Effect, Ending, Event, Requester, Settlement};
 use bmm_types::{
     Amount,
     market::{Content, SignatureBytes, SignedVoucher, Standing, ToProvider, ToRequester, Wire, voucher_hash},
-    system::Voucher,
+    system::{Jobs, Voucher},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -36,6 +37,10 @@ pub trait Desk {
     /// Puts the results together; `None` if the user interrupted. The inner error is the merging program's fault and ends the job;
     /// the outer one is this machine's, and leaves the job resumable.
     fn merge(&mut self, requester: &Requester, outputs: &mut Outputs) -> Outcome<Option<Result<(), String>>>;
+    /// Returns what a provider has at stake in the job, undisputed.
+    fn stake_of(&mut self, provider: Address) -> Amount;
+    /// Accuses a provider before the escrow, at the latest before [`Self::settle`]; what cannot be sent is given again after a restart.
+    fn accuse(&mut self, call: Jobs::accuseCall);
     /// Pays, and returns the transaction.
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256>;
     /// Shows how far the job is; called a few times a second.
@@ -120,6 +125,7 @@ pub struct Driver<'a, D> {
     // Dropped before the providers, which may wait for room in it.
     inbox: Receiver<ToDriver>,
     providers: BTreeMap<Address, ProviderHandle>,
+    checks: Checks,
     desk: D,
     todo: VecDeque<Event>,
     ending: Option<Ending>,
@@ -142,6 +148,8 @@ pub struct DriverParts<'a, D> {
     pub inbox: Receiver<ToDriver>,
     /// The providers.
     pub providers: Vec<ProviderHandle>,
+    /// The own machine's checks.
+    pub checks: Checks,
     /// The caller.
     pub desk: D,
 }
@@ -157,6 +165,7 @@ impl<'a, D: Desk> Driver<'a, D> {
             journal: parts.journal,
             inbox: parts.inbox,
             providers,
+            checks: parts.checks,
             desk: parts.desk,
             todo: VecDeque::new(),
             ending: None,
@@ -173,9 +182,12 @@ impl<'a, D: Desk> Driver<'a, D> {
             self.work()?;
             if self.ending.is_some() || self.interrupted {
                 self.journal.sync()?;
+                self.checks.save()?;
                 return Ok(self.ending.take());
             }
             self.listen();
+            self.todo
+                .extend(self.checks.take_done().into_iter().map(|(task, verdict)| Event::Checked { task, verdict }));
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.todo.push_back(Event::Tick);
@@ -184,6 +196,7 @@ impl<'a, D: Desk> Driver<'a, D> {
                 if synced.elapsed() >= SYNC {
                     synced = Instant::now();
                     self.journal.sync()?;
+                    self.checks.save()?;
                 }
             }
         }
@@ -245,15 +258,17 @@ impl<'a, D: Desk> Driver<'a, D> {
             }
             Effect::Fetch { from, content } => self.fetch(from, content)?,
             Effect::SignVoucher { voucher, standing } => self.sign(&voucher, standing),
-            // This process offers no checks, keeps no book of trust and opens no job with stakes.
-            Effect::Check { task, .. } => {
-                let verdict = Verdict::Unable("this machine checks nothing".into());
-                self.todo.push_back(Event::Checked { task, verdict });
+            Effect::Check { task, how } => {
+                if let Err(verdict) = self.checks.begin(task, how, &mut self.journal.outputs) {
+                    self.todo.push_back(Event::Checked { task, verdict });
+                }
             }
-            Effect::Trust(_) | Effect::Accuse(_) => {}
+            Effect::Trust(finding) => self.checks.note(finding),
             Effect::LookUpStake { provider } => {
-                self.todo.push_back(Event::Stake { provider, amount: Amount::ZERO });
+                let amount = self.desk.stake_of(provider);
+                self.todo.push_back(Event::Stake { provider, amount });
             }
+            Effect::Accuse(call) => self.desk.accuse(*call),
             Effect::Merge => {
                 self.journal.sync()?;
                 match self.desk.merge(&self.requester, &mut self.journal.outputs)? {

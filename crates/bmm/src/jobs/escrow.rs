@@ -5,13 +5,13 @@ use crate::{
     failure::{Failure, Outcome},
     rpc::RpcClient,
 };
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::{SolCall, SolEvent};
 use bmm_market::requester::Settlement;
 use bmm_types::{
     Amount,
-    system::{self, Jobs, job_state},
+    system::{self, Jobs, job_state, stake_state},
 };
 use std::time::Duration;
 
@@ -64,17 +64,46 @@ impl Escrow {
         })
     }
 
-    /// Locks the budget, unless that was done before, and tells which transaction did it. `salt` must be the one of the job's id.
-    pub fn open(&self, salt: B256, spec: B256, deadline: u64, budget: Amount) -> Outcome<Option<Mined>> {
+    /// Locks the budget, unless that was done before, and tells which transaction did it. `salt` must be the one of the job's id. `asks` is the
+    /// stake that every provider has to lock, and how many others must agree before one is accused.
+    pub fn open(
+        &self,
+        salt: B256,
+        spec: B256,
+        deadline: u64,
+        budget: Amount,
+        asks: Option<(Amount, u8)>,
+    ) -> Outcome<Option<Mined>> {
         if self.state()?.state != job_state::UNKNOWN {
             return self.find(Jobs::Opened::SIGNATURE_HASH);
         }
-        match self.transact(budget, &Jobs::openCall { salt, spec, deadline }) {
+        let opened = match asks {
+            None => self.transact(budget, &Jobs::openCall { salt, spec, deadline }),
+            Some((stake, quorum)) => {
+                let stake = stake.units();
+                self.transact(budget, &Jobs::openStakedCall { salt, spec, deadline, stake, quorum })
+            }
+        };
+        match opened {
             Ok(mined) => Ok(Some(mined)),
             // The transaction of a process that died may have waited in the node's pool, and come first.
             Err(_) if self.state()?.state != job_state::UNKNOWN => self.find(Jobs::Opened::SIGNATURE_HASH),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Returns what a provider has at stake, undisputed.
+    pub fn stake_of(&self, provider: Address) -> Outcome<Amount> {
+        let found = self.rpc.contract(system::JOBS, &Jobs::stakeOfCall { job: self.job, provider })?;
+        Ok(if found.state == stake_state::HELD { Amount(found.amount) } else { Amount::ZERO })
+    }
+
+    /// Accuses a provider, unless its stake is in dispute or gone already.
+    pub fn accuse(&self, call: &Jobs::accuseCall) -> Outcome<Option<Mined>> {
+        if self.stake_of(call.accused.provider)?.is_zero() {
+            return Ok(None);
+        }
+        self.transact(Amount::ZERO, call).map(Some)
     }
 
     /// Pays the providers, unless that was done before.

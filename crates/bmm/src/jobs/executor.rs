@@ -77,6 +77,26 @@ impl PreparedJob {
         Ok(ran(index, &task, outcome))
     }
 
+    /// Lets a verifier say whether `result` is a right result of the task number `index`: it sees what the task sees, and the result as
+    /// `/in/result`; exit code 0 means yes, 1 means no, and everything else that it cannot tell.
+    pub fn judge(&self, verifier: &Program, index: u64, result: Vec<u8>, stop: &StopFlag) -> Result<bool, String> {
+        let task = self.tasks.task(index).ok_or_else(|| format!("the job has no task {index}"))?;
+        let mut inputs = InputSet::builder();
+        for (path, blob) in self.inputs_of(&task)?.iter() {
+            inputs.add(path, blob.clone()).map_err(|error| error.to_string())?;
+        }
+        inputs.add("result", result).map_err(|error| error.to_string())?;
+        let inputs = inputs.build();
+        let (stdin, seed, limits) = (&task.stdin, task.seed, self.limits);
+        let input = TaskInput { args: &task.args, env: &[], stdin, inputs: &inputs, seed, limits };
+        let outcome = verifier.run(&input, stop).map_err(|error| error.to_string())?;
+        match outcome.exit {
+            Exit::Ok => Ok(true),
+            Exit::Code(1) => Ok(false),
+            exit => Err(cut(format!("it ended otherwise: {exit} ({})", exit.name()))),
+        }
+    }
+
     /// Returns the job's inputs, and with them the files of this task alone.
     fn inputs_of(&self, task: &Task<'_>) -> Result<InputSet, String> {
         if task.mounts.is_empty() {

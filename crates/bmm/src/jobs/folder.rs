@@ -17,7 +17,7 @@ use crate::{
 use alloy_primitives::{Address, B256};
 use bmm_types::{
     Amount, ContentHash,
-    market::{JobSpec, Merge, Wire},
+    market::{JobSpec, Merge, Verify, Wire},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -76,6 +76,9 @@ pub struct JobRecord {
     pub chain_id: u64,
     /// Salt of the id.
     pub salt: B256,
+    /// The requester's part of the draws of audits; its keccak stands in the description.
+    #[serde(default)]
+    pub secret: B256,
     /// What the escrow holds.
     pub budget: Amount,
     /// End of the escrow's lock, Unix seconds.
@@ -172,7 +175,15 @@ impl JobFolder {
                     Merge::App { app, .. } => Some(*app),
                     Merge::Concat | Merge::Folder => None,
                 };
-                spec.contents().iter().chain(&merger).all(|content| self.content_path(content.hash).exists())
+                let verifier = match spec.verify {
+                    Verify::Checker(checker) => Some(checker.app),
+                    _ => None,
+                };
+                spec.contents()
+                    .iter()
+                    .chain(&merger)
+                    .chain(&verifier)
+                    .all(|content| self.content_path(content.hash).exists())
             })
     }
 

@@ -20,7 +20,7 @@ use bmm_market::provider::ProviderConfig;
 use bmm_types::{
     Amount,
     market::{JobAnnouncement, Offer, Runtime, SignatureBytes, SignedOffer, SignedVoucher, offer_hash},
-    system::{self, Jobs, job_state},
+    system::{self, Jobs, job_state, stake_state},
 };
 use bmm_vm::{Vm, hardware};
 use std::{
@@ -33,6 +33,9 @@ use std::{
 
 /// How long an offer of this process holds.
 const OFFER_SECS: u64 = 7 * 86_400;
+
+/// How long a stake's transaction may take to get into a block.
+const STAKE_PATIENCE: Duration = Duration::from_mins(3);
 
 /// What the providers of one job share.
 pub struct Hosts<'a> {
@@ -69,14 +72,18 @@ impl Hosts<'_> {
         let key = provider_key(self.data, number)?;
         let offer = sign_offer(&key, self.chain_id, offer(&key, self.config, self.vm, rating, count));
         let (rpc, claim_rpc, claim_key) = (self.rpc.clone(), self.rpc.clone(), key.clone());
+        let stake_key = key.clone();
         let vouchers = self.data.providers().join(format!("{number}.vouchers"));
         self.data.create(&vouchers)?;
         Ok(ProviderHost {
-            config: ProviderConfig::new(self.chain_id, offer),
+            config: ProviderConfig { max_stake: self.config.max_stake, ..ProviderConfig::new(self.chain_id, offer) },
             vm: self.vm.clone(),
             contents: self.contents.clone(),
             blobs: Blobs::new(&self.folder.path().join(format!("provider-{number}")))?,
-            check_escrow: Arc::new(move |announcement| check_escrow(&rpc, announcement)),
+            check_escrow: Arc::new(move |announcement, spec| {
+                check_escrow(&rpc, announcement)?;
+                post_stake(&rpc, &stake_key, announcement, spec.stake)
+            }),
             keep_voucher: Arc::new(move |voucher| {
                 let text = serde_json::to_vec(voucher).expect("a voucher is plain values");
                 if let Err(failure) = write_atomically(&vouchers.join(format!("{:x}.json", voucher.job)), &text) {
@@ -156,6 +163,32 @@ fn check_escrow(rpc: &RpcClient, announcement: &JobAnnouncement) -> Result<(), S
         && found.deadline >= announcement.deadline
         && left >= announcement.budget.units().saturating_sub(found.spent);
     if same { Ok(()) } else { Err("the escrow on chain is not as announced".to_owned()) }
+}
+
+/// Locks the stake that a job asks for, unless it is there already.
+pub(crate) fn post_stake(
+    rpc: &RpcClient,
+    key: &PrivateKeySigner,
+    announcement: &JobAnnouncement,
+    stake: Amount,
+) -> Result<(), String> {
+    let (job, provider) = (announcement.job, key.address());
+    if stake.is_zero() {
+        return Ok(());
+    }
+    let look = || rpc.contract(system::JOBS, &Jobs::stakeOfCall { job, provider });
+    let found = look().map_err(|error| format!("the stake cannot be looked at: {error}"))?;
+    match found.state {
+        stake_state::HELD => return Ok(()),
+        stake_state::NONE => {}
+        _ => return Err("its stake in this job is in dispute or gone".to_owned()),
+    }
+    match rpc.transact(key, system::JOBS, stake, &Jobs::stakeCall { job }, STAKE_PATIENCE) {
+        Ok(_) => Ok(()),
+        // The transaction of a process that died may have come first.
+        Err(_) if look().is_ok_and(|found| found.state == stake_state::HELD) => Ok(()),
+        Err(error) => Err(format!("the stake of {stake} cannot be locked: {error}")),
+    }
 }
 
 /// Presents a voucher to the escrow; the voucher stays on disk if that fails.

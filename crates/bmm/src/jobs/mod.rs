@@ -1,5 +1,6 @@
 //! Jobs: the requester's side of the market wired to files, the chain and this process's providers.
 
+mod checks;
 mod drive;
 mod escrow;
 mod executor;
@@ -17,6 +18,7 @@ mod quote;
 mod receipt;
 mod run;
 
+pub use checks::Checks;
 pub use drive::{Desk, Driver, DriverParts, Journal, Pace};
 pub use executor::{Contents, PreparedJob};
 pub use folder::{JobFolder, JobRecord, JobStatus};

@@ -15,10 +15,14 @@ use crate::{
     output,
     rpc::RpcClient,
 };
-use alloy_primitives::B256;
+use alloy_primitives::{B256, keccak256};
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::{job::Job, requester::explain_offers};
-use bmm_types::{Amount, system};
+use bmm_types::{
+    Amount,
+    market::{JobSpec, Verify},
+    system,
+};
 use bmm_vm::Vm;
 use std::{path::PathBuf, sync::Arc};
 
@@ -56,6 +60,7 @@ impl NewJob {
         let spec = &self.job.spec;
         let prepared = PreparedJob::new(&vm, spec, contents.clone()).map_err(Failure::user)?;
         self.check_merger(&vm)?;
+        self.check_verifier(&vm)?;
         let price = context.config.provide.price_per_gfuel;
         let quote = quote::probe(spec, &prepared, price, self.options.providers)?;
         quote.check(spec)?;
@@ -82,6 +87,17 @@ impl NewJob {
                 .ok_or_else(|| Failure::internal("the merging program was not read"))?;
             vm.prepare(module, self.job.spec.canonical_nans)
                 .map_err(|error| Failure::user(format!("output.merge: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// Compiles the verifier, for the same reason.
+    fn check_verifier(&self, vm: &Vm) -> Outcome {
+        if let Verify::Checker(checker) = self.job.spec.verify {
+            let module = self.job.contents.get(&checker.app.hash);
+            let module = module.ok_or_else(|| Failure::internal("the verifier was not read"))?;
+            vm.prepare(module, self.job.spec.canonical_nans)
+                .map_err(|error| Failure::user(format!("verify.app: {error}")))?;
         }
         Ok(())
     }
@@ -119,7 +135,8 @@ impl NewJob {
         tasks: u64,
     ) -> Outcome<(JobFolder, JobRecord)> {
         let chain_id = rpc.chain_id()?;
-        let spec = &self.job.spec;
+        let secret = B256::random();
+        let spec = &JobSpec { draw: keccak256(secret), ..self.job.spec.clone() };
         self.check_funds(rpc, key)?;
         let salt = B256::random();
         let now = now_secs();
@@ -131,6 +148,7 @@ impl NewJob {
             requester: key.address(),
             chain_id,
             salt,
+            secret,
             budget: spec.budget.max,
             deadline: now.saturating_add(spec.budget.deadline_seconds),
             created: now,

@@ -13,8 +13,8 @@ use bmm_market::provider::{Chunk, Effect, Event, Provider, ProviderConfig};
 use bmm_types::{
     ContentHash,
     market::{
-        JobAnnouncement, ResultBatch, SignatureBytes, SignedResults, SignedVoucher, TaskRange, ToProvider, ToRequester,
-        Wire, receipt_hash,
+        JobAnnouncement, JobSpec, ResultBatch, SignatureBytes, SignedResults, SignedVoucher, TaskRange, ToProvider,
+        ToRequester, Wire, receipt_hash,
     },
 };
 use bmm_vm::{StopFlag, Vm};
@@ -34,8 +34,8 @@ const INBOX: usize = 4_096;
 /// How often a provider looks at its clock when nothing happens.
 const TICK: Duration = Duration::from_millis(25);
 
-/// Says in words why an escrow is not as announced.
-pub type EscrowCheck = Arc<dyn Fn(&JobAnnouncement) -> Result<(), String> + Send + Sync>;
+/// Locks the stake that the job asks for; says in words why that or the escrow is not as it should be.
+pub type EscrowCheck = Arc<dyn Fn(&JobAnnouncement, &JobSpec) -> Result<(), String> + Send + Sync>;
 
 /// What a provider needs from the rest of the process.
 pub struct ProviderHost {
@@ -213,12 +213,13 @@ impl Worker {
     }
 
     /// Looks at the escrow and compiles the program, beside the provider's thread.
-    fn prepare(&self, announcement: JobAnnouncement, spec: bmm_types::market::JobSpec) {
+    fn prepare(&self, announcement: JobAnnouncement, spec: JobSpec) {
         let (vm, contents) = (self.host.vm.clone(), self.host.contents.clone());
         let (check, inbox) = (self.host.check_escrow.clone(), self.inbox.clone());
         let job = announcement.job;
         let prepare = move || {
-            let result = check(&announcement).and_then(|()| PreparedJob::new(&vm, &spec, contents)).map(Arc::new);
+            let result =
+                check(&announcement, &spec).and_then(|()| PreparedJob::new(&vm, &spec, contents)).map(Arc::new);
             let _ = inbox.send(Input::Prepared { job, result });
         };
         if std::thread::Builder::new().name("bmm-prepare".into()).spawn(prepare).is_err() {

@@ -1,6 +1,7 @@
 //! A job from its description to its receipt, and from wherever it was interrupted.
 
 use super::{
+    checks::{CheckPlan, Checks, at_once, trust},
     drive::{Desk, Driver, DriverParts, Journal},
     escrow::{Escrow, Mined},
     executor::{Contents, PreparedJob},
@@ -18,10 +19,10 @@ use crate::{
     output,
     wallet::{DEV_WALLET, Passwords, WalletStore},
 };
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::requester::{Ending, Event, Requester, RequesterConfig, RequesterError, Settlement, explain_offers};
-use bmm_types::{ContentHash, market::JobSpec};
+use bmm_types::{Amount, ContentHash, market::JobSpec, system::Jobs};
 use bmm_vm::{StopFlag, Vm};
 use std::{
     path::{Path, PathBuf},
@@ -118,7 +119,7 @@ impl Work<'_> {
         if record.status != JobStatus::Opening {
             return Ok(());
         }
-        if let Some(mined) = escrow.open(record.salt, spec.hash().0, record.deadline, record.budget)? {
+        if let Some(mined) = escrow.open(record.salt, spec.hash().0, record.deadline, record.budget, asks(spec))? {
             record.open_transaction = Some(mined.transaction);
         }
         record.status = JobStatus::Running;
@@ -134,7 +135,14 @@ impl Work<'_> {
         cancel: Option<String>,
     ) -> Outcome<Option<End>> {
         let (mut journal, log) = Journal::open(&self.folder.log(), &self.folder.outputs())?;
-        let config = RequesterConfig::new(record.chain_id, record.requester);
+        let config = RequesterConfig {
+            secret: record.secret,
+            own_checks: at_once(spec),
+            trust: trust(&self.context.data)?,
+            ..RequesterConfig::new(record.chain_id, record.requester)
+        };
+        let plan = CheckPlan { spec: spec.clone(), vm: self.vm.clone(), contents: self.contents.clone() };
+        let checks = Checks::start(&self.context.data, plan)?;
         let requester = begin(config, spec, &log, &mut journal)?;
         let hosts = Hosts {
             data: &self.context.data,
@@ -151,8 +159,8 @@ impl Work<'_> {
         let cancelled = cancel.map(|reason| Event::Cancel { reason });
         let chain_id = record.chain_id;
         let view = ProgressView::new(self.context, spec);
-        let desk = JobDesk { work: self, spec, escrow, record, view, cancelling };
-        let parts = DriverParts { requester, key: &self.key, chain_id, journal, inbox, providers, desk };
+        let desk = JobDesk { work: self, spec, escrow, record, view, cancelling, accusations: Vec::new() };
+        let parts = DriverParts { requester, key: &self.key, chain_id, journal, inbox, providers, checks, desk };
         let mut driver = Driver::new(parts);
         let ending = driver.run([opened].into_iter().chain(cancelled))?;
         let requester = driver.requester();
@@ -190,6 +198,11 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns what a job asks of its providers: a stake, and how many others must agree before one is accused.
+fn asks(spec: &JobSpec) -> Option<(Amount, u8)> {
+    (!spec.stake.is_zero()).then(|| (spec.stake, spec.verify.quorum().clamp(2, 8)))
 }
 
 /// Rounds down to whole milliseconds.
@@ -267,6 +280,8 @@ struct JobDesk<'a> {
     record: &'a mut JobRecord,
     view: ProgressView,
     cancelling: bool,
+    /// Sent before the settlement.
+    accusations: Vec<Jobs::accuseCall>,
 }
 
 /// What the merging thread needs.
@@ -326,8 +341,26 @@ impl Desk for JobDesk<'_> {
         Ok(Some(Ok(())))
     }
 
+    fn stake_of(&mut self, provider: Address) -> Amount {
+        self.escrow.stake_of(provider).unwrap_or_else(|failure| {
+            tracing::warn!(%provider, message = failure.message, "a stake could not be looked up");
+            Amount::ZERO
+        })
+    }
+
+    fn accuse(&mut self, call: Jobs::accuseCall) {
+        self.accusations.push(call);
+    }
+
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256> {
         self.view.settling();
+        // Before the settlement, which lets the time for them run out.
+        for call in std::mem::take(&mut self.accusations) {
+            if let Err(failure) = self.escrow.accuse(&call) {
+                let provider = call.accused.provider;
+                tracing::warn!(%provider, message = failure.message, "a provider that was wrong could not be accused");
+            }
+        }
         let mined = self.escrow.settle(settlement)?;
         self.record.settle_transaction = Some(mined.transaction);
         self.work.folder.save(self.record)?;
