@@ -84,3 +84,14 @@ pub enum PoolError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl PoolError {
+    /// Whether no node would ever take the transaction, whatever its state and its settings.
+    pub const fn is_for_ever(&self) -> bool {
+        match self {
+            Self::Malformed(_) => true,
+            Self::Invalid(error) => !matches!(error, TxError::SenderIsContract),
+            _ => false,
+        }
+    }
+}

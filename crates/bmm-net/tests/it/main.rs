@@ -1,4 +1,6 @@
 //! Networks of several nodes within this process, over the loopback interface.
 
+mod chain;
 mod network;
 mod nodes;
+mod world;
