@@ -61,6 +61,7 @@ fn a_transaction_sent_to_one_of_ten_is_in_a_block_on_all() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the speed is worth knowing, and depends on the machine")]
 fn a_node_that_was_away_for_two_thousand_blocks_catches_up() {
     run(async {
         let clock = clock();

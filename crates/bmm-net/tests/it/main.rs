@@ -1,6 +1,7 @@
 //! Networks of several nodes within this process, over the loopback interface.
 
 mod chain;
+mod hostile;
 mod network;
 mod nodes;
 mod world;

@@ -12,7 +12,7 @@ use crate::{
 use alloy_primitives::B256;
 use bmm_chain::{HeaderLine, ImportError, SealedHeader};
 use libp2p::PeerId;
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 use tokio::sync::mpsc;
 
 /// Headers of a branch that are held in memory before it shows more work than the head has: some 60 MB.
@@ -24,7 +24,7 @@ impl From<NoAnswer> for Fault {
     }
 }
 
-fn internal(error: impl ToString) -> Fault {
+fn internal(error: impl Display) -> Fault {
     Fault::new(None, error)
 }
 
@@ -98,8 +98,7 @@ pub(super) async fn take(
         let mut more;
         (line, more) = checked?;
         held.append(&mut more);
-        let head = node.chain.head();
-        if line.work() > head.work.get() {
+        if line.work() > node.chain.head().work.get() {
             if to.send(std::mem::take(&mut held)).await.is_err() {
                 return Ok(());
             }

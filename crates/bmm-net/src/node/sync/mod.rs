@@ -16,6 +16,7 @@ use bmm_chain::{ImportError, SealedHeader};
 use bmm_types::SealedBlock;
 use libp2p::PeerId;
 use std::{
+    fmt::Display,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,8 +61,8 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    pub(super) fn new(offence: impl Into<Option<Offence>>, what: impl ToString) -> Self {
-        Self { offence: offence.into(), what: what.to_string() }
+    pub(super) fn new(offence: impl Into<Option<Offence>>, what: impl Display) -> Self {
+        Self { offence: offence.into(), what: format!("{what}") }
     }
 }
 
@@ -142,9 +143,9 @@ async fn import(node: Arc<Node>, mut blocks: mpsc::Receiver<Vec<SealedBlock>>) -
             let ids: Vec<_> = some.iter().map(SealedBlock::id).collect();
             {
                 let mut seen = also.seen.lock();
-                ids.iter().for_each(|id| {
-                    seen.insert(*id);
-                });
+                for id in ids {
+                    seen.insert(id);
+                }
             }
             also.chain.import_all(some.into_iter(), |head| {
                 if let Some(progress) = also.progress.lock().as_mut() {
