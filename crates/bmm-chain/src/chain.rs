@@ -212,7 +212,7 @@ impl Chain {
 }
 
 /// Stores genesis if there is none yet. The store's parameters are checked when it is opened, and they fix genesis.
-fn begin(params: &ChainParams, store: &Store) -> Result<(), ChainError> {
+pub(crate) fn begin(params: &ChainParams, store: &Store) -> Result<(), ChainError> {
     if store.head().is_some() {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Following a source block by block: each is checked and executed as any other.
 
-use super::{BLOCKS_AT_ONCE, Source, SyncError, ask_blocks, ask_head, ask_headers};
+use super::{BLOCKS_AT_ONCE, Source, SyncError, ask_blocks, ask_head, find_common};
 use crate::{chain::Chain, error::ImportError, pipeline::ImportAllError};
 use bmm_types::SealedBlock;
 use std::{
@@ -69,26 +69,7 @@ impl Chain {
 
     /// Finds the highest block that both have.
     pub(crate) fn common_block(&self, source: &dyn Source, head: u64) -> Result<u64, SyncError> {
-        let same = |number: u64| -> Result<bool, SyncError> {
-            let theirs = ask_headers(source, number, 1)?.first().map(|sealed| sealed.header.hash_slow());
-            Ok(theirs.is_some() && theirs == self.canonical(number)?)
-        };
-        let theirs = ask_headers(source, 0, 1)?;
-        let theirs =
-            theirs.first().ok_or_else(|| SyncError::source(source, "has no genesis block"))?.header.hash_slow();
-        if theirs != self.genesis() {
-            return Err(SyncError::OtherChain { source_name: source.name(), theirs, ours: self.genesis() });
-        }
-        let (mut low, mut high) = (0, head.min(self.head().number()));
-        if same(high)? {
-            return Ok(high);
-        }
-        // Blocks up to `low` are common, `high` is not.
-        while high.saturating_sub(low) > 1 {
-            let middle = low.midpoint(high);
-            if same(middle)? { low = middle } else { high = middle }
-        }
-        Ok(low)
+        find_common(source, self.genesis(), (head, self.head().number()), |number| Ok(self.canonical(number)?))
     }
 
     /// Takes the blocks `from` to `to`, asking for the next ones while these are imported.

@@ -5,9 +5,13 @@
 //! state are proven against the state root of a header that did.
 
 mod full;
+mod snapshot;
 mod source;
 
 pub use full::{Followed, Following, Progress};
+pub use snapshot::{
+    Checkpoint, PIVOT_DEPTH, SnapshotOptions, SnapshotProgress, SnapshotStep, TellSnapshot, making, take_snapshot,
+};
 pub use source::ChainSource;
 
 #[cfg(doc)]
@@ -20,6 +24,7 @@ use crate::{
 use alloy_primitives::{B256, Bytes};
 use bmm_ledger::trie::Nibbles;
 use bmm_types::SealedBlock;
+use std::path::PathBuf;
 
 /// Headers that are asked for at once.
 pub const HEADERS_AT_ONCE: u64 = 512;
@@ -148,6 +153,32 @@ pub enum SyncError {
         /// The rule that it breaks.
         error: Box<ImportError>,
     },
+    /// The chain does not contain the checkpoint.
+    #[error("{source_name}: its block {number} is {found}, and the checkpoint says {wanted}")]
+    Checkpoint {
+        /// The source.
+        source_name: String,
+        /// The checkpoint's number.
+        number: u64,
+        /// The checkpoint's id.
+        wanted: B256,
+        /// The id in the source's chain.
+        found: B256,
+    },
+    /// A snapshot is for a chain that is not begun yet.
+    #[error(
+        "{} holds the chain up to block {head} already; go on from there without a snapshot, or remove that folder first",
+        .folder.display()
+    )]
+    NotNew {
+        /// Its folder.
+        folder: PathBuf,
+        /// Its head.
+        head: u64,
+    },
+    /// Nobody can be asked.
+    #[error("there is nobody to take the chain from")]
+    NoSource,
     /// This node failed.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -160,6 +191,15 @@ impl SyncError {
     /// Makes the error of a source's answer.
     pub(crate) fn source(source: &dyn Source, what: impl Into<String>) -> Self {
         Self::Source { source_name: source.name(), what: what.into() }
+    }
+
+    /// Whether the source is at fault, so that another may do better.
+    pub fn is_of_source(&self) -> bool {
+        match self {
+            Self::Source { .. } | Self::OtherChain { .. } | Self::Checkpoint { .. } => true,
+            Self::Invalid { error, .. } => !error.is_internal(),
+            Self::NotNew { .. } | Self::NoSource | Self::Chain(_) | Self::Interrupted => false,
+        }
     }
 }
 
@@ -191,6 +231,34 @@ fn ask_blocks(source: &dyn Source, first: u64, count: u64) -> Result<Vec<SealedB
         }
         other => Err(unfit(source, &request, other)),
     }
+}
+
+/// Finds the highest block that a source with that head has and we have, whose head and canonical blocks are given.
+fn find_common(
+    source: &dyn Source,
+    genesis: B256,
+    (head, own_head): (u64, u64),
+    own: impl Fn(u64) -> Result<Option<B256>, SyncError>,
+) -> Result<u64, SyncError> {
+    let same = |number: u64| -> Result<bool, SyncError> {
+        let theirs = ask_headers(source, number, 1)?.first().map(|sealed| sealed.header.hash_slow());
+        Ok(theirs.is_some() && theirs == own(number)?)
+    };
+    let theirs = ask_headers(source, 0, 1)?;
+    let theirs = theirs.first().ok_or_else(|| SyncError::source(source, "has no genesis block"))?.header.hash_slow();
+    if theirs != genesis {
+        return Err(SyncError::OtherChain { source_name: source.name(), theirs, ours: genesis });
+    }
+    let (mut low, mut high) = (0, head.min(own_head));
+    if same(high)? {
+        return Ok(high);
+    }
+    // Blocks up to `low` are common, `high` is not.
+    while high.saturating_sub(low) > 1 {
+        let middle = low.midpoint(high);
+        if same(middle)? { low = middle } else { high = middle }
+    }
+    Ok(low)
 }
 
 fn fits(first: u64, count: u64, mut numbers: impl Iterator<Item = u64>) -> bool {

@@ -9,5 +9,6 @@ mod producer;
 mod reorg;
 mod restart;
 mod rules;
+mod snapshot;
 mod sync;
 mod world;

@@ -9,14 +9,14 @@ use bmm_chain::{
 use bmm_types::Engine;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-fn go_on() -> impl FnMut(Following) -> bool + Send {
+pub fn go_on() -> impl FnMut(Following) -> bool + Send {
     |_| true
 }
 
 type Bend = fn(&Request, Answer) -> Result<Answer, String>;
 
 /// A source that changes some answers of a chain.
-struct Bent<F>(ChainSource, F);
+pub struct Bent<F>(pub ChainSource, pub F);
 
 impl<F: Fn(&Request, Answer) -> Result<Answer, String> + Sync> Source for Bent<F> {
     fn name(&self) -> String {
@@ -28,7 +28,7 @@ impl<F: Fn(&Request, Answer) -> Result<Answer, String> + Sync> Source for Bent<F
     }
 }
 
-fn source(world: &World) -> ChainSource {
+pub fn source(world: &World) -> ChainSource {
     ChainSource(world.chain.clone())
 }
 
@@ -41,7 +41,7 @@ fn grown(blocks: u64) -> World {
     world
 }
 
-fn same_head(a: &Chain, b: &Chain) {
+pub fn same_head(a: &Chain, b: &Chain) {
     assert_eq!((a.head().id, a.head().work), (b.head().id, b.head().work));
 }
 

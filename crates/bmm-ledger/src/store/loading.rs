@@ -22,7 +22,7 @@ use crate::{
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_rlp::Decodable;
 use alloy_trie::TrieAccount;
-use bmm_types::{Header, Seal};
+use bmm_types::{Header, Seal, SealedBlock};
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// When pieces go to the tables: a crash loses what came since.
@@ -113,17 +113,36 @@ impl Loading {
         self.store.canonical(number)
     }
 
+    /// Returns the number of a canonical header.
+    pub fn number_of(&self, id: B256) -> Result<Option<u64>, StoreError> {
+        self.store.snapshot().canonical_number(id)
+    }
+
+    /// Stores genesis: its header, and its body, which nobody else needs to give.
+    pub fn put_genesis(&self, genesis: &SealedBlock) -> Result<(), StoreError> {
+        let header = genesis.block.header.clone();
+        let (id, work) = (genesis.id(), header.difficulty);
+        self.put_headers(&[NewHeader { id, header, seal: genesis.seal.clone(), work }])?;
+        self.store.core.change(false, |_, batch| {
+            batch.put(tables::BODIES, id.as_slice(), &alloy_rlp::encode(&genesis.block.body));
+            batch.put(tables::RECEIPTS, &0u64.to_be_bytes(), &tables::receipts_to_bytes(&[]));
+            Ok(TrieRecords::default())
+        })
+    }
+
+    /// Puts another seal of a block in the place of the stored one.
+    pub fn put_seal(&self, id: B256, seal: &Seal) -> Result<(), StoreError> {
+        self.store.core.change(false, |_, batch| {
+            batch.put(tables::SEALS, id.as_slice(), &alloy_rlp::encode(seal));
+            Ok(TrieRecords::default())
+        })
+    }
+
     /// Stores headers that follow one another. Those from the first one's number on that were there before go.
     pub fn put_headers(&self, headers: &[NewHeader]) -> Result<(), StoreError> {
         let Some(first) = headers.first() else { return Ok(()) };
         self.store.core.change(false, |snapshot, batch| {
-            let from = first.header.number;
-            snapshot.scan(tables::CANONICAL, &from.to_be_bytes(), |key, id| {
-                let number = u64::from_be_bytes(tables::fixed("canonical", key, key)?);
-                super::history::remove_block(batch, number, B256::from(tables::fixed::<32>("canonical", key, id)?));
-                batch.remove(tables::CANONICAL, key);
-                Ok(true)
-            })?;
+            remove_headers(snapshot, batch, first.header.number)?;
             for NewHeader { id, header, seal, work } in headers {
                 let place = Head { number: header.number, id: *id };
                 batch.put(tables::HEADERS, id.as_slice(), &alloy_rlp::encode(header));
@@ -132,6 +151,14 @@ impl Loading {
                 batch.put(tables::NUMBERS, &place.to_bytes(), &[]);
                 batch.put(tables::CANONICAL, &header.number.to_be_bytes(), id.as_slice());
             }
+            Ok(TrieRecords::default())
+        })
+    }
+
+    /// Removes the headers from a number on.
+    pub fn remove_headers(&self, from: u64) -> Result<(), StoreError> {
+        self.store.core.change(false, |snapshot, batch| {
+            remove_headers(snapshot, batch, from)?;
             Ok(TrieRecords::default())
         })
     }
@@ -283,12 +310,7 @@ impl Loading {
         }
         self.store.core.change(false, |snapshot, batch| {
             let next = number.saturating_add(1);
-            snapshot.scan(tables::CANONICAL, &next.to_be_bytes(), |key, above| {
-                let number = u64::from_be_bytes(tables::fixed("canonical", key, key)?);
-                super::history::remove_block(batch, number, B256::from(tables::fixed::<32>("canonical", key, above)?));
-                batch.remove(tables::CANONICAL, key);
-                Ok(true)
-            })?;
+            remove_headers(snapshot, batch, next)?;
             batch.put(tables::META, META_HEAD, &Head { number, id }.to_bytes());
             batch.put(tables::META, META_BODIES, &next.to_be_bytes());
             batch.put(tables::META, META_PRUNED, &next.to_be_bytes());
@@ -301,6 +323,15 @@ impl Loading {
 
 /// Slots that one change removes, at most.
 const MAX_REMOVED: usize = 50_000;
+
+fn remove_headers(snapshot: &Snapshot, batch: &mut Batch, from: u64) -> Result<(), StoreError> {
+    snapshot.scan(tables::CANONICAL, &from.to_be_bytes(), |key, id| {
+        let number = u64::from_be_bytes(tables::fixed("canonical", key, key)?);
+        super::history::remove_block(batch, number, B256::from(tables::fixed::<32>("canonical", key, id)?));
+        batch.remove(tables::CANONICAL, key);
+        Ok(true)
+    })
+}
 
 fn put_note(batch: &mut Batch, progress: Option<&[u8]>) {
     if let Some(progress) = progress {

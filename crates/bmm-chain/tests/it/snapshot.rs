@@ -1,0 +1,593 @@
+//! Beginning from a snapshot: of an honest source and of others, at one go and in pieces, while the source stands still and while
+//! it goes on.
+
+use crate::{
+    sync::{Bent, go_on, same_head, source},
+    world::{GWEI, World, key, params, signed, unsigned},
+};
+use alloy_primitives::{Address, Bytes, TxKind, U256, keccak256};
+use bmm_chain::{
+    Chain, ChainOptions, ManualClock,
+    sync::{
+        Answer, ChainSource, Checkpoint, Request, SnapshotOptions, SnapshotProgress, SnapshotStep, Source, SyncError,
+        making, take_snapshot,
+    },
+};
+use bmm_ledger::store::{Store, StoreOptions, Verified};
+use bmm_types::{Amount, ChainParams, Engine, params::Allocation};
+use proptest::{prelude::*, sample::Index};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// Sets the slots from calldata's first word up to its second to its third; what comes after is to make codes differ.
+const WRITER: [u8; 25] = [
+    0x5f, 0x35, 0x5b, 0x60, 0x20, 0x35, 0x81, 0x10, 0x15, 0x60, 0x17, 0x57, 0x60, 0x40, 0x35, 0x81, 0x55, 0x60, 0x01,
+    0x01, 0x60, 0x02, 0x56, 0x5b, 0x00,
+];
+
+/// A chain with contracts that can be changed at will.
+struct Busy {
+    world: World,
+    nonces: AtomicU64,
+    contracts: Vec<Address>,
+}
+
+fn many(engine: Engine, accounts: u64) -> ChainParams {
+    let mut params = params(engine);
+    let allocation = |n: u64| Allocation {
+        address: Address::from_word(keccak256((n + 1_000).to_be_bytes())),
+        balance: Amount::from_units(u128::from(n) + 1),
+    };
+    params.alloc.extend((0..accounts).map(allocation));
+    params
+}
+
+impl Busy {
+    fn new(engine: Engine, accounts: u64, contracts: u64) -> Self {
+        let world = World::with(many(engine, accounts), ChainOptions::default());
+        let mut busy = Self { world, nonces: AtomicU64::new(0), contracts: Vec::new() };
+        for n in 0..contracts {
+            let code = [&WRITER[..], &n.to_be_bytes()].concat();
+            let len = u8::try_from(code.len()).expect("short");
+            let init = [&[0x60, len, 0x60, 0x0a, 0x5f, 0x39, 0x60, len, 0x5f, 0xf3], &code[..]].concat();
+            let nonce = busy.send(TxKind::Create, init.into(), 0);
+            busy.contracts.push(key(1).address().create(nonce));
+            if n % 20 == 19 {
+                busy.grow();
+            }
+        }
+        busy.grow();
+        busy
+    }
+
+    fn send(&self, to: TxKind, input: Bytes, value: u64) -> u64 {
+        let nonce = self.nonces.fetch_add(1, Ordering::Relaxed);
+        let mut tx = unsigned(&self.world.chain, nonce, Address::ZERO, value);
+        (tx.to, tx.input, tx.gas_limit, tx.max_priority_fee_per_gas) = (to, input, 12_000_000, GWEI);
+        self.world.chain.submit(signed(1, tx)).expect("a valid transaction");
+        nonce
+    }
+
+    /// Sets slots of a contract.
+    fn write(&self, contract: usize, from: u64, to: u64, value: u64) {
+        let words = [from, to, value].map(|word| U256::from(word).to_be_bytes::<32>());
+        self.send(TxKind::Call(self.contracts[contract % self.contracts.len()]), words.concat().into(), 0);
+    }
+
+    fn pay(&self, to: u64) {
+        self.send(TxKind::Call(Address::from_word(keccak256(to.to_be_bytes()))), Bytes::new(), 1);
+    }
+
+    fn grow(&self) {
+        self.world.grow(0);
+    }
+
+    /// Makes a block that changes a bit of everything, by its number.
+    fn busy_block(&self) {
+        let n = self.world.chain.head().number();
+        let contract = usize::try_from(n).expect("small");
+        self.write(contract, n, n + 7, n + 1);
+        // Some slots go, and of some contracts all.
+        self.write(contract + 3, 0, 60, 0);
+        self.write(0, n % 900, n % 900 + 3, n % 2);
+        self.pay(100_000 + n);
+        self.pay(1_000 + n);
+        self.grow();
+    }
+
+    fn source(&self) -> ChainSource {
+        source(&self.world)
+    }
+}
+
+/// A chain of 2,000 accounts, 60 contracts, one of them with 1,000 slots, and some 70 blocks.
+fn busy(engine: Engine) -> Busy {
+    let busy = Busy::new(engine, 2_000, 60);
+    for part in 0..4 {
+        busy.write(0, part * 250, part * 250 + 250, 9);
+        busy.grow();
+    }
+    for contract in 1..60 {
+        busy.write(contract, 0, u64::try_from(contract).expect("small"), 5);
+        if contract % 10 == 0 {
+            busy.grow();
+        }
+    }
+    for _ in 0..50 {
+        busy.busy_block();
+    }
+    busy
+}
+
+struct Place {
+    _dir: tempfile::TempDir,
+    folder: PathBuf,
+    clock: Arc<ManualClock>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let clock = Arc::new(ManualClock::new(crate::world::GENESIS_TIME + 100_000));
+        Self { folder: dir.path().join("db"), _dir: dir, clock }
+    }
+
+    fn take(&self, params: &ChainParams, source: &dyn Source, options: &SnapshotOptions) -> Result<u64, SyncError> {
+        self.take_telling(params, &[source], options, &mut |_| true)
+    }
+
+    fn take_telling(
+        &self,
+        params: &ChainParams,
+        sources: &[&dyn Source],
+        options: &SnapshotOptions,
+        tell: &mut dyn FnMut(SnapshotProgress) -> bool,
+    ) -> Result<u64, SyncError> {
+        let head = take_snapshot(params, &self.folder, &*self.clock, sources, options, tell)?;
+        Ok(head.map_or(0, |head| head.number))
+    }
+
+    fn open(&self, params: &ChainParams) -> Arc<Chain> {
+        Chain::open(params.clone(), &self.folder, self.clock.clone(), ChainOptions::default()).expect("it opens")
+    }
+
+    fn verify(&self, params: &ChainParams) -> Verified {
+        verify(&self.folder, params)
+    }
+
+    /// Follows the source to its end and holds everything against it and itself.
+    fn holds(&self, busy: &Busy) {
+        let params = busy.world.chain.params();
+        let chain = self.open(params);
+        chain.follow(&busy.source(), &mut go_on()).expect("a good source");
+        same_head(&chain, &busy.world.chain);
+        let all = |chain: &Chain| {
+            let mut all = Vec::new();
+            let view = chain.state(alloy_eips::BlockId::latest()).expect("the head");
+            view.for_each_account(|owner, account| all.push((owner, account))).expect("readable");
+            all
+        };
+        assert_eq!(all(&chain), all(&busy.world.chain));
+        drop(chain);
+        let found = self.verify(params);
+        assert_eq!(found.headers, busy.world.chain.head().number() + 1);
+    }
+}
+
+fn verify(folder: &Path, params: &ChainParams) -> Verified {
+    let store = Store::open(folder, params.digest()).expect("it opens");
+    store.verify(None, &mut |_| true).expect("all is in order").expect("not stopped")
+}
+
+/// Small pieces, so that there are many.
+fn options() -> SnapshotOptions {
+    let store = StoreOptions { page_cache_bytes: 8 << 20, trie_cache_bytes: 1 << 20, ..StoreOptions::default() };
+    SnapshotOptions { store, pivot_depth: 8, range_bytes: 8_000, ..SnapshotOptions::default() }
+}
+
+#[test]
+fn a_snapshot_is_what_full_sync_gives() {
+    let busy = busy(Engine::Pow);
+    let (place, params) = (Place::new(), busy.world.chain.params());
+    let (mut steps, mut last) = (Vec::new(), None);
+    let pivot = place
+        .take_telling(params, &[&busy.source()], &options(), &mut |told| {
+            if steps.last() != Some(&told.step) {
+                steps.push(told.step);
+            }
+            last = Some(told);
+            true
+        })
+        .expect("a good source");
+    assert_eq!(steps, [SnapshotStep::Headers, SnapshotStep::State]);
+    let head = busy.world.chain.head().number();
+    assert_eq!(pivot, head - 8);
+    let told = last.expect("told");
+    assert!(told.accounts > 1_500 && told.slots > 1_000 && told.head == head && told.pivot == pivot, "{told:?}");
+    assert!(!making(&place.folder).exists());
+
+    let found = place.verify(params);
+    assert_eq!((found.headers, found.oldest_body, found.bodies), (pivot + 1, pivot + 1, 0));
+    assert!(found.codes >= 60 && found.accounts > 2_000, "{found:?}");
+    let chain = place.open(params);
+    assert_eq!(chain.head().number(), pivot);
+    // Nothing goes back behind the beginning.
+    assert!(chain.state((pivot - 1).into()).is_err());
+    assert!(chain.sealed_block(pivot).expect("readable").is_none());
+    let followed = chain.follow(&busy.source(), &mut go_on()).expect("a good source");
+    assert_eq!(followed.imported, 8);
+    drop(chain);
+    place.holds(&busy);
+
+    let error = place.take(params, &busy.source(), &options()).expect_err("there is a chain");
+    assert!(matches!(error, SyncError::NotNew { .. }), "{error}");
+}
+
+#[test]
+fn a_chain_that_is_too_short_is_followed() {
+    let busy = Busy::new(Engine::Dev, 10, 3);
+    let place = Place::new();
+    assert_eq!(place.take(busy.world.chain.params(), &busy.source(), &options()).expect("too short is no fault"), 0);
+    assert!(!place.folder.exists() && !making(&place.folder).exists());
+}
+
+#[test]
+fn a_folder_with_nothing_but_genesis_is_replaced() {
+    let busy = busy(Engine::Dev);
+    let place = Place::new();
+    drop(place.open(busy.world.chain.params()));
+    assert!(place.take(busy.world.chain.params(), &busy.source(), &options()).expect("a good source") > 0);
+    place.holds(&busy);
+}
+
+/// The process ends again and again, at whatever question it is, with and without having brought its memory to the disk.
+#[test]
+fn it_goes_on_after_any_end() {
+    let busy = busy(Engine::Dev);
+    let place = Place::new();
+    let params = busy.world.chain.params();
+    let mut runs = 0u64;
+    loop {
+        runs += 1;
+        let asked = AtomicU64::new(0);
+        let ends_at = 3 + runs * 7 % 40;
+        let ending = Bent(busy.source(), |_: &Request, answer: Answer| {
+            let asked = asked.fetch_add(1, Ordering::Relaxed);
+            assert!(asked < ends_at || runs % 2 == 0, "the process ends here");
+            if asked < ends_at { Ok(answer) } else { Err("nobody answers".into()) }
+        });
+        let result = catch_unwind(AssertUnwindSafe(|| place.take(params, &ending, &options())));
+        match result {
+            Ok(Ok(_)) => break,
+            Ok(Err(error)) => assert!(matches!(error, SyncError::Source { .. }), "{error}"),
+            Err(_) => {}
+        }
+        // The chain goes on meanwhile, sometimes.
+        if runs % 3 == 0 {
+            busy.busy_block();
+        }
+        assert!(runs < 400, "it gets nowhere");
+    }
+    assert!(runs > 5, "{runs}");
+    place.holds(&busy);
+}
+
+/// The source makes blocks while it is asked, and has the states of its last blocks only.
+#[test]
+fn the_pivot_moves_while_the_source_goes_on() {
+    for every in [1, 3, 6] {
+        let busy = busy(Engine::Dev);
+        let place = Place::new();
+        let (asked, mut pivots) = (AtomicU64::new(0), Vec::new());
+        let moving = Bent(busy.source(), |request: &Request, answer: Answer| {
+            let asked = asked.fetch_add(1, Ordering::Relaxed);
+            let head = busy.world.chain.head().number();
+            if asked % every == 0 && head < 400 {
+                busy.busy_block();
+            }
+            let (Request::Accounts { block, .. } | Request::Slots { block, .. } | Request::Nodes { block, .. }) =
+                request
+            else {
+                return Ok(answer);
+            };
+            let number = busy.world.chain.header(*block).expect("readable").expect("known").number;
+            if number + 20 > head {
+                return Ok(answer);
+            }
+            Ok(match answer {
+                Answer::Accounts(_) => Answer::Accounts(None),
+                Answer::Slots(_) => Answer::Slots(None),
+                _ => Answer::Nodes(None),
+            })
+        });
+        let params = busy.world.chain.params();
+        let small = SnapshotOptions { range_bytes: 3_000, ..options() };
+        place
+            .take_telling(params, &[&moving], &small, &mut |told| {
+                if told.pivot > 0 && pivots.last() != Some(&told.pivot) {
+                    pivots.push(told.pivot);
+                }
+                true
+            })
+            .expect("it ends well");
+        assert!(pivots.len() > 1, "{pivots:?}");
+        place.holds(&busy);
+    }
+}
+
+/// The source goes over to another branch, in whose state accounts and slots of the first one do not exist.
+#[test]
+fn what_only_the_other_branch_had_goes() {
+    let busy = busy(Engine::Dev);
+    let fork = busy.world.chain.head().number();
+    let other = World::with(busy.world.chain.params().clone(), ChainOptions::default());
+    other.clock.advance(1_000);
+    other.chain.follow(&busy.source(), &mut go_on()).expect("a good source");
+    for _ in 0..30 {
+        other.grow(2);
+    }
+    for _ in 0..16 {
+        busy.busy_block();
+    }
+    let place = Place::new();
+    let params = busy.world.chain.params();
+    let asked = AtomicU64::new(0);
+    let part = Bent(busy.source(), |request: &Request, answer: Answer| {
+        let state = !matches!(request, Request::Head | Request::Headers { .. });
+        if state && asked.fetch_add(1, Ordering::Relaxed) > 60 { Err("enough".into()) } else { Ok(answer) }
+    });
+    let error = place.take(params, &part, &options()).expect_err("it ends in the middle");
+    assert!(matches!(error, SyncError::Source { .. }), "{error}");
+    let pivot = place.take(params, &source(&other), &options()).expect("a good source");
+    assert!(pivot > fork);
+    let chain = place.open(params);
+    chain.follow(&source(&other), &mut go_on()).expect("a good source");
+    same_head(&chain, &other.chain);
+    drop(chain);
+    place.verify(params);
+}
+
+#[test]
+fn another_source_goes_on_where_one_lies() {
+    let busy = busy(Engine::Pow);
+    let place = Place::new();
+    let lied = AtomicBool::new(false);
+    let liar = Bent(busy.source(), |_: &Request, mut answer: Answer| {
+        if let Answer::Accounts(Some(range)) = &mut answer
+            && range.accounts.len() > 3
+            && range.accounts[0].key.0[0] > 100
+        {
+            lied.store(true, Ordering::Relaxed);
+            range.accounts.remove(2);
+        }
+        Ok(answer)
+    });
+    let params = busy.world.chain.params();
+    let error = place.take(params, &liar, &options()).expect_err("a lie");
+    assert!(error.to_string().contains("gives accounts from 0x"), "{error}");
+    assert!(lied.load(Ordering::Relaxed));
+    let mut first = None;
+    let sources: [&dyn Source; 2] = [&liar, &busy.source()];
+    place
+        .take_telling(params, &sources, &options(), &mut |told| {
+            if told.step == SnapshotStep::State {
+                first.get_or_insert(told.accounts);
+            }
+            true
+        })
+        .expect("the second source is honest");
+    assert!(first.is_some_and(|accounts| accounts > 500), "it goes on where it was: {first:?}");
+    place.holds(&busy);
+}
+
+#[test]
+fn a_checkpoint_is_met_or_refused() {
+    let busy = busy(Engine::Pow);
+    let params = busy.world.chain.params();
+    let id = |number| busy.world.chain.canonical(number).expect("readable").expect("there");
+    // Proofs of work below a checkpoint are not looked at; but what a proof says of the randomness is fixed by the next header.
+    let unproven = |below: u64| {
+        Bent(busy.source(), move |_: &Request, mut answer: Answer| {
+            if let Answer::Headers(headers) = &mut answer {
+                for sealed in headers.iter_mut().filter(|sealed| sealed.header.number == below) {
+                    sealed.header.difficulty = sealed.header.difficulty.saturating_add(U256::from(1));
+                }
+            }
+            Ok(answer)
+        })
+    };
+    let with = |number, id| SnapshotOptions { checkpoint: Some(Checkpoint { number, id }), ..options() };
+    let place = Place::new();
+    let wrong = with(20, id(21));
+    let error = place.take(params, &busy.source(), &wrong).expect_err("another block");
+    assert!(matches!(error, SyncError::Checkpoint { number: 20, .. }), "{error}");
+    let error = place.take(params, &unproven(10), &with(20, id(20))).expect_err("a wrong difficulty");
+    assert!(matches!(error, SyncError::Invalid { number: 10, .. }), "{error}");
+    let far = busy.world.chain.head().number() + 5;
+    let error = place.take(params, &busy.source(), &with(far, id(1))).expect_err("not there yet");
+    assert!(error.to_string().contains("checkpoint"), "{error}");
+    place.take(params, &busy.source(), &with(20, id(20))).expect("it is met");
+    place.holds(&busy);
+}
+
+/// What is done to the n-th answer of a kind.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    Drop(Index),
+    Change(Index, u8),
+    Key(Index, u8),
+    Repeat(Index),
+    Cut(Index),
+    NoProof,
+    Flip(Index, Index, u8),
+    DropNode(Index),
+    Nothing,
+    Gone,
+    Silent,
+}
+
+fn lie() -> impl Strategy<Value = Lie> {
+    let index = any::<Index>;
+    prop_oneof![
+        index().prop_map(Lie::Drop),
+        (index(), 1u8..).prop_map(|(at, by)| Lie::Change(at, by)),
+        (index(), any::<u8>()).prop_map(|(at, bit)| Lie::Key(at, bit)),
+        index().prop_map(Lie::Repeat),
+        index().prop_map(Lie::Cut),
+        Just(Lie::NoProof),
+        (index(), index(), 1u8..).prop_map(|(node, at, by)| Lie::Flip(node, at, by)),
+        index().prop_map(Lie::DropNode),
+        Just(Lie::Nothing),
+        Just(Lie::Gone),
+        Just(Lie::Silent),
+    ]
+}
+
+fn bend<T: Clone>(items: &mut Vec<T>, lie: Lie, change: impl FnOnce(&mut T, u8), rekey: impl FnOnce(&mut T, u8)) {
+    if items.is_empty() {
+        return;
+    }
+    let len = items.len();
+    match lie {
+        Lie::Drop(at) => drop(items.remove(at.index(len))),
+        Lie::Change(at, by) => change(&mut items[at.index(len)], by),
+        Lie::Key(at, bit) => rekey(&mut items[at.index(len)], bit),
+        Lie::Repeat(at) => items.push(items[at.index(len)].clone()),
+        Lie::Cut(at) => items.truncate(at.index(len)),
+        Lie::Nothing => items.clear(),
+        _ => {}
+    }
+}
+
+fn bend_nodes(nodes: &mut Vec<Bytes>, lie: Lie) {
+    let len = nodes.len();
+    match lie {
+        Lie::NoProof => nodes.clear(),
+        Lie::DropNode(at) if len > 0 => drop(nodes.remove(at.index(len))),
+        Lie::Flip(node, at, by) if len > 0 => {
+            let node = &mut nodes[node.index(len)];
+            let mut bytes = node.to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] ^= by;
+            *node = bytes.into();
+        }
+        _ => {}
+    }
+}
+
+fn flip(bytes: &mut [u8], bit: u8) {
+    let at = usize::from(bit / 8) % bytes.len();
+    bytes[at] ^= 1 << (bit % 8);
+}
+
+fn tell_lie(lie: Lie, answer: Answer) -> Result<Answer, String> {
+    Ok(match (lie, answer) {
+        (Lie::Silent, _) => return Err("nobody answers".into()),
+        (Lie::Gone, Answer::Accounts(_)) => Answer::Accounts(None),
+        (Lie::Gone, Answer::Slots(_)) => Answer::Slots(None),
+        (Lie::Gone, Answer::Nodes(_)) => Answer::Nodes(None),
+        (_, Answer::Head(head)) => Answer::Head(head),
+        (_, Answer::Headers(mut headers)) => {
+            let change = |sealed: &mut bmm_chain::SealedHeader, by: u8| {
+                sealed.header.gas_used = sealed.header.gas_used.wrapping_add(u64::from(by));
+            };
+            bend(&mut headers, lie, change, |sealed, bit| flip(sealed.header.state_root.as_mut_slice(), bit));
+            Answer::Headers(headers)
+        }
+        (_, Answer::Accounts(Some(mut range))) => {
+            let change =
+                |account: &mut bmm_chain::RangeAccount, by: u8| account.nonce = account.nonce.wrapping_add(by.into());
+            bend(&mut range.accounts, lie, change, |account, bit| flip(account.key.as_mut_slice(), bit));
+            bend_nodes(&mut range.nodes, lie);
+            Answer::Accounts(Some(range))
+        }
+        (_, Answer::Slots(Some(mut ranges))) => {
+            if let Some(range) = ranges.last_mut() {
+                let change = |slot: &mut bmm_chain::RangeSlot, by| slot.value ^= U256::from(by);
+                bend(&mut range.slots, lie, change, |slot, bit| flip(slot.key.as_mut_slice(), bit));
+                bend_nodes(&mut range.nodes, lie);
+            }
+            if matches!(lie, Lie::Repeat(_)) {
+                ranges.extend(ranges.last().cloned());
+            }
+            Answer::Slots(Some(ranges))
+        }
+        (_, Answer::Nodes(Some(mut nodes))) => {
+            bend(
+                &mut nodes,
+                lie,
+                |node, by| *node = [&node[..], &[by]].concat().into(),
+                |node, _| *node = Bytes::new(),
+            );
+            bend_nodes(&mut nodes, lie);
+            Answer::Nodes(Some(nodes))
+        }
+        (_, Answer::Codes(mut codes)) => {
+            bend(
+                &mut codes,
+                lie,
+                |code, by| *code = [&code[..], &[by]].concat().into(),
+                |code, _| *code = Bytes::new(),
+            );
+            Answer::Codes(codes)
+        }
+        (_, answer) => answer,
+    })
+}
+
+/// A chain whose state is in part of an older pivot: taking it asks for everything that there is.
+fn half_taken(busy: &Busy, place: &Place) {
+    let state = AtomicU64::new(0);
+    let part = Bent(busy.source(), |request: &Request, answer: Answer| {
+        let counts = matches!(request, Request::Accounts { .. } | Request::Slots { .. });
+        if counts && state.fetch_add(1, Ordering::Relaxed) >= 8 { Err("enough".into()) } else { Ok(answer) }
+    });
+    place.take(busy.world.chain.params(), &part, &options()).expect_err("it ends in the middle");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 20, ..ProptestConfig::default() })]
+
+    /// Whatever is changed in whatever answer, either it is refused, or the state is the true one all the same.
+    #[test]
+    fn lies_are_refused_or_without_effect(lie in lie(), kind in 0usize..5, which in 0u64..12) {
+        let busy = Busy::new(Engine::Dev, 300, 12);
+        for n in 0..12 {
+            busy.write(n, 0, 40, 3);
+        }
+        (0..14).for_each(|_| busy.busy_block());
+        let place = Place::new();
+        half_taken(&busy, &place);
+        (0..12).for_each(|_| busy.busy_block());
+        let params = busy.world.chain.params();
+        // The old pivot is not at hand any more.
+        let asked = AtomicU64::new(0);
+        let liar = Bent(busy.source(), |request: &Request, answer: Answer| {
+            if let Request::Accounts { block, .. } | Request::Slots { block, .. } | Request::Nodes { block, .. } = request
+                && busy.world.chain.header(*block).expect("readable").expect("known").number + 10 < busy.world.chain.head().number()
+            {
+                return tell_lie(Lie::Gone, answer);
+            }
+            let of_kind = matches!(
+                (kind, &answer),
+                (0, Answer::Headers(_)) | (1, Answer::Accounts(_)) | (2, Answer::Slots(_)) | (3, Answer::Nodes(_)) | (4, Answer::Codes(_))
+            );
+            if of_kind && asked.fetch_add(1, Ordering::Relaxed) == which { tell_lie(lie, answer) } else { Ok(answer) }
+        });
+        let small = SnapshotOptions { range_bytes: 1_500, ..options() };
+        match place.take(params, &liar, &small) {
+            Ok(_) => {}
+            Err(error) => {
+                prop_assert!(error.is_of_source(), "{error}");
+                place.take(params, &busy.source(), &small).expect("an honest source goes on");
+            }
+        }
+        place.holds(&busy);
+    }
+}
