@@ -95,6 +95,15 @@ impl RpcError {
         Self::Refused(format!("block not found: {block}"))
     }
 
+    /// Makes the error for a block below the one with whose state the chain was begun (code and words of execution-apis).
+    pub(crate) fn before_snapshot(number: u64, first: u64) -> Self {
+        let words = format!(
+            "pruned history unavailable: of block {number:#x} there is only the header here, since this chain was begun with the \
+             state before block {first:#x}; ask a node that has the whole chain"
+        );
+        Self::Coded { code: 4444, words }
+    }
+
     const fn code(&self) -> i32 {
         match self {
             Self::Unreadable => PARSE_ERROR_CODE,

@@ -34,6 +34,9 @@ pub(crate) fn whole(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
 pub(crate) fn receipts(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     let Some(block) = block(context, args)? else { return json(&()) };
     let receipts = block.receipts(&context.chain)?;
+    if receipts.is_none() {
+        at::must_be_whole(context, block.id)?;
+    }
     json(
         &receipts
             .map(|receipts| receipts.all.iter().map(|receipt| receipt.encoded_2718().into()).collect::<Vec<Bytes>>()),

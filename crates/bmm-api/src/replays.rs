@@ -2,6 +2,7 @@
 
 use crate::{
     error::{RpcError, RpcResult},
+    eth::at,
     methods::{Context, Json},
 };
 use alloy_eips::BlockId;
@@ -84,7 +85,10 @@ impl Stored {
         let Some(found) = context.chain.resolve(block)? else { return Ok(None) };
         let (id, header) = (found.id, found.header.clone());
         let broken = || RpcError::Internal(format!("block {id} has a header but no body"));
-        let body = context.chain.body(id)?.ok_or_else(broken)?;
+        let Some(body) = context.chain.body(id)? else {
+            at::must_be_whole(context, id)?;
+            return Err(broken());
+        };
         let senders = context.chain.senders(&body)?;
         Ok(Some(Self { id, header, body, senders }))
     }

@@ -30,7 +30,7 @@ pub const NODES_AT_ONCE: usize = 512;
 const KEPT: usize = 2;
 
 /// How long: the database keeps every page that they read, and grows meanwhile.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+const KEPT_FOR: Duration = Duration::from_mins(1);
 
 /// An account of a range. What most accounts have is left out.
 #[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]

@@ -74,6 +74,12 @@ impl Chain {
         Ok(self.store.header(id)?)
     }
 
+    /// Returns the number of the first block whose body and receipts are here, with those of all later ones: above 0 when the chain
+    /// was begun from a snapshot.
+    pub fn oldest_body(&self) -> Result<u64, ChainError> {
+        Ok(self.store.oldest_body()?)
+    }
+
     /// Returns a block's transactions.
     pub fn body(&self, id: B256) -> Result<Option<BlockBody>, ChainError> {
         Ok(self.store.body(id)?)

@@ -28,5 +28,7 @@ mod programs;
 mod run;
 #[path = "cli/settle.rs"]
 mod settle;
+#[path = "cli/snapshot.rs"]
+mod snapshot;
 #[path = "cli/wallet.rs"]
 mod wallet;

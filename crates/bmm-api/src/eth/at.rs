@@ -6,6 +6,7 @@ use crate::{
     methods::Context,
 };
 use alloy_eips::{BlockId, BlockNumberOrTag};
+use alloy_primitives::B256;
 use bmm_ledger::store::StateView;
 use bmm_types::Header;
 use std::sync::Arc;
@@ -20,7 +21,25 @@ pub(crate) fn block(context: &Context, at: BlockId) -> RpcResult<Option<Arc<Read
         BlockId::Number(BlockNumberOrTag::Latest | BlockNumberOrTag::Pending) => Some(chain.head().id),
         tag @ BlockId::Number(_) => chain.resolve(tag)?.map(|block| block.id),
     };
-    id.map_or(Ok(None), |id| context.blocks.get(chain, id))
+    id.map_or(Ok(None), |id| stored(context, id))
+}
+
+/// Returns the block of that id; `None` where there is none.
+pub(crate) fn stored(context: &Context, id: B256) -> RpcResult<Option<Arc<ReadBlock>>> {
+    let block = context.blocks.get(&context.chain, id)?;
+    if block.is_none() {
+        must_be_whole(context, id)?;
+    }
+    Ok(block)
+}
+
+/// Refuses a block of which nothing but the header is here, since the chain was begun with the state of a later one.
+pub(crate) fn must_be_whole(context: &Context, id: B256) -> RpcResult<()> {
+    let first = context.chain.oldest_body()?;
+    match context.chain.header(id)?.filter(|header| header.number < first) {
+        Some(header) => Err(RpcError::before_snapshot(header.number, first)),
+        None => Ok(()),
+    }
 }
 
 /// Returns the number that a tag or number means; `None` where it lies above the head. `pending` counts as the head.

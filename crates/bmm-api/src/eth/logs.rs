@@ -91,7 +91,7 @@ impl Query<'_> {
         for number in numbers {
             let Some(id) = chain.canonical(number)? else { break };
             let block = if span <= MAX_KEPT_SPAN {
-                Some(self.context.blocks.get(chain, id)?.ok_or_else(reorganised)?)
+                Some(at::stored(self.context, id)?.ok_or_else(reorganised)?)
             } else {
                 self.context.blocks.kept(id)
             };
@@ -118,7 +118,10 @@ impl Query<'_> {
             return Ok(());
         }
         self.check_time(&block.header)?;
-        let receipts = block.receipts(&self.context.chain)?.ok_or_else(reorganised)?;
+        let Some(receipts) = block.receipts(&self.context.chain)? else {
+            at::must_be_whole(self.context, block.id)?;
+            return Err(reorganised());
+        };
         self.add(block.id, &block.header, &receipts.all, &block.body)
     }
 
@@ -128,7 +131,10 @@ impl Query<'_> {
             return Ok(());
         }
         self.check_time(header)?;
-        let receipts = self.context.chain.receipts(id)?.ok_or_else(reorganised)?;
+        let Some(receipts) = self.context.chain.receipts(id)? else {
+            at::must_be_whole(self.context, id)?;
+            return Err(reorganised());
+        };
         // A bloom says "perhaps"; the transactions are read for their hashes alone.
         if !receipts.iter().any(|receipt| receipt.logs().iter().any(|log| self.filter.matches(log))) {
             return Ok(());

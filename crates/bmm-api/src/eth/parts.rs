@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Returns the block of a call whose first parameter is a hash.
 fn by_hash(context: &Context, args: &mut Args<'_>) -> RpcResult<Option<Arc<ReadBlock>>> {
     let hash: B256 = args.required()?;
-    context.blocks.get(&context.chain, hash)
+    at::stored(context, hash)
 }
 
 /// Returns the block of a call whose first parameter is a number or a tag.
@@ -133,6 +133,9 @@ pub(crate) fn receipts(context: &Context, args: &mut Args<'_>) -> RpcResult<Json
     let block: BlockId = args.required()?;
     let Some(block) = at::block(context, block)? else { return json(&()) };
     let written = (0..block.body.transactions.len()).map(|index| answer::receipt(&context.chain, &block, index));
-    let written: RpcResult<Option<Vec<TransactionReceipt>>> = written.collect();
-    json(&written?)
+    let written: Option<Vec<TransactionReceipt>> = written.collect::<RpcResult<_>>()?;
+    if written.is_none() {
+        at::must_be_whole(context, block.id)?;
+    }
+    json(&written)
 }

@@ -167,7 +167,7 @@ pub enum SyncError {
     },
     /// A snapshot is for a chain that is not begun yet.
     #[error(
-        "{} holds the chain up to block {head} already; go on from there without a snapshot, or remove that folder first",
+        "{} holds the chain up to block {head} already, which a snapshot would throw away; remove that folder to begin with one",
         .folder.display()
     )]
     NotNew {

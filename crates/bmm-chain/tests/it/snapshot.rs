@@ -219,7 +219,9 @@ fn a_snapshot_is_what_full_sync_gives() {
     assert_eq!(chain.head().number(), pivot);
     // Nothing goes back behind the beginning.
     assert!(chain.state((pivot - 1).into()).is_err());
-    assert!(chain.sealed_block(pivot).expect("readable").is_none());
+    assert_eq!(chain.sealed_block(pivot).expect("readable"), busy.world.chain.sealed_block(pivot).expect("readable"));
+    assert!(chain.sealed_block(pivot - 1).expect("readable").is_none());
+    assert_eq!(chain.oldest_body().expect("readable"), pivot + 1);
     let followed = chain.follow(&busy.source(), &mut go_on()).expect("a good source");
     assert_eq!(followed.imported, 8);
     drop(chain);
@@ -259,7 +261,7 @@ fn it_goes_on_after_any_end() {
         let ends_at = 3 + runs * 7 % 40;
         let ending = Bent(busy.source(), |_: &Request, answer: Answer| {
             let asked = asked.fetch_add(1, Ordering::Relaxed);
-            assert!(asked < ends_at || runs % 2 == 0, "the process ends here");
+            assert!(asked < ends_at || runs.is_multiple_of(2), "the process ends here");
             if asked < ends_at { Ok(answer) } else { Err("nobody answers".into()) }
         });
         let result = catch_unwind(AssertUnwindSafe(|| place.take(params, &ending, &options())));
@@ -269,7 +271,7 @@ fn it_goes_on_after_any_end() {
             Err(_) => {}
         }
         // The chain goes on meanwhile, sometimes.
-        if runs % 3 == 0 {
+        if runs.is_multiple_of(3) {
             busy.busy_block();
         }
         assert!(runs < 400, "it gets nowhere");
@@ -288,7 +290,7 @@ fn the_pivot_moves_while_the_source_goes_on() {
         let moving = Bent(busy.source(), |request: &Request, answer: Answer| {
             let asked = asked.fetch_add(1, Ordering::Relaxed);
             let head = busy.world.chain.head().number();
-            if asked % every == 0 && head < 400 {
+            if asked.is_multiple_of(every) && head < 400 {
                 busy.busy_block();
             }
             let (Request::Accounts { block, .. } | Request::Slots { block, .. } | Request::Nodes { block, .. }) =

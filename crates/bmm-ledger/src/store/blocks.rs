@@ -25,6 +25,11 @@ impl Store {
         self.snapshot().header(id)
     }
 
+    /// Returns the number of the first block whose body is stored, with those of all later ones.
+    pub fn oldest_body(&self) -> Result<u64, StoreError> {
+        Ok(super::history::number_in_meta(&self.snapshot(), tables::META_BODIES)?.unwrap_or(0))
+    }
+
     /// Returns a block's transactions.
     pub fn body(&self, id: B256) -> Result<Option<BlockBody>, StoreError> {
         self.snapshot().body(id)

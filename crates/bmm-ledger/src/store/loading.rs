@@ -22,7 +22,7 @@ use crate::{
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_rlp::Decodable;
 use alloy_trie::TrieAccount;
-use bmm_types::{Header, Seal, SealedBlock};
+use bmm_types::{BlockBody, Header, Seal, SealedBlock};
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// When pieces go to the tables: a crash loses what came since.
@@ -130,6 +130,14 @@ impl Loading {
         })
     }
 
+    /// Stores the body of a block. Who asks for the head's must not be left without, even if nothing has come after it yet.
+    pub fn put_body(&self, id: B256, body: &BlockBody) -> Result<(), StoreError> {
+        self.store.core.change(false, |_, batch| {
+            batch.put(tables::BODIES, id.as_slice(), &alloy_rlp::encode(body));
+            Ok(TrieRecords::default())
+        })
+    }
+
     /// Puts another seal of a block in the place of the stored one.
     pub fn put_seal(&self, id: B256, seal: &Seal) -> Result<(), StoreError> {
         self.store.core.change(false, |_, batch| {
@@ -186,7 +194,9 @@ impl Loading {
     /// Stores codes under their hashes.
     pub fn put_codes(&self, codes: &[(B256, Bytes)]) -> Result<(), StoreError> {
         self.store.core.change(false, |_, batch| {
-            codes.iter().for_each(|(hash, code)| batch.put(tables::CODE, hash.as_slice(), code));
+            for (hash, code) in codes {
+                batch.put(tables::CODE, hash.as_slice(), code);
+            }
             Ok(TrieRecords::default())
         })
     }

@@ -17,6 +17,8 @@ pub enum Unit {
     Count,
     /// Bytes.
     Bytes,
+    /// A part of the whole, shown in percent.
+    Share,
 }
 
 /// Shows how far a command is.
@@ -37,8 +39,9 @@ impl Meter {
             let template = match (unit, whole) {
                 (Unit::Bytes, Some(_)) => "{prefix} {bar:32.cyan/dim} {bytes}/{total_bytes}  {msg}  {eta} left",
                 (Unit::Bytes, None) => "{prefix} {spinner} {bytes}  {msg}",
+                (Unit::Share, Some(_)) => "{prefix} {bar:32.cyan/dim} {percent_precise} %  {msg}  {eta} left",
                 (Unit::Count, Some(_)) => "{prefix} {bar:32.cyan/dim} {pos}/{len}  {msg}  {eta} left",
-                (Unit::Count, None) => "{prefix} {spinner} {pos}  {msg}",
+                (Unit::Count | Unit::Share, None) => "{prefix} {spinner} {pos}  {msg}",
             };
             let style = ProgressStyle::with_template(template).expect("the template is right");
             let bar = ProgressBar::with_draw_target(whole, ProgressDrawTarget::stderr());
@@ -62,9 +65,14 @@ impl Meter {
             self.last = Instant::now();
             let told = |count: u64| match self.unit {
                 Unit::Count => count.to_string(),
+                Unit::Share => format!("{:.1} %", share(count, self.whole)),
                 Unit::Bytes => HumanBytes(count).to_string(),
             };
-            let of = self.whole.map(|whole| format!(" of {}", told(whole))).unwrap_or_default();
+            let of = self
+                .whole
+                .filter(|_| self.unit != Unit::Share)
+                .map(|whole| format!(" of {}", told(whole)))
+                .unwrap_or_default();
             output::note(false, format!("{}: {}{of}, {}", self.what, told(done), details()));
         }
     }
@@ -76,6 +84,12 @@ impl Drop for Meter {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Returns `count` in percent of `whole`.
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn share(count: u64, whole: Option<u64>) -> f64 {
+    count as f64 * 100.0 / whole.unwrap_or(1).max(1) as f64
 }
 
 /// Returns how many a second `count` in `time` are.

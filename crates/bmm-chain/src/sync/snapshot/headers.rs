@@ -85,9 +85,9 @@ impl Run<'_> {
         let mut held = Vec::new();
         let mut seals = vec![last.seal.clone()];
         if common > 0 && common < self.head {
-            match self.further_seal(source, &last)? {
+            match self.their_seal(source, &last)? {
                 None => return Ok(Taken::Changed),
-                Some(seal) => seals.extend(seal),
+                Some(seal) => seals.push(seal),
             }
         }
         while last.header.number < self.head {
@@ -126,20 +126,20 @@ impl Run<'_> {
         Err(SyncError::source(source, what))
     }
 
-    /// The seal that the source gives with a header that is there already, if it is another: the next header may build on it. `None`
+    /// The seal that the source gives with a header that is there already: it may be another, on which the next header builds. `None`
     /// when the source has another header there by now.
-    fn further_seal(&self, source: &dyn Source, own: &NewHeader) -> Result<Option<Option<Seal>>, SyncError> {
+    fn their_seal(&self, source: &dyn Source, own: &NewHeader) -> Result<Option<Seal>, SyncError> {
         let Some(sealed) = ask_headers(source, own.header.number, 1)?.pop() else { return Ok(None) };
         if sealed.header.hash_slow() != own.id {
             return Ok(None);
         }
         if sealed.seal == own.seal {
-            return Ok(Some(None));
+            return Ok(Some(sealed.seal));
         }
         engine::check_seal(self.params, own.id, &own.header, &sealed.seal)
             .map_err(|error| invalid(source, own.header.number, own.id, error))?;
         self.loading.put_seal(own.id, &sealed.seal)?;
-        Ok(Some(Some(sealed.seal)))
+        Ok(Some(sealed.seal))
     }
 
     /// Checks headers that follow one another, on all cores.
@@ -206,6 +206,6 @@ impl Checks<'_> {
     }
 }
 
-fn invalid(source: &dyn Source, number: u64, id: B256, error: ImportError) -> SyncError {
+pub(super) fn invalid(source: &dyn Source, number: u64, id: B256, error: ImportError) -> SyncError {
     SyncError::Invalid { source_name: source.name(), number, id, error: Box::new(error) }
 }

@@ -1,6 +1,6 @@
 //! What has changed between the pivots: found by going down from the last one's root along the nodes that differ.
 
-use super::{Halt, Run, Source, SyncError};
+use super::{Halt, Run, SnapshotStep, Source, SyncError};
 use crate::ranges::NODES_AT_ONCE;
 use alloy_primitives::{B256, KECCAK256_EMPTY};
 use bmm_ledger::{
@@ -12,6 +12,7 @@ impl Run<'_> {
     /// Makes the stored state the pivot's.
     pub(super) fn heal(&mut self, source: &dyn Source, pivot: &NewHeader) -> Result<(), Halt> {
         if self.loading.root(None)? != pivot.header.state_root {
+            self.step = SnapshotStep::Changes;
             self.place.healing = true;
             self.loading.note(&self.note())?;
             self.walk(source, pivot, None, pivot.header.state_root)?;
@@ -55,7 +56,7 @@ impl Run<'_> {
             match owner {
                 _ if changes.is_empty() => {}
                 Some(owner) => drop(self.loading.change_slots(&[(owner, changes)], None)?),
-                None => self.change_accounts(source, pivot, changes)?,
+                None => self.change_accounts(source, pivot, &changes)?,
             }
         }
     }
@@ -64,9 +65,9 @@ impl Run<'_> {
     ///
     /// Whenever an account is stored, its slots are those of its storage root: else an interruption could leave an account that
     /// looks right later, when its storage root is what it was, with slots that are not. So one whose slots change goes first.
-    fn change_accounts(&mut self, source: &dyn Source, pivot: &NewHeader, changes: Vec<Change>) -> Result<(), Halt> {
+    fn change_accounts(&mut self, source: &dyn Source, pivot: &NewHeader, changes: &[Change]) -> Result<(), Halt> {
         let (mut first, mut storages, mut codes) = (Vec::new(), Vec::new(), Vec::new());
-        for change in &changes {
+        for change in changes {
             let owner = change.key();
             let before = self.loading.account(&owner)?;
             let after = match change {
@@ -87,7 +88,7 @@ impl Run<'_> {
         for (owner, root) in storages {
             self.heal_slots(source, pivot, owner, root)?;
         }
-        self.loading.change_accounts(&changes, None)?;
+        self.loading.change_accounts(changes, None)?;
         Ok(())
     }
 }

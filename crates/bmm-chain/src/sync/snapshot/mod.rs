@@ -11,13 +11,16 @@ mod headers;
 mod heal;
 mod state;
 
-use super::{Source, SyncError};
+use super::{Source, SyncError, ask_blocks};
 use crate::{chain::begin, clock::Clock, error::ChainError, params::check, ranges::MAX_RANGE_BYTES};
 use alloy_primitives::B256;
 use alloy_rlp::{RlpDecodable, RlpEncodable};
-use bmm_ledger::store::{Head, Loading, NewHeader, Store, StoreError, StoreOptions};
+use bmm_ledger::{
+    exec::header::check_body,
+    store::{Head, Loading, NewHeader, Store, StoreError, StoreOptions},
+};
 use bmm_pow::Asert;
-use bmm_types::ChainParams;
+use bmm_types::{ChainParams, SealedBlock};
 use std::path::{Path, PathBuf};
 
 /// How far below the source's head the pivot is taken: a change of branch hardly goes as deep, and the state there stays at hand for
@@ -340,8 +343,23 @@ impl<'a> Run<'a> {
     fn take_state(&mut self, source: &dyn Source, pivot: &NewHeader) -> Result<(), Halt> {
         self.step = SnapshotStep::State;
         self.load(source, pivot)?;
-        self.step = SnapshotStep::Changes;
-        self.heal(source, pivot)
+        self.heal(source, pivot)?;
+        self.take_body(source, pivot)?;
+        Ok(self.go_on()?)
+    }
+
+    /// Takes the pivot's body, so that the head's can be asked for from the beginning.
+    fn take_body(&self, source: &dyn Source, pivot: &NewHeader) -> Result<(), Halt> {
+        let Some(SealedBlock { block, .. }) = ask_blocks(source, pivot.header.number, 1)?.pop() else {
+            return Err(Halt::Gone);
+        };
+        let id = block.header.hash_slow();
+        if id != pivot.id {
+            return Err(Halt::Gone);
+        }
+        check_body(self.params, &block)
+            .map_err(|error| headers::invalid(source, pivot.header.number, id, error.into()))?;
+        Ok(self.loading.put_body(id, &block.body)?)
     }
 
     fn note(&self) -> Vec<u8> {
