@@ -375,6 +375,11 @@ impl Requester {
         self.tasks
     }
 
+    /// Returns how many tasks have a verified result.
+    pub fn done(&self) -> u64 {
+        self.results.done()
+    }
+
     /// Returns the verified result of a task; its bytes were given to [`Effect::Store`] or fetched, or are empty.
     pub fn result(&self, task: u64) -> Option<VerifiedResult> {
         self.results.get(task)

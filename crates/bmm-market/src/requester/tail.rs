@@ -1,7 +1,7 @@
 //! The end of a job, when nothing is unassigned: unstarted tasks come back from whoever has most of them, and late ones run
 //! a second time elsewhere.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bmm_types::market::{MAX_LEASE_TASKS, ToProvider};
 
@@ -36,6 +36,8 @@ pub(super) struct Tail {
     /// Times from giving out to completion of the last leases.
     turnarounds: VecDeque<Micros>,
     late: Vec<Late>,
+    /// How many late leases hold a task.
+    late_runs: HashMap<u64, usize>,
     made_at: Option<Micros>,
 }
 
@@ -76,20 +78,27 @@ impl Requester {
     fn list_late(&mut self) {
         self.tail.made_at = Some(self.now);
         self.tail.late.clear();
+        self.tail.late_runs.clear();
         let Some(median) = self.median_turnaround() else { return };
-        let (mut late, mut listed) = (Vec::new(), 0);
+        let (mut late, mut runs): (Vec<Late>, HashMap<u64, usize>) = (Vec::new(), HashMap::new());
         // Numbers of leases grow with time.
         for (&id, lease) in &self.leases {
             let age = self.now.saturating_sub(lease.issued);
-            if age <= median || listed >= MAX_LATE {
+            if age <= median || runs.len() >= MAX_LATE {
                 break;
             }
             let allowed = median.max(self.expected(lease).saturating_mul(2));
             if age > allowed && lease.left > 0 {
-                let tasks: VecDeque<u64> = lease.remaining().filter(|task| self.may_repeat(*task)).collect();
-                listed += tasks.len();
+                let tasks: VecDeque<u64> = lease.remaining().collect();
+                for task in &tasks {
+                    *runs.entry(*task).or_default() += 1;
+                }
                 late.push(Late { id, holder: lease.peer, age, allowed, tasks });
             }
+        }
+        self.tail.late_runs = runs;
+        for late in &mut late {
+            late.tasks.retain(|task| self.may_repeat(*task));
         }
         self.tail.late = late;
     }
@@ -145,10 +154,15 @@ impl Requester {
         taken
     }
 
-    /// A late task may run once more.
+    /// The rule of repeats: a late task may run once more while fewer runs of it than were asked for have come back or are out
+    /// and not late. So
+    /// one that comes from silent provider to silent provider still reaches one that answers.
     fn may_repeat(&self, task: u64) -> bool {
-        let repeats =
-            |contest: &Contest| contest.wanted == 0 && contest.leased() <= usize::from(self.spec.verify.copies());
+        let late = self.tail.late_runs.get(&task).copied().unwrap_or(0);
+        let repeats = |contest: &Contest| {
+            let runs = contest.leased().saturating_sub(late) + contest.returned();
+            contest.wanted == 0 && runs < usize::from(self.spec.verify.copies())
+        };
         !self.results.is_done(task) && self.contests.get(&task).is_none_or(repeats)
     }
 }
