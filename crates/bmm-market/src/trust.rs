@@ -15,7 +15,7 @@ const MOST_OWN: u32 = 4_096;
 /// Results that one other operator counts at most: two operators that belong together agree as often as they like.
 const MOST_OF_ONE: u32 = 64;
 /// Worth of agreeing with an operator that the own machine has not found right yet: who vouches may itself be a cheat.
-const STRANGER: u64 = ONE / 4;
+const STRANGER: u64 = ONE / 2;
 /// Results that the own machine must have found right of an operator before agreeing with it counts in full.
 const ANCHORED: u32 = 16;
 /// Most counterparties that are kept of a provider.
@@ -102,7 +102,7 @@ impl TrustBook {
     }
 
     /// The rule of trust: a result that the own machine found right counts [`ONE`]; of each other operator at most 64 equal results
-    /// count, each `ONE` if the own machine has found 16 of that operator's right, else a quarter.
+    /// count, each `ONE` if the own machine has found 16 of that operator's right, else a half.
     pub fn trust(&self, of: Address) -> u64 {
         let Some(known) = self.0.get(&of) else { return 0 };
         let worth = |(with, times): (&Address, &u32)| {
@@ -128,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_that_agrees_for_ever_is_trusted_for_sixteen_results() {
+    fn a_pair_that_agrees_for_ever_is_trusted_for_thirty_two_results() {
         let mut book = TrustBook::default();
         (0..10_000).for_each(|_| book.note(Finding::Agreed(who(1), who(2))));
-        assert_eq!(book.trust(who(1)), 16 * ONE);
+        assert_eq!(book.trust(who(1)), 32 * ONE);
         (0..16).for_each(|_| book.note(Finding::Confirmed(who(2))));
-        assert_eq!((book.trust(who(1)), book.trust(who(2))), (64 * ONE, (16 + 16) * ONE));
+        assert_eq!((book.trust(who(1)), book.trust(who(2))), (64 * ONE, (32 + 16) * ONE));
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Requester {
             return;
         }
         let room = self.affordable(peer);
-        let size = self.lease_size(peer, slots).min(room);
+        let size = self.lease_size(peer, slots).min(room).min(self.unproven_most(peer, u64::from(slots)));
         let tasks = if size == 0 { Vec::new() } else { self.choose(peer, size, looks) };
         if !tasks.is_empty() {
             self.lease(peer, tasks);
@@ -80,18 +80,20 @@ impl Requester {
         let Some(nanos) = Some(state.task_nanos).filter(|nanos| *nanos > 0).or(mean) else { return slots };
         let worth = |micros: Micros| (micros * 1_000 / nanos).saturating_mul(slots).max(1);
         let wanted = worth(self.config.lease_micros).max(slots).min(u64::from(state.largest).max(slots) * GROWTH);
-        let wanted = wanted.min(self.unproven_most(peer, slots));
         let left = (self.tasks - self.fresh).saturating_mul(self.spec.verify.copies().into()) + self.queue.tasks();
         let share = (left * slots).div_ceil(2 * all_slots.max(1));
         wanted.min(share.max(worth(LEAST_WORK))).clamp(1, MAX_LEASE_TASKS.into())
     }
 
-    /// In a job with audits an unknown provider gets few tasks at once: nearly all that it returns has to be run a second time.
+    /// In a job with audits an unknown provider has few tasks out or unverified at any time: nearly all that it returns has to
+    /// be run a second time, and all of it again if it turns out to be wrong.
     fn unproven_most(&self, peer: usize, slots: u64) -> u64 {
         if !matches!(self.spec.verify, Verify::Audit(_)) {
             return u64::MAX;
         }
-        slots.saturating_mul(UNPROVEN_TASKS).saturating_mul(self.peers.list[peer].trust / ONE + 1)
+        let peer = &self.peers.list[peer];
+        let most = slots.saturating_mul(UNPROVEN_TASKS).saturating_mul(peer.trust / ONE + 1);
+        most.saturating_sub(peer.out + peer.standing.pending)
     }
 
     pub(super) fn has_no_fresh(&self) -> bool {

@@ -10,7 +10,7 @@ use bmm_types::Amount;
 use bmm_types::market::{Audit, Checker, SignatureBytes, TaskRange, Verify};
 
 use super::api::{Check, Effect, Ending, JobFailure, Verdict};
-use super::contest::{Answer, AttemptState, Own};
+use super::contest::{Answer, AttemptState, Contest, Own};
 use super::peers::StakeKnown;
 use super::{Phase, Requester};
 use crate::trust::ONE;
@@ -22,6 +22,12 @@ const CERTAIN: u64 = 1 << 32;
 const PATIENCE: Micros = 2 * SECOND;
 /// Providers that are tried by number before all of them are looked at.
 const TRIES: u32 = 12;
+/// Trust from which on a provider's stake counts.
+const PROVEN: u64 = 32 * ONE;
+/// Trust of an operator that decides between others.
+const JUDGE_TRUST: u64 = 4 * ONE;
+/// Checks that may wait for the own machine, for each that it does at once, before others are asked instead.
+const OWN_QUEUE: usize = 4;
 /// How long after a missing stake was looked up it is looked up again.
 pub(super) const STAKE_PAUSE: Micros = 3 * SECOND;
 
@@ -50,7 +56,8 @@ impl Requester {
 
     /// The rule of audits: a result is checked with the chance max(floor, g / (g + F)), in 2^-32. g is what cheating on it gains: its
     /// pay. F is what the provider loses when caught: its stake (where the chain takes stakes from those who object), and as many
-    /// further results at this job's mean pay as it has trust.
+    /// further results at this job's mean pay as it has trust. The stake counts of proven providers only: it deters who reckons,
+    /// but one that is careless or broken is found by being looked at, and no stake buys the first looks off.
     fn chance(&self, peer: usize, floor_ppm: u32, answer: Answer) -> u64 {
         let peer = &self.peers.list[peer];
         let floor = u64::from(floor_ppm).saturating_mul(CERTAIN) / 1_000_000;
@@ -58,7 +65,8 @@ impl Requester {
         let gain = peer.prices.cost(answer.fuel, answer.content.size).units();
         // Where work costs nothing, what cheating gains is the work saved: one result against as many as there is trust.
         let (gain, mean) = if mean.is_zero() || gain.is_zero() { (U256::ONE, U256::ONE) } else { (gain, mean) };
-        let stake = if self.config.counts_stakes { self.spec.stake } else { Amount::ZERO };
+        let proven = self.config.counts_stakes && peer.trust >= PROVEN;
+        let stake = if proven { self.spec.stake } else { Amount::ZERO };
         let earnings = mean.saturating_mul(U256::from(peer.trust)) / U256::from(ONE);
         let all = gain.saturating_add(earnings).saturating_add(stake.units());
         let chance: u64 = (gain.saturating_mul(U256::from(CERTAIN)) / all).saturating_to();
@@ -98,7 +106,9 @@ impl Requester {
         let further = keccak256([self.config.secret.as_slice(), &further].concat());
         let number = further[..8].iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
         let auditor = self.pick_auditor(task, number);
-        let own = auditor.is_none() && self.config.own_checks > 0;
+        // Where operators differ, the own machine's word is better than a third one's.
+        let disputed = contest.returned() > 1 && self.own_has_time();
+        let own = disputed || (auditor.is_none() && self.config.own_checks > 0);
         let Some(contest) = self.contests.get_mut(&task) else { return };
         if own && contest.own == Own::No && contest.decided.is_none() {
             contest.wanted = 0;
@@ -128,12 +138,19 @@ impl Requester {
         PATIENCE.saturating_add(self.peers.sums().task_nanos().unwrap_or(0).saturating_mul(2) / 1_000)
     }
 
-    /// Picks the operator of a further run by a drawn number: any that can work and has not had the task, all alike.
+    /// Picks the operator of a further run by a drawn number: any that can work and has not had the task, all alike. Where
+    /// operators differ it is one that has earned some trust, if there is any: else a crowd of new names would outvote the
+    /// honest.
     fn pick_auditor(&self, task: u64, number: u64) -> Option<usize> {
         let contest = self.contests.get(&task)?;
+        let judges = if contest.returned() > 1 { self.pick(contest, number, JUDGE_TRUST) } else { None };
+        judges.or_else(|| self.pick(contest, number, 0))
+    }
+
+    fn pick(&self, contest: &Contest, number: u64, trust: u64) -> Option<usize> {
         let fits = |peer: usize| {
             let usable = self.peers.list[peer].is_usable() && self.is_admitted(peer);
-            usable && !contest.has(peer)
+            usable && self.peers.list[peer].trust >= trust && !contest.has(peer)
         };
         let (count, number) = (self.peers.list.len(), usize::try_from(number >> 1).unwrap_or(0));
         let tries = (0..TRIES).map(|at| number.rotate_left(at * 5) % count.max(1));
@@ -145,19 +162,26 @@ impl Requester {
         others.get(number.checked_rem(others.len())?).copied()
     }
 
-    /// Those who were drawn and did not come lose their turn: the own machine takes it, or whoever else comes first.
+    /// Tells whether the own machine can take a check that somebody else could do as well: it is one machine, and must not become
+    /// what the job waits for.
+    fn own_has_time(&self) -> bool {
+        self.checks.len() < usize::from(self.config.own_checks) * OWN_QUEUE
+    }
+
+    /// Those who were drawn and did not come lose their turn: the own machine takes it, or another is drawn.
     pub(super) fn pass_over(&mut self) {
         while self.draws.front().is_some_and(|(at, _)| *at <= self.now) {
             let Some((_, task)) = self.draws.pop_front() else { return };
-            let own = self.config.own_checks > 0;
+            let own = self.own_has_time();
             let Some(contest) = self.contests.get_mut(&task).filter(|contest| contest.wanted > 0) else { continue };
             contest.drawn = None;
+            contest.number = contest.number.wrapping_add(1);
             if own && contest.own == Own::No && contest.leased() == 0 {
                 contest.wanted = 0;
                 contest.own = Own::Waits;
                 self.checks.push_back(task);
             } else {
-                self.queue.push_front(TaskRange { first: task, count: 1 });
+                self.ask_further(task);
             }
         }
     }

@@ -380,6 +380,11 @@ impl Requester {
         self.results.done()
     }
 
+    /// Returns how many results the own machine has decided about.
+    pub fn own_checked(&self) -> u64 {
+        self.own_checked
+    }
+
     /// Returns the verified result of a task; its bytes were given to [`Effect::Store`] or fetched, or are empty.
     pub fn result(&self, task: u64) -> Option<VerifiedResult> {
         self.results.get(task)

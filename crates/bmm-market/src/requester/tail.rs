@@ -154,14 +154,14 @@ impl Requester {
         taken
     }
 
-    /// The rule of repeats: a late task may run once more while fewer runs of it than were asked for have come back or are out
+    /// The rule of repeats: a late task may run once more while fewer runs of it than are needed have come back or are out
     /// and not late. So
     /// one that comes from silent provider to silent provider still reaches one that answers.
     fn may_repeat(&self, task: u64) -> bool {
         let late = self.tail.late_runs.get(&task).copied().unwrap_or(0);
         let repeats = |contest: &Contest| {
             let runs = contest.leased().saturating_sub(late) + contest.returned();
-            contest.wanted == 0 && runs < usize::from(self.spec.verify.copies())
+            contest.wanted == 0 && runs < usize::from(contest.quorum.max(self.spec.verify.copies()))
         };
         !self.results.is_done(task) && self.contests.get(&task).is_none_or(repeats)
     }

@@ -4,18 +4,18 @@ use std::collections::VecDeque;
 
 use alloy_primitives::{Address, B256};
 use bmm_market::provider::{self, Chunk};
-use bmm_market::requester::{self, Phase, Settlement};
+use bmm_market::requester::{self, Check, Phase, Settlement, Verdict};
 use bmm_market::{MILLISECOND, Micros, SECOND};
 use bmm_types::Amount;
 use bmm_types::market::{
-    SignedResults, SignedVoucher, TaskEnd, TaskOutput, TaskResult, ToProvider, ToRequester, Wire, receipt_hash,
-    voucher_hash,
+    Content, SignedResults, SignedVoucher, TaskEnd, TaskOutput, TaskResult, ToProvider, ToRequester, Wire,
+    receipt_hash, voucher_hash,
 };
 
 use super::boss::PAID_BY_SETTLEMENT;
 use super::clock::Happening;
 use super::manners::{Deed, Kind, truth};
-use super::plan::CHAIN;
+use super::plan::{CHAIN, MIDDLING, stake};
 use super::world::World;
 
 /// How many times as fast as its machine one is that does not do its work.
@@ -196,6 +196,16 @@ impl World<'_> {
                 let host = self.numbers[&voucher.provider];
                 self.send_down(number, host, &ToProvider::Voucher { voucher, standing });
             }
+            requester::Effect::Check { task, how } => self.check(number, task, &how),
+            requester::Effect::Trust(finding) => self.bosses[number].config.trust.note(finding),
+            requester::Effect::LookUpStake { provider } => {
+                let boss = &self.bosses[number];
+                let amount = if boss.accused.contains(&provider) { Amount::ZERO } else { stake(self.options) };
+                return Some(requester::Event::Stake { provider, amount });
+            }
+            requester::Effect::Accuse(call) => {
+                self.bosses[number].accused.insert(call.accused.provider);
+            }
             requester::Effect::Merge => return Some(requester::Event::Merged(Ok(()))),
             requester::Effect::Settle(settlement) => {
                 self.settle(number, &settlement);
@@ -204,6 +214,18 @@ impl World<'_> {
             requester::Effect::Over(ending) => self.bosses[number].over = Some((ending, self.clock.now)),
         }
         None
+    }
+
+    /// The requester's own machine looks at a task, at middling speed.
+    fn check(&mut self, boss: usize, task: u64, how: &Check) {
+        let (fuel, right) = (self.fuel(boss, task), Content::of(&truth(self.seed ^ boss as u64, task)));
+        let (verdict, time) = match how {
+            Check::Run => (Verdict::Found { content: right, fuel }, fuel / (MIDDLING / SECOND)),
+            // Verifiers take less time than what they verify.
+            Check::Judge(content) => (Verdict::Judged(*content == right), fuel / (MIDDLING / SECOND) / 100),
+        };
+        let life = self.bosses[boss].life;
+        self.clock.after(time.max(1), Happening::Checked { boss, life, task, verdict });
     }
 
     /// Pays the dearest of the providers by the settlement and the others by claims before it.

@@ -1,6 +1,6 @@
 //! A requester in the world: its state machine, escrow and log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256};
 use bmm_market::Micros;
@@ -32,6 +32,10 @@ pub struct Boss {
     pub promised: Amount,
     /// Whether it dies before it carries out the next effects.
     pub crash_next: bool,
+    /// Grows when it dies; checks of an earlier life are not heard of again.
+    pub life: u32,
+    /// Who lost its stake.
+    pub accused: BTreeSet<Address>,
     pub vanished: bool,
     pub over: Option<(Ending, Micros)>,
 }
@@ -43,15 +47,20 @@ pub struct BossPlan {
     pub deadline: u64,
     pub keeps_log: bool,
     pub checks: bool,
+    pub own_checks: u16,
+    pub secret: B256,
 }
 
 impl Boss {
     /// Makes a requester with its budget locked.
     pub fn new(signer: Signer, number: u8, plan: BossPlan) -> Self {
-        let BossPlan { spec, budget, deadline, keeps_log, checks } = plan;
+        let BossPlan { spec, budget, deadline, keeps_log, checks, own_checks, secret } = plan;
         let config = RequesterConfig {
             check_signatures: checks,
             max_paid_providers: usize::MAX,
+            own_checks,
+            secret,
+            counts_stakes: !spec.stake.is_zero(),
             ..RequesterConfig::new(CHAIN, signer.address())
         };
         let machine = Requester::new(config.clone(), spec.clone()).expect("a plan has tasks");
@@ -62,6 +71,8 @@ impl Boss {
             vouchers: BTreeMap::new(),
             promised: Amount::ZERO,
             crash_next: false,
+            life: 0,
+            accused: BTreeSet::new(),
             vanished: false,
             over: None,
             signer,
@@ -92,6 +103,7 @@ impl Boss {
             Requester::restore(self.config.clone(), self.spec.clone(), &log).expect("a log can be gone on from");
         assert_eq!(sound, kept.len(), "the log is sound up to where it was torn");
         self.machine = machine;
+        self.life += 1;
     }
 
     /// Notes a voucher's total: never less than before, and all together never more than the budget.

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use bmm_market::Micros;
 use bmm_market::provider::Chunk;
+use bmm_market::requester::Verdict;
 use bmm_types::market::TaskResult;
 
 use alloy_primitives::B256;
@@ -22,6 +23,8 @@ pub enum Happening {
     Prepared { host: usize, life: u32, job: B256 },
     /// A provider looks at its clock.
     HostTick { host: usize, life: u32 },
+    /// A requester's own machine has checked a task.
+    Checked { boss: usize, life: u32, task: u64, verdict: Verdict },
     /// A requester looks at its clock.
     BossTick { boss: usize },
     /// A provider connects.

@@ -1,6 +1,6 @@
 //! What can be chosen.
 
-use bmm_types::market::Verify;
+use bmm_types::market::{Audit, Checker, Content, Verify};
 use clap::Args;
 use serde::Serialize;
 
@@ -28,15 +28,25 @@ impl std::str::FromStr for Share {
     }
 }
 
-/// Reads `none` and `replicate:3`.
+/// Share of all results that is checked where the mode names none.
+const FLOOR: &str = "2%";
+
+/// Reads `none`, `replicate:3`, `audit`, `audit:2%`, `checker` and `checker:10%`.
 fn mode(text: &str) -> Result<Verify, String> {
-    match text.split_once(':') {
-        None if text == "none" => Ok(Verify::None),
-        Some(("replicate", n)) => {
-            let n = n.parse().ok().filter(|n| (2..=15).contains(n));
+    let (name, value) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
+    let floor = || -> Result<u32, String> {
+        let share: Share = value.unwrap_or(FLOOR).parse()?;
+        u32::try_from(share.0).map_err(|error| error.to_string())
+    };
+    match name {
+        "none" if value.is_none() => Ok(Verify::None),
+        "replicate" => {
+            let n = value.unwrap_or("2").parse().ok().filter(|n| (2..=15).contains(n));
             n.map(Verify::Replicate).ok_or_else(|| "replicate takes 2 to 15 operators: replicate:3".to_owned())
         }
-        _ => Err(format!("{text:?} is none of none, replicate:N")),
+        "audit" => Ok(Verify::Audit(Audit { floor_ppm: floor()? })),
+        "checker" => Ok(Verify::Checker(Checker { app: Content::of(b"verifier"), floor_ppm: floor()?, listing: None })),
+        _ => Err(format!("{text:?} is none of none, replicate:N, audit:SHARE, checker:SHARE")),
     }
 }
 
@@ -57,15 +67,21 @@ pub struct Options {
         default_value = "wrong,collude,copy,lazy,sybil,sleeper,silent"
     )]
     pub kinds: Vec<Kind>,
-    /// Tasks of each requester's job; 20 a provider if not given
+    /// Tasks of each requester's job; 400 a provider if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub tasks: Option<u64>,
     /// Requesters, each with one job, all at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub requesters: u16,
-    /// How results are verified: none, replicate:N
-    #[arg(long, value_name = "MODE", default_value = "replicate:2", value_parser = mode)]
+    /// How results are verified: none, replicate:N, audit:FLOOR, checker:FLOOR; a floor is the least share that is checked
+    #[arg(long, value_name = "MODE", default_value = "audit", value_parser = mode)]
     pub mode: Verify,
+    /// Tasks that each requester's own machine checks at once, at middling speed; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub own_checks: u16,
+    /// Stake that each provider locks for a job, in thousandths of a BMM; a task earns about a thousandth
+    #[arg(long, value_name = "MILLIBMM", default_value_t = 0)]
+    pub stake: u32,
     /// Fuel of a task, in seconds of a provider of middling speed
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub task_seconds: u64,
@@ -99,6 +115,6 @@ pub struct Options {
 impl Options {
     /// Returns the tasks of one requester's job.
     pub fn tasks(&self) -> u64 {
-        self.tasks.unwrap_or(u64::from(self.providers) * 20)
+        self.tasks.unwrap_or(u64::from(self.providers) * 400)
     }
 }

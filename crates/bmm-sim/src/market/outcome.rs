@@ -21,6 +21,8 @@ pub struct KindSums {
     pub results: u64,
     /// Of these the wrong ones.
     pub wrong: u64,
+    /// Stakes that they lost.
+    pub stakes_lost: u64,
     /// Paid, in units, fee included.
     pub earned: u128,
     /// Worth of the results given, at the offered price, in units.
@@ -35,6 +37,7 @@ impl KindSums {
         self.most_until_caught = self.most_until_caught.max(other.most_until_caught);
         self.results += other.results;
         self.wrong += other.wrong;
+        self.stakes_lost += other.stakes_lost;
         self.earned += other.earned;
         self.delivered += other.delivered;
     }
@@ -51,6 +54,8 @@ pub struct Outcome {
     pub wrong_accepted: u64,
     /// Runs of tasks that somebody did or claims to have done.
     pub runs: u64,
+    /// Results that the requesters' own machines decided about.
+    pub own_checks: u64,
     /// Results that were paid for.
     pub paid_results: u64,
     /// Time until the last job was over, added over the runs, microseconds.
@@ -89,6 +94,7 @@ impl Outcome {
         self.done += other.done;
         self.wrong_accepted += other.wrong_accepted;
         self.runs += other.runs;
+        self.own_checks += other.own_checks;
         self.paid_results += other.paid_results;
         self.makespan_micros += other.makespan_micros;
         self.ideal_micros += other.ideal_micros;

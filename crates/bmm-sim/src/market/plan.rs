@@ -7,9 +7,10 @@ use bmm_market::SECOND;
 use bmm_types::Amount;
 use bmm_types::market::{
     Axis, AxisKind, Budget, Collect, Content, JobSpec, Merge, Offer, Output, Runtime, SignatureBytes, SignedOffer,
-    TaskLimits, Verify, offer_hash,
+    TaskLimits, offer_hash,
 };
 
+use super::options::Options;
 use super::random::{Random, mix};
 
 /// Chain of every simulated escrow.
@@ -61,7 +62,7 @@ pub fn fuel(seed: u64, task: u64, mean: u64) -> u64 {
 }
 
 /// Returns the description of a job.
-pub fn spec(tasks: u64, verify: Verify, budget: Amount, deadline_seconds: u64) -> JobSpec {
+pub fn spec(tasks: u64, options: &Options, budget: Amount, deadline_seconds: u64, secret: B256) -> JobSpec {
     let end = i64::try_from(tasks).expect("at most 10^8 tasks");
     JobSpec {
         name: "simulated".into(),
@@ -70,13 +71,20 @@ pub fn spec(tasks: u64, verify: Verify, budget: Amount, deadline_seconds: u64) -
         inputs: vec![],
         axes: vec![Axis { name: "i".into(), kind: AxisKind::Range { start: 0, end, chunk: 1 } }],
         output: Output { collect: Collect::Stdout, merge: Merge::Concat, file: "job.bin".into() },
-        verify,
+        verify: options.mode,
         limits: TaskLimits { time_millis: 24 * 3_600_000, ..TaskLimits::default() },
         budget: Budget { max: budget, deadline_seconds, price: None },
         canonical_nans: true,
         deterministic: true,
+        stake: stake(options),
+        draw: keccak256(secret),
         extra: vec![],
     }
+}
+
+/// Returns what each provider locks for a job.
+pub fn stake(options: &Options) -> Amount {
+    Amount::from_units(u128::from(options.stake) * 1_000_000_000_000_000)
 }
 
 /// A provider's machine and line.

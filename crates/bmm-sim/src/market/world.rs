@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, keccak256};
 use bmm_market::requester::{Ending, Phase};
 use bmm_market::{MILLISECOND, Micros, SECOND, provider, requester};
 use bmm_types::Amount;
@@ -107,15 +107,18 @@ impl<'a> World<'a> {
         let seconds = (self.ideal / SECOND * 60).max(1_800);
         // Four times what every task costs at the highest price, for every copy: never the reason why a job ends.
         let whole = u128::from(tasks) * u128::from(self.mean_fuel() / MIDDLING).max(1) * 2_000_000_000_000_000;
-        let budget = Amount::from_units(whole * 4 * u128::from(self.options.mode.copies()));
+        let budget = Amount::from_units(whole * 4 * u128::from(self.options.mode.copies().max(2)));
         for number in 0..self.options.requesters {
             let signer = Signer::new(self.seed, BOSSES + u64::from(number), self.options.sign);
+            let secret = keccak256(signer.address());
             let plan = BossPlan {
-                spec: spec(tasks, self.options.mode, budget, seconds),
+                spec: spec(tasks, self.options, budget, seconds, secret),
                 budget,
                 deadline: START / SECOND + seconds,
                 keeps_log: self.options.crashes > 0,
                 checks: self.options.sign,
+                own_checks: self.options.own_checks,
+                secret,
             };
             self.bosses.push(Boss::new(signer, u8::try_from(number + 1).unwrap_or(u8::MAX), plan));
             let boss = usize::from(number);
@@ -201,6 +204,11 @@ impl<'a> World<'a> {
                 if self.hosts[host].links[boss].connection == connection {
                     let provider = self.hosts[host].signer.address();
                     self.tell_boss(boss, requester::Event::Lost { provider });
+                }
+            }
+            Happening::Checked { boss, life, task, verdict } => {
+                if self.bosses[boss].life == life {
+                    self.tell_boss(boss, requester::Event::Checked { task, verdict });
                 }
             }
             what => self.trouble(&what),
@@ -318,6 +326,8 @@ impl<'a> World<'a> {
         for host in &self.hosts {
             let sums = self.outcome.kinds.entry(host.kind).or_default();
             sums.providers += 1;
+            let accused = self.bosses.iter().filter(|boss| boss.accused.contains(&host.signer.address())).count();
+            sums.stakes_lost += accused as u64;
             sums.results += host.results;
             sums.wrong += host.wrong;
             if let Some(after) = host.caught_after {
@@ -373,6 +383,7 @@ impl<'a> World<'a> {
             let right = Content::of(&truth(self.seed ^ number as u64, task));
             self.outcome.wrong_accepted += u64::from(result.content != right);
         }
+        self.outcome.own_checks += boss.machine.own_checked();
         self.outcome.paid_results += boss.machine.accepted().iter().map(|accepted| accepted.tasks).sum::<u64>();
         debug_assert!(boss.vanished || boss.machine.phase() == Phase::Over);
     }
