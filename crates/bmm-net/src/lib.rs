@@ -1,6 +1,7 @@
-//! Peers, gossip, block and state sync, content exchange.
+//! Peers, gossip, block and state sync, content exchange, sessions and listings of the market.
 //!
-//! Layer: above `bmm-chain`, beside the RPC. It must not know of jobs, sandboxes or JSON.
+//! Layer: above `bmm-chain`, beside the RPC. It knows messages of the market, which it carries, but neither
+//! jobs nor sandboxes nor JSON.
 //!
 //! [`Network`] is a node's place among others: connections (QUIC, or TCP with Noise and Yamux), who is connected and how they behave,
 //! gossip, the table of who provides what (Kademlia), and streams. Protocols are plain asynchronous code over streams of bytes, in
@@ -12,9 +13,11 @@
 
 mod bucket;
 mod config;
+pub mod content;
 mod error;
 pub mod frame;
 mod identity;
+pub mod market;
 mod network;
 mod node;
 mod peers;

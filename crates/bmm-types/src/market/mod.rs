@@ -5,6 +5,7 @@
 //! and its postcard encoding; [`Wire::decode`] refuses whatever passes the bounds below before it allocates for it.
 
 mod commitment;
+mod listing;
 mod message;
 mod offer;
 mod signing;
@@ -14,12 +15,16 @@ mod tests;
 mod wire;
 
 pub use commitment::{MAX_PROOF, merkle_proof, merkle_root, merkle_verify, result_leaf};
+pub use listing::{Listing, MAX_LISTING_ADDRESSES, MAX_LISTING_BYTES, MAX_LISTING_SECONDS, SignedListing};
 pub use message::{
     FailureKind, JobAnnouncement, Lease, ResultBatch, SignedResults, SignedVoucher, Standing, TaskEnd, TaskFailure,
     TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester,
 };
 pub use offer::{Offer, Runtime, SignedOffer};
-pub use signing::{Receipt, SignatureBytes, market_domain, offer_hash, receipt_hash, recover, voucher_hash};
+pub use signing::{
+    Receipt, Session, SignatureBytes, listing_hash, market_domain, offer_hash, receipt_hash, recover, session_hash,
+    voucher_hash,
+};
 pub use spec::{
     Audit, Axis, AxisKind, Budget, Checker, Collect, Content, InputFile, JobSpec, Merge, NamedValue, Output, SpecError,
     TaskLimits, Verify,

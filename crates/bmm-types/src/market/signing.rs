@@ -1,5 +1,6 @@
 //! What is signed in the market, by EIP-712, and who signed it.
 
+use super::listing::Listing;
 use super::offer::Offer;
 use crate::system::{self, Voucher};
 use alloy_primitives::{Address, B256, FixedBytes, Signature, keccak256};
@@ -27,9 +28,29 @@ sol! {
         address provider;
         bytes32 body;
     }
+
+    /// A listing as signed: `body` is the keccak of its encoding.
+    #[derive(Debug, PartialEq, Eq)]
+    struct SignedListingBody {
+        address provider;
+        bytes32 body;
+    }
+
+    /// Says that `operator` speaks through the connection between two libp2p peers, and in which role. Both sides sign one with the
+    /// other's nonce in it, so that it is worth nothing in another connection.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Session {
+        address operator;
+        string role;
+        bytes32 genesis;
+        bytes peer;
+        bytes otherPeer;
+        bytes32 nonce;
+        bytes32 otherNonce;
+    }
 }
 
-/// Returns the EIP-712 domain of offers and receipts.
+/// Returns the EIP-712 domain of offers, listings, sessions and receipts.
 pub fn market_domain(chain_id: u64) -> Eip712Domain {
     let chain_id = Some(chain_id.try_into().expect("u64 fits"));
     Eip712Domain::new(Some("BMM Market".into()), Some("1".into()), chain_id, None, None)
@@ -39,6 +60,19 @@ pub fn market_domain(chain_id: u64) -> Eip712Domain {
 pub fn offer_hash(chain_id: u64, offer: &Offer) -> B256 {
     let body = postcard::to_stdvec(offer).expect("a Vec grows, and offers hold nothing that postcard cannot encode");
     SignedOfferBody { provider: offer.provider, body: keccak256(body) }.eip712_signing_hash(&market_domain(chain_id))
+}
+
+/// Returns the hash that a provider signs for a listing of its offer.
+pub fn listing_hash(chain_id: u64, listing: &Listing) -> B256 {
+    let body =
+        postcard::to_stdvec(listing).expect("a Vec grows, and listings hold nothing that postcard cannot encode");
+    let provider = listing.offer.provider;
+    SignedListingBody { provider, body: keccak256(body) }.eip712_signing_hash(&market_domain(chain_id))
+}
+
+/// Returns the hash by which an operator proves who speaks in a session.
+pub fn session_hash(chain_id: u64, session: &Session) -> B256 {
+    session.eip712_signing_hash(&market_domain(chain_id))
 }
 
 /// Returns the hash that a provider signs for a batch of results.

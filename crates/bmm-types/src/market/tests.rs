@@ -113,8 +113,20 @@ fn every_message() -> Vec<(Reader, Vec<u8>)> {
         results(vec![5; 40]),
         ToRequester::Leave { job, reason: reason() },
     ];
-    let mut all: Vec<(Reader, Vec<u8>)> =
-        vec![(reads::<JobSpec>, spec().encode()), (reads::<SignedOffer>, offer.encode())];
+    let listing = Listing {
+        offer: offer.offer.clone(),
+        peer: vec![0, 36, 8, 1],
+        addresses: vec![vec![4, 127, 0, 0, 1, 6, 0, 80]],
+        free_slots: 1,
+        listed_at_millis: 5_000,
+        expires_at: 100,
+    };
+    let listing = SignedListing { listing, signature: SignatureBytes::ZERO };
+    let mut all: Vec<(Reader, Vec<u8>)> = vec![
+        (reads::<JobSpec>, spec().encode()),
+        (reads::<SignedOffer>, offer.encode()),
+        (reads::<SignedListing>, listing.encode()),
+    ];
     all.extend(to_provider.iter().map(|message| (reads::<ToProvider> as Reader, message.encode())));
     all.extend(to_requester.iter().map(|message| (reads::<ToRequester> as Reader, message.encode())));
     all
