@@ -3,6 +3,7 @@
 use crate::{
     failure::{Failure, IoContext, Outcome},
     paths::DataDir,
+    provide::Hours,
 };
 use bmm_api::ApiConfig;
 use bmm_ledger::store::{History, MAX_VIEW_DEPTH, StoreOptions};
@@ -57,6 +58,15 @@ pub struct ProvideConfig {
     pub price_per_gfuel: bmm_types::Amount,
     /// Most that a provider locks as a stake in one job; a wrong result loses it. Jobs that ask for more are declined.
     pub max_stake: bmm_types::Amount,
+    /// Memory that the tasks of `bmm provide` may use together, in MiB; 0 means half of the machine's.
+    pub memory_mib: u64,
+    /// Disk for programs, inputs and results of others' jobs, in MiB.
+    pub disk_mib: u64,
+    /// When `bmm provide` works, by the local clock, such as "22:00-06:30"; always if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
+    /// Whether `bmm provide` works only while others use less than 15 % of the machine's cores.
+    pub idle_only: bool,
 }
 
 /// `[storage]`
@@ -105,8 +115,15 @@ impl Default for MineConfig {
 impl Default for ProvideConfig {
     fn default() -> Self {
         // 0.001 BMM for 10^9 instructions: about a second of one core.
-        let price_per_gfuel = bmm_types::Amount::from_units(1_000_000_000_000_000);
-        Self { providers: 0, price_per_gfuel, max_stake: bmm_types::Amount::ZERO }
+        Self {
+            providers: 0,
+            price_per_gfuel: bmm_types::Amount::from_units(1_000_000_000_000_000),
+            max_stake: bmm_types::Amount::ZERO,
+            memory_mib: 0,
+            disk_mib: 10_240,
+            hours: None,
+            idle_only: false,
+        }
     }
 }
 

@@ -62,6 +62,16 @@ impl DataDir {
         self.0.join("providers")
     }
 
+    /// Returns the folder of what this machine's providers have earned.
+    pub fn earnings(&self) -> PathBuf {
+        self.0.join("earnings")
+    }
+
+    /// Returns the folder of content that providers have fetched.
+    pub fn content_cache(&self) -> PathBuf {
+        self.0.join("cache").join("content")
+    }
+
     /// Returns the folder of compiled modules.
     pub fn module_cache(&self) -> PathBuf {
         self.0.join("cache").join("modules")

@@ -1,5 +1,6 @@
 //! Benchmarks: each measures the project and a peer in one run and reports their ratio, since machines differ and are noisy.
 
+mod blob;
 mod efficiency;
 mod ledger;
 mod report;
@@ -21,6 +22,8 @@ pub enum Name {
     Tasks,
     /// A float and an integer kernel in the sandbox and native
     Vm,
+    /// A large file between two nodes, against a plain copy over TCP
+    Blob,
     /// The share of two cores that a real render's programs get from `bmm run`
     Efficiency,
     /// Signed transfers from JSON-RPC to a durable block, against anvil in memory
@@ -45,7 +48,10 @@ pub struct Options {
     /// Transactions of `bench transfers` and `bench erc20`
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(2_000..=2_000_000))]
     transactions: u32,
-    /// Runs of each side in `bench transfers`, `bench erc20`, `bench rpc` and `bench import`, in turns
+    /// MiB of `bench blob`
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    mib: u32,
+    /// Runs of each side in `bench blob`, `bench transfers`, `bench erc20`, `bench rpc` and `bench import`, in turns
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
     /// Accounts in the state of `bench import`
@@ -60,6 +66,7 @@ pub struct Options {
 pub fn run(name: Name, options: &Options) -> Outcome {
     match name {
         Name::Tasks => tasks::run(options.tasks, options.providers),
+        Name::Blob => blob::run(options.mib, options.rounds),
         Name::Vm => vm::run(),
         Name::Efficiency => efficiency::run(options.providers),
         Name::Transfers => ledger::transfers(options.transactions, options.rounds),

@@ -12,8 +12,8 @@ use bmm::{
     config::ProvideConfig,
     failure::Failure,
     jobs::{
-        Blobs, Checks, Contents, DRIVER_INBOX, Desk, Driver, DriverParts, Journal, Outputs, ProviderHandle,
-        ProviderHost, ToDriver,
+        Blobs, Checks, Contents, DRIVER_INBOX, Desk, Driver, DriverParts, Inbox, Journal, Outputs, ProviderHandle,
+        ProviderHost, Results, ToDriver,
     },
     paths::write_atomically,
 };
@@ -32,12 +32,10 @@ use std::{
     io::Write,
     path::Path,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
-    },
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tokio::sync::mpsc::Sender;
 
 const CHAIN_ID: u64 = 1;
 const NO_OP: &str = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
@@ -108,7 +106,7 @@ struct Bench {
     requester: Requester,
     key: PrivateKeySigner,
     journal: Journal,
-    inbox: Receiver<ToDriver>,
+    inbox: (Sender<ToDriver>, Inbox<ToDriver>),
     providers: Vec<ProviderHandle>,
     began: Instant,
 }
@@ -121,13 +119,13 @@ impl Bench {
         let requester = Requester::new(RequesterConfig::new(CHAIN_ID, key.address()), job.spec)?;
         let (mut journal, _) = Journal::open(&dir.join("log"), &dir.join("outputs")).map_err(words)?;
         journal.record(&requester.start_log()).map_err(words)?;
-        let (sender, inbox) = sync_channel(DRIVER_INBOX);
+        let inbox = Inbox::new(DRIVER_INBOX).map_err(words)?;
         let vm = Arc::new(Vm::new(VmConfig { max_instances: u32::from(providers), ..VmConfig::default() })?);
         let contents = job.contents;
         let contents: Contents = Arc::new(move |hash: ContentHash| contents.get(&hash).cloned());
         let start = |number| -> Outcome<ProviderHandle> {
             let host = host(dir, number, vm.clone(), contents.clone())?;
-            ProviderHandle::start(host, key.address(), sender.clone()).map_err(words)
+            ProviderHandle::start_for(host, key.address(), inbox.0.clone()).map_err(words)
         };
         let providers = (0..providers).map(start).collect::<Outcome<_>>()?;
         Ok(Self { requester, key, journal, inbox, providers, began })
@@ -195,13 +193,12 @@ fn host(dir: &Path, number: u16, vm: Arc<Vm>, contents: Contents) -> Outcome<Pro
         config: ProviderConfig::new(CHAIN_ID, SignedOffer { offer, signature }),
         vm,
         contents,
-        blobs: Blobs::new(&dir.join(format!("provider-{number}"))).map_err(words)?,
-        check_escrow: Arc::new(|_, _| Ok(())),
+        results: Results::Folder(Blobs::new(&dir.join(format!("provider-{number}"))).map_err(words)?),
+        prepare: Arc::new(|_, _, _| Ok(Vec::new())),
         keep_voucher: Arc::new(move |voucher: &SignedVoucher| {
             let text = serde_json::to_vec(voucher).expect("a voucher is plain values");
-            write_atomically(&voucher_file, &text).expect("the temporary folder can be written");
+            write_atomically(&voucher_file, &text)
         }),
-        claim: Arc::new(|_| {}),
     })
 }
 

@@ -72,6 +72,11 @@ pub enum Event {
         /// The requester.
         requester: Address,
     },
+    /// The requester of one job cannot be talked to any more; it may have others over other connections.
+    Interrupted {
+        /// The job.
+        job: B256,
+    },
     /// Answers [`Effect::Prepare`]: the escrow is as announced, the stake is locked, and program and inputs are here.
     Ready {
         /// The job.
@@ -98,6 +103,13 @@ pub enum Event {
         /// The job.
         job: B256,
     },
+    /// The provider takes no more work: tasks that are not started go back, those that run are finished and sent.
+    Drain {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The provider takes work again.
+    Resume,
     /// The provider shuts down: no new work, the finished results are sent, the rest goes back.
     Leave {
         /// Why, for people.

@@ -124,6 +124,7 @@ impl Provider {
             Event::Disconnected { requester } => {
                 self.jobs_of(requester).into_iter().for_each(|job| self.interrupt(job));
             }
+            Event::Interrupted { job } => self.interrupt(job),
             Event::Ready { job } => {
                 if let Some(job) = self.jobs.get_mut(&job).filter(|job| job.state == State::Preparing) {
                     job.state = State::Ready;
@@ -136,7 +137,9 @@ impl Provider {
             }
             Event::Done { slot, results, busy_micros } => self.done(slot, results, busy_micros),
             Event::Paid { job } => self.forget(job),
+            Event::Drain { reason } => self.drain(&reason),
             Event::Leave { reason } => self.leave(&reason),
+            Event::Resume => self.leaving = None,
             Event::Tick => self.claim_what_is_due(),
         }
         self.go_on();
@@ -153,6 +156,10 @@ impl Provider {
                     // Tasks past the end are the requester's error, and nothing that could be run.
                     let inside = |range: &TaskRange| range.end() <= job.tasks;
                     job.work.add(lease.id, lease.ranges.into_iter().filter(inside).collect());
+                }
+                // It crossed the word that no more work is taken.
+                if let Some(reason) = self.leaving.clone() {
+                    self.drain(&reason);
                 }
             }
             ToProvider::Recall { job: id, tasks } => {
@@ -205,13 +212,17 @@ impl Provider {
             }
             return;
         }
+        // A no would hold for the whole job; an offer asks for the announcement again when there is work to be taken.
+        if self.leaving.is_some() {
+            return;
+        }
         let spec = match JobSpec::decode(&announcement.spec) {
             Ok(spec) => spec,
             Err(error) => return self.decline(from, id, &error.to_string()),
         };
         let now = self.now;
         let objection = objection(&self.config, from, &announcement, &spec, now);
-        let objection = objection.or_else(|| self.leaving.clone()).or_else(|| {
+        let objection = objection.or_else(|| {
             // Those that only wait for their settlement take no room.
             let live = self.jobs.values().filter(|job| job.state != State::Closed).count();
             (live >= self.config.max_jobs).then(|| "there are too many jobs already".to_owned())
@@ -261,8 +272,31 @@ impl Provider {
         }
     }
 
+    /// What is not started goes back; what runs is finished.
+    fn drain(&mut self, reason: &str) {
+        self.leaving = Some(reason.to_owned());
+        for (id, job) in &mut self.jobs {
+            let ranges = job.work.give_back(u32::MAX);
+            if job.state == State::Ready && !ranges.is_empty() {
+                let message = ToRequester::Released { job: *id, ranges };
+                self.effects.push(Effect::Send { to: job.from, message });
+            }
+        }
+    }
+
+    /// Tells whether nothing runs and every result that was sent is paid for or told to be worth nothing.
+    pub fn is_idle(&self) -> bool {
+        let settled = |job: &Job| job.state != State::Ready || job.work.is_idle() && job.account.is_answered();
+        self.slots.iter().all(Option::is_none) && self.jobs.values().all(settled)
+    }
+
+    /// Returns the number of slots without work.
+    pub fn free_slots(&self) -> u16 {
+        u16::try_from(self.slots.iter().filter(|slot| slot.is_none()).count()).unwrap_or(u16::MAX)
+    }
+
     fn leave(&mut self, reason: &str) {
-        self.leaving = Some(format!("the provider shuts down: {reason}"));
+        self.leaving = Some(reason.to_owned());
         for (id, job) in &mut self.jobs {
             if job.state == State::Ready {
                 work::flush(&mut self.effects, &self.config, *id, job, self.prices, self.now, true);

@@ -62,6 +62,12 @@ impl Account {
         owed <= credit.max(batches)
     }
 
+    /// Tells whether the requester has said of every result what it is worth.
+    pub fn is_answered(&self) -> bool {
+        let Standing { accepted, superseded, refused, .. } = self.standing;
+        accepted.saturating_add(superseded).saturating_add(refused) >= self.results
+    }
+
     pub fn earnings(&self, job: B256) -> JobEarnings {
         JobEarnings { job, total: self.total(), delivered: self.delivered, standing: self.standing }
     }

@@ -123,6 +123,11 @@ impl Work {
         Some((lease, chunk))
     }
 
+    /// Tells whether nothing waits, runs or is to be sent.
+    pub fn is_idle(&self) -> bool {
+        self.queued == 0 && self.running == 0 && self.waiting_results == 0
+    }
+
     fn put_back(&mut self, lease: u64, range: TaskRange) {
         self.queued += u64::from(range.count);
         self.queue.push_front((lease, range));

@@ -4,9 +4,11 @@ mod bench;
 mod chain;
 mod db;
 mod job;
+mod market;
 mod meter;
 mod node;
 mod plain;
+mod provide;
 mod run;
 mod wallet;
 
@@ -61,6 +63,11 @@ pub enum Command {
     /// See what became of jobs, and go on with them
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// See what the providers of the network offer
+    #[command(subcommand)]
+    Market(market::MarketCommand),
+    /// Earn with this machine: run tasks of others' jobs
+    Provide(provide::ProvideArgs),
     /// Run everything on this machine: node, miner, JSON-RPC
     Up(node::Up),
     /// Run a node
@@ -119,6 +126,8 @@ pub fn dispatch(cli: &Cli) -> Outcome {
             match command {
                 Command::Run(args) => run::run(&context, args),
                 Command::Job(command) => job::run(&context, command),
+                Command::Market(command) => market::run(&context, command),
+                Command::Provide(args) => provide::run(&context, args),
                 Command::Up(args) => node::up(&context, args),
                 Command::Node(args) => node::node(&context, args),
                 Command::Chain(command) => chain::run(&context, command),

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::{
     failure::{Failure, IoContext, Outcome},
-    jobs::{NewJob, RunOptions},
+    jobs::{NetChoice, NewJob, RunOptions},
 };
 use bmm_market::job::{AxisSource, Job, JobError, JobFault, JobFile};
 use bmm_types::{Amount, market::Verify};
@@ -53,6 +53,12 @@ pub struct RunArgs {
     /// Providers of this process, one core each [default: provide.providers of the configuration]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     providers: Option<u16>,
+    /// Let providers of the network do the work, found through the nodes of --bootstrap and on this local network
+    #[arg(long)]
+    network: bool,
+    /// A node of the network to begin with, as `bmm provide` prints it (repeat for more)
+    #[arg(long, value_name = "ADDRESS")]
+    bootstrap: Vec<String>,
     /// Most that is spent, in place of the job file's
     #[arg(long, value_name = "AMOUNT")]
     budget: Option<Amount>,
@@ -71,9 +77,14 @@ pub struct RunArgs {
 pub fn run(context: &Context, args: &RunArgs) -> Outcome {
     let job = args.job()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("bmm-out").join(safe_name(&job.spec.name)));
+    let network = (args.network || !args.bootstrap.is_empty())
+        .then(|| NetChoice { bootstrap: args.bootstrap.clone(), mdns: args.network });
+    // Strangers do the work, unless the user wants this machine to help them.
+    let providers = if network.is_some() { 0 } else { default_providers(context, &job) };
     let options = RunOptions {
         out: std::path::absolute(&out).doing("resolve", &out)?,
-        providers: args.providers.unwrap_or_else(|| default_providers(context, &job)),
+        providers: args.providers.unwrap_or(providers),
+        network,
         wallet: args.wallet.clone(),
         password_file: args.password_file.clone(),
     };

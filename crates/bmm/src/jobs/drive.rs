@@ -2,9 +2,10 @@
 
 use super::{
     checks::Checks,
-    link::{ToDriver, now_micros},
+    link::{Inbox, Nothing, ToDriver, now_micros},
     outputs::Outputs,
     provider::ProviderHandle,
+    remote::RemoteProvider,
 };
 use crate::failure::{IoContext, Outcome};
 use alloy_primitives::{Address, B256};
@@ -21,9 +22,9 @@ use std::{
     fs::File,
     io::Write,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc::Sender;
 
 /// How often the requester looks at its clock, and people at its progress.
 const TICK: Duration = Duration::from_millis(50);
@@ -116,6 +117,12 @@ impl Pace {
     }
 }
 
+/// A provider at the other end of a queue, or of a network.
+enum Peer {
+    Local(ProviderHandle),
+    Remote(RemoteProvider),
+}
+
 /// A job at work.
 pub struct Driver<'a, D> {
     requester: Requester,
@@ -123,11 +130,14 @@ pub struct Driver<'a, D> {
     chain_id: u64,
     journal: Journal,
     // Dropped before the providers, which may wait for room in it.
-    inbox: Receiver<ToDriver>,
-    providers: BTreeMap<Address, ProviderHandle>,
+    inbox: Inbox<ToDriver>,
+    answers: Sender<ToDriver>,
+    providers: BTreeMap<Address, Peer>,
     checks: Checks,
     desk: D,
     todo: VecDeque<Event>,
+    /// Results of providers of the network whose bytes came, or did not.
+    fetched: Vec<(Address, Content, Option<Vec<u8>>)>,
     ending: Option<Ending>,
     /// The user interrupted while the results were put together.
     interrupted: bool,
@@ -144,9 +154,9 @@ pub struct DriverParts<'a, D> {
     pub chain_id: u64,
     /// Log and outputs.
     pub journal: Journal,
-    /// Messages of the providers.
-    pub inbox: Receiver<ToDriver>,
-    /// The providers.
+    /// Messages of the providers, and the queue that they go into.
+    pub inbox: (Sender<ToDriver>, Inbox<ToDriver>),
+    /// The providers of this process.
     pub providers: Vec<ProviderHandle>,
     /// The own machine's checks.
     pub checks: Checks,
@@ -157,17 +167,21 @@ pub struct DriverParts<'a, D> {
 impl<'a, D: Desk> Driver<'a, D> {
     /// Takes the parts.
     pub fn new(parts: DriverParts<'a, D>) -> Self {
-        let providers = parts.providers.into_iter().map(|provider| (provider.address(), provider)).collect();
+        let local = |provider: ProviderHandle| (provider.address(), Peer::Local(provider));
+        let providers = parts.providers.into_iter().map(local).collect();
+        let (answers, inbox) = parts.inbox;
         Self {
             requester: parts.requester,
             key: parts.key,
             chain_id: parts.chain_id,
             journal: parts.journal,
-            inbox: parts.inbox,
+            inbox,
+            answers,
             providers,
             checks: parts.checks,
             desk: parts.desk,
             todo: VecDeque::new(),
+            fetched: Vec::new(),
             ending: None,
             interrupted: false,
             pace: Pace::default(),
@@ -216,18 +230,37 @@ impl<'a, D: Desk> Driver<'a, D> {
     fn listen(&mut self) {
         match self.inbox.recv_timeout(TICK) {
             Ok(message) => self.take(message),
-            Err(RecvTimeoutError::Timeout) => return,
-            // Providers end only with the driver; should all have died, the state machine sees that nothing moves.
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+            // This side holds a sender itself.
+            Err(Nothing::Yet | Nothing::Ever) => return,
         }
         for _ in 1..BURST {
-            let Ok(message) = self.inbox.try_recv() else { break };
+            let Some(message) = self.inbox.try_recv() else { break };
             self.take(message);
         }
     }
 
-    fn take(&mut self, ToDriver::Message { from, bytes }: ToDriver) {
-        match ToRequester::decode(&bytes) {
+    fn take(&mut self, message: ToDriver) {
+        match message {
+            ToDriver::Message { from, bytes } => self.read(from, &bytes),
+            ToDriver::Joined(remote) => {
+                // An earlier session of the same provider is over, whether its end was noticed or not.
+                if self.providers.insert(remote.address, Peer::Remote(*remote)).is_some() {
+                    tracing::debug!("a provider came back before it was missed");
+                }
+            }
+            ToDriver::Lost { provider, session } => {
+                let same = |peer: &Peer| matches!(peer, Peer::Remote(remote) if remote.session == session);
+                if self.providers.get(&provider).is_some_and(same) {
+                    self.providers.remove(&provider);
+                    self.todo.push_back(Event::Lost { provider });
+                }
+            }
+            ToDriver::Fetched { from, content, bytes } => self.fetched.push((from, content, bytes)),
+        }
+    }
+
+    fn read(&mut self, from: Address, bytes: &[u8]) {
+        match ToRequester::decode(bytes) {
             Ok(message) => {
                 self.pace.received(&message);
                 self.todo.push_back(Event::Message { from, message });
@@ -241,6 +274,9 @@ impl<'a, D: Desk> Driver<'a, D> {
 
     /// Feeds the state machine until it wants nothing more.
     fn work(&mut self) -> Outcome {
+        for (from, content, bytes) in std::mem::take(&mut self.fetched) {
+            self.keep(from, content, bytes.as_deref())?;
+        }
         while let Some(event) = self.todo.pop_front() {
             for effect in self.requester.handle(now_micros(), event) {
                 self.carry_out(effect)?;
@@ -288,17 +324,35 @@ impl<'a, D: Desk> Driver<'a, D> {
 
     fn send(&mut self, to: Address, message: &ToProvider) {
         self.pace.sent(message);
-        let delivered = self.providers.get(&to).is_some_and(|provider| provider.deliver(self.key.address(), message));
+        let delivered = match self.providers.get(&to) {
+            Some(Peer::Local(provider)) => provider.deliver(message),
+            Some(Peer::Remote(provider)) => provider.deliver(message),
+            None => false,
+        };
         if !delivered {
             self.todo.push_back(Event::Lost { provider: to });
         }
     }
 
     fn fetch(&mut self, from: Address, content: Content) -> Outcome {
-        let bytes = self.providers.get(&from).and_then(|provider| provider.blobs().take(content.hash));
+        match self.providers.get(&from) {
+            Some(Peer::Remote(provider)) => {
+                provider.fetch(content, self.answers.clone());
+                Ok(())
+            }
+            Some(Peer::Local(provider)) => {
+                let bytes = provider.blobs().and_then(|blobs| blobs.take(content.hash));
+                self.keep(from, content, bytes.as_deref())
+            }
+            None => self.keep(from, content, None),
+        }
+    }
+
+    /// Keeps the bytes of a result, if they are the right ones.
+    fn keep(&mut self, from: Address, content: Content, bytes: Option<&[u8]>) -> Outcome {
         let bytes = bytes.filter(|bytes| Content::of(bytes) == content);
-        if let Some(bytes) = &bytes {
-            self.journal.outputs.put([(content.hash, bytes.as_slice())])?;
+        if let Some(bytes) = bytes {
+            self.journal.outputs.put([(content.hash, bytes)])?;
         }
         let ok = bytes.is_some() || self.journal.outputs.has(content);
         self.todo.push_back(Event::Fetched { from, hash: content.hash, ok });

@@ -9,7 +9,7 @@
 //!           receipt.json  the receipt, once the job is over
 //! ```
 
-use super::receipt::Receipt;
+use super::{reach::NetChoice, receipt::Receipt};
 use crate::{
     failure::{Failure, IoContext, Outcome},
     paths::{DataDir, write_atomically},
@@ -87,8 +87,11 @@ pub struct JobRecord {
     pub created: u64,
     /// Where the outputs are written.
     pub out: PathBuf,
-    /// Providers to start for it.
+    /// Providers of this process to start for it.
     pub providers: u16,
+    /// How it finds the network, if it is for providers there.
+    #[serde(default)]
+    pub network: Option<NetChoice>,
     /// Transaction that opened the escrow.
     pub open_transaction: Option<B256>,
     /// Transaction that settled it.
@@ -239,7 +242,8 @@ impl JobFolder {
         if ContentHash::of(&bytes) == hash { Ok(bytes) } else { Err(damaged(&path, "its bytes have another hash")) }
     }
 
-    fn content_path(&self, hash: ContentHash) -> PathBuf {
+    /// Returns the file of a piece of content, whether it is there or not.
+    pub fn content_path(&self, hash: ContentHash) -> PathBuf {
         self.dir.join("contents").join(hash.to_string())
     }
 

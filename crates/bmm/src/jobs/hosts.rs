@@ -3,13 +3,15 @@
 use super::{
     executor::Contents,
     folder::JobFolder,
-    link::{DRIVER_INBOX, ToDriver},
-    provider::{Blobs, ProviderHandle, ProviderHost},
+    link::ToDriver,
+    provider::{ProviderHandle, ProviderHost},
+    slots::{Blobs, Results},
 };
 use crate::{
     config::ProvideConfig,
     failure::{Failure, Outcome},
     paths::{DataDir, write_atomically},
+    provide::{Collector, Ledger},
     rpc::RpcClient,
     wallet::load_or_create_key,
 };
@@ -19,20 +21,20 @@ use alloy_signer_local::PrivateKeySigner;
 use bmm_market::provider::ProviderConfig;
 use bmm_types::{
     Amount,
-    market::{JobAnnouncement, Offer, Runtime, SignatureBytes, SignedOffer, SignedVoucher, offer_hash},
+    market::{JobAnnouncement, Offer, Runtime, SignatureBytes, SignedOffer, offer_hash},
     system::{self, Jobs, job_state, stake_state},
 };
 use bmm_vm::{Vm, hardware};
 use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
+use tokio::sync::mpsc::Sender;
 
 /// How long an offer of this process holds.
 const OFFER_SECS: u64 = 7 * 86_400;
+/// How long a provider waits for the block of a job's escrow to reach its node.
+const ESCROW_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a stake's transaction may take to get into a block.
 const STAKE_PATIENCE: Duration = Duration::from_mins(3);
@@ -56,48 +58,59 @@ pub struct Hosts<'a> {
 }
 
 impl Hosts<'_> {
-    /// Starts `count` providers of one slot each that talk to `requester`.
-    pub fn start(&self, count: u16, requester: Address) -> Outcome<(Vec<ProviderHandle>, Receiver<ToDriver>)> {
-        let (sender, receiver) = sync_channel(DRIVER_INBOX);
-        let rating = rating(self.data, self.vm)?;
-        let mut providers = Vec::new();
-        for number in 0..count {
-            let host = self.host(number, count, rating)?;
-            providers.push(ProviderHandle::start(host, requester, sender.clone())?);
+    /// Starts `count` providers of one slot each that talk to `requester`, and looks after their pay while the collector lives.
+    pub fn start(
+        &self,
+        count: u16,
+        requester: Address,
+        driver: &Sender<ToDriver>,
+    ) -> Outcome<(Vec<ProviderHandle>, Option<Collector>)> {
+        if count == 0 {
+            return Ok((Vec::new(), None));
         }
-        Ok((providers, receiver))
+        let rating = rating(self.data, self.vm)?;
+        let (mut providers, mut ledgers) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let key = provider_key(self.data, number)?;
+            let ledger = Ledger::open(self.data, key.address())?;
+            ledgers.push((ledger.clone(), key.clone()));
+            let host = self.host(number, count, rating, key, ledger)?;
+            providers.push(ProviderHandle::start_for(host, requester, driver.clone())?);
+        }
+        Ok((providers, Some(Collector::start(ledgers, self.rpc, |_, _| {})?)))
     }
 
-    fn host(&self, number: u16, count: u16, rating: u64) -> Outcome<ProviderHost> {
-        let key = provider_key(self.data, number)?;
-        let offer = sign_offer(&key, self.chain_id, offer(&key, self.config, self.vm, rating, count));
-        let (rpc, claim_rpc, claim_key) = (self.rpc.clone(), self.rpc.clone(), key.clone());
+    fn host(
+        &self,
+        number: u16,
+        count: u16,
+        rating: u64,
+        key: PrivateKeySigner,
+        ledger: Ledger,
+    ) -> Outcome<ProviderHost> {
+        let share = Share { slots: 1, memory_bytes: memory_share(count) };
+        let offer = sign_offer(&key, self.chain_id, offer(&key, self.config, self.vm, rating, share));
+        let (rpc, taken) = (self.rpc.clone(), ledger.clone());
         let stake_key = key.clone();
-        let vouchers = self.data.providers().join(format!("{number}.vouchers"));
-        self.data.create(&vouchers)?;
         Ok(ProviderHost {
             config: ProviderConfig { max_stake: self.config.max_stake, ..ProviderConfig::new(self.chain_id, offer) },
             vm: self.vm.clone(),
             contents: self.contents.clone(),
-            blobs: Blobs::new(&self.folder.path().join(format!("provider-{number}")))?,
-            check_escrow: Arc::new(move |announcement, spec| {
+            results: Results::Folder(Blobs::new(&self.folder.path().join(format!("provider-{number}")))?),
+            prepare: Arc::new(move |announcement, spec, _| {
                 check_escrow(&rpc, announcement)?;
-                post_stake(&rpc, &stake_key, announcement, spec.stake)
+                taken.enter(announcement).map_err(|failure| failure.message)?;
+                post_stake(&rpc, &stake_key, announcement, spec.stake)?;
+                Ok(Vec::new())
             }),
-            keep_voucher: Arc::new(move |voucher| {
-                let text = serde_json::to_vec(voucher).expect("a voucher is plain values");
-                if let Err(failure) = write_atomically(&vouchers.join(format!("{:x}.json", voucher.job)), &text) {
-                    tracing::error!(message = failure.message, "a voucher could not be kept");
-                }
-            }),
-            claim: Arc::new(move |voucher| claim(&claim_rpc, &claim_key, voucher)),
+            keep_voucher: Arc::new(move |voucher| ledger.keep(voucher)),
             key,
         })
     }
 }
 
 /// Returns the fuel per second of one core: measured once per processor and version, then kept.
-fn rating(data: &DataDir, vm: &Vm) -> Outcome<u64> {
+pub(crate) fn rating(data: &DataDir, vm: &Vm) -> Outcome<u64> {
     let key = format!("{} bmm {}", hardware::detect().cpu_model, env!("CARGO_PKG_VERSION"));
     let path = data.root().join("rating.json");
     let kept = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<(String, u64)>(&text).ok());
@@ -112,7 +125,8 @@ fn rating(data: &DataDir, vm: &Vm) -> Outcome<u64> {
 /// Returns what this process's providers would offer.
 pub fn offers(data: &DataDir, config: &ProvideConfig, vm: &Vm, count: u16) -> Outcome<Vec<Offer>> {
     let rating = rating(data, vm)?;
-    (0..count).map(|number| Ok(offer(&provider_key(data, number)?, config, vm, rating, count))).collect()
+    let share = Share { slots: 1, memory_bytes: memory_share(count) };
+    (0..count).map(|number| Ok(offer(&provider_key(data, number)?, config, vm, rating, share))).collect()
 }
 
 fn provider_key(data: &DataDir, number: u16) -> Outcome<PrivateKeySigner> {
@@ -121,23 +135,31 @@ fn provider_key(data: &DataDir, number: u16) -> Outcome<PrivateKeySigner> {
 }
 
 /// Returns what one of `count` providers may give a task: outputs live in memory too, so each gets half of its part of the machine's.
-fn memory_share(count: u16) -> u64 {
+pub(crate) fn memory_share(count: u16) -> u64 {
     hardware::detect().memory_bytes.map_or(u64::MAX, |bytes| bytes / (2 * u64::from(count.max(1))))
 }
 
-/// Describes what a provider of this process sells.
-fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rating: u64, count: u16) -> Offer {
+/// What of the machine a provider gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// Tasks at once.
+    pub slots: u16,
+    /// Memory of one task, and as much again for its output.
+    pub memory_bytes: u64,
+}
+
+/// Describes what a provider sells.
+pub(crate) fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rating: u64, share: Share) -> Offer {
     let limits = vm.config();
-    let share = memory_share(count);
     let now = super::escrow::now_secs();
     Offer {
         provider: key.address(),
         price_per_gfuel: config.price_per_gfuel,
         price_per_gib: Amount::ZERO,
-        slots: 1,
-        memory_bytes: limits.max_memory_bytes.min(share),
+        slots: share.slots,
+        memory_bytes: limits.max_memory_bytes.min(share.memory_bytes),
         time_millis: 24 * 3_600_000,
-        output_bytes: limits.max_output_bytes.min(share),
+        output_bytes: limits.max_output_bytes.min(share.memory_bytes),
         runtimes: vec![Runtime::Wasm],
         isa: std::env::consts::ARCH.to_owned(),
         rating_fuel_per_second: rating,
@@ -146,16 +168,23 @@ fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rating: u64, c
     }
 }
 
-fn sign_offer(key: &PrivateKeySigner, chain_id: u64, offer: Offer) -> SignedOffer {
+pub(crate) fn sign_offer(key: &PrivateKeySigner, chain_id: u64, offer: Offer) -> SignedOffer {
     let signature = key.sign_hash_sync(&offer_hash(chain_id, &offer)).expect("a local key signs every hash");
     SignedOffer { offer, signature: SignatureBytes::from(signature.as_bytes()) }
 }
 
-/// Looks at the chain whether the escrow is as the requester says.
-fn check_escrow(rpc: &RpcClient, announcement: &JobAnnouncement) -> Result<(), String> {
-    let found = rpc
-        .contract(system::JOBS, &Jobs::jobOfCall { job: announcement.job })
-        .map_err(|error| format!("the escrow cannot be looked at: {error}"))?;
+/// Looks at the chain whether the escrow is as the requester says; waits a little for a block that is under way.
+pub(crate) fn check_escrow(rpc: &RpcClient, announcement: &JobAnnouncement) -> Result<(), String> {
+    let began = Instant::now();
+    let found = loop {
+        let found = rpc
+            .contract(system::JOBS, &Jobs::jobOfCall { job: announcement.job })
+            .map_err(|error| format!("the escrow cannot be looked at: {error}"))?;
+        if found.state != job_state::UNKNOWN || began.elapsed() >= ESCROW_PATIENCE {
+            break found;
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    };
     let left = found.budget.saturating_sub(found.spent);
     let same = found.state == job_state::OPEN
         && found.requester == announcement.requester
@@ -188,20 +217,6 @@ pub(crate) fn post_stake(
         // The transaction of a process that died may have come first.
         Err(_) if look().is_ok_and(|found| found.state == stake_state::HELD) => Ok(()),
         Err(error) => Err(format!("the stake of {stake} cannot be locked: {error}")),
-    }
-}
-
-/// Presents a voucher to the escrow; the voucher stays on disk if that fails.
-fn claim(rpc: &RpcClient, key: &PrivateKeySigner, voucher: &SignedVoucher) {
-    let call = Jobs::claimCall {
-        job: voucher.job,
-        provider: voucher.provider,
-        total: voucher.total.units(),
-        signature: voucher.signature.to_vec().into(),
-    };
-    match rpc.transact(key, system::JOBS, Amount::ZERO, &call, Duration::from_mins(2)) {
-        Ok(receipt) => tracing::info!(job = %voucher.job, transaction = %receipt.transaction, "a voucher was claimed"),
-        Err(error) => tracing::warn!(job = %voucher.job, %error, "a voucher could not be claimed; it is kept"),
     }
 }
 

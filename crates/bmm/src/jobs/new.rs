@@ -6,12 +6,14 @@ use super::{
     folder::{JobFolder, JobRecord, JobStatus},
     hosts::open_vm,
     network::Network,
-    quote,
+    quote::{self, Sellers},
+    reach::{self, NetChoice},
     run::{Work, unlock},
 };
 use crate::{
     cli::{Context, interrupts},
     failure::{Failure, Outcome},
+    marketplace::Membership,
     output,
     rpc::RpcClient,
 };
@@ -36,6 +38,8 @@ pub struct RunOptions {
     pub out: PathBuf,
     /// Providers of this process.
     pub providers: u16,
+    /// How to find the network, if the job is for providers there.
+    pub network: Option<NetChoice>,
     /// Who pays; by default the development chain's wallet, or the default one.
     pub wallet: Option<String>,
     /// Where its password is.
@@ -61,20 +65,51 @@ impl NewJob {
         let prepared = PreparedJob::new(&vm, spec, contents.clone()).map_err(Failure::user)?;
         self.check_merger(&vm)?;
         self.check_verifier(&vm)?;
-        let price = context.config.provide.price_per_gfuel;
-        let quote = quote::probe(spec, &prepared, price, self.options.providers)?;
-        quote.check(spec)?;
+        let reached = self.options.network.as_ref().map(|choice| self.reach(context, choice)).transpose()?;
+        let sellers = match &reached {
+            Some((_, _, sellers)) => *sellers,
+            None => Sellers {
+                providers: self.options.providers,
+                slots: self.options.providers.into(),
+                price_per_gfuel: context.config.provide.price_per_gfuel,
+                here: true,
+            },
+        };
+        let quote = quote::probe(spec, &prepared, sellers)?;
+        quote.check(spec, sellers.here)?;
         if dry_run {
             output::print(context.global.json, &quote, &quote);
             return Ok(());
         }
         output::note(context.global.json, &quote);
-        self.check_match(context, &vm)?;
-        let network = Network::join(context)?;
+        let (network, membership) = if let Some((network, membership, _)) = reached {
+            (network, Some(membership))
+        } else {
+            self.check_match(context, &vm)?;
+            (Network::join(context)?, None)
+        };
         let key = unlock(context, self.options.wallet.as_deref(), self.options.password_file.as_deref())?;
         let (folder, record) = self.create(context, &network.rpc, &key, prepared.tasks().count())?;
-        let work = Work { context, network: &network, key, folder, vm, contents, interrupts };
+        let work = Work { context, network: &network, key, folder, vm, contents, interrupts, membership };
         work.run(record, None)
+    }
+
+    /// Joins the network and finds enough providers that match.
+    fn reach(&self, context: &Context, choice: &NetChoice) -> Outcome<(Network, Membership, Sellers)> {
+        let network = Network::join(context)?;
+        let membership = reach::join(choice, &network.rpc)?;
+        output::note(context.global.json, "looking for providers");
+        let offers = reach::wait_for_offers(membership.place(), &self.job.spec);
+        if offers.is_empty() {
+            return Err(reach::nobody(membership.place()));
+        }
+        let explanation = reach::explain(&self.job.spec, &offers);
+        if explanation.matching < explanation.needed.max(1) {
+            let shown = super::explain::Shown::of(&explanation);
+            return Err(Failure::user(format!("too few providers match\n{shown}"))
+                .hint("lower what the job asks for, or wait for others: `bmm market offers` shows who offers what"));
+        }
+        Ok((network, membership, reach::sellers(&self.job.spec, &offers)))
     }
 
     /// Compiles the merging program now, while a fault in it costs nothing.
@@ -154,6 +189,7 @@ impl NewJob {
             created: now,
             out: self.options.out.clone(),
             providers: self.options.providers,
+            network: self.options.network.clone(),
             open_transaction: None,
             settle_transaction: None,
             refund_transaction: None,

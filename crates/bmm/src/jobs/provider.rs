@@ -1,41 +1,43 @@
-//! A provider in this process: the market's state machine, a thread for each slot, and encoded messages to the requester, the very
-//! ones that a network would carry.
+//! A provider of this process: the market's state machine, a thread for each slot, and encoded messages to requesters, be they in this
+//! process or on the network.
 
 use super::{
     executor::{Contents, PreparedJob},
-    link::{ToDriver, now_micros},
+    link::{Inbox, Nothing, ToDriver, now_micros},
+    slots::{ActiveJob, Blobs, Results, Slot, no_thread},
 };
-use crate::failure::{Failure, IoContext, Outcome};
+use crate::failure::Outcome;
 use alloy_primitives::{Address, B256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::provider::{Chunk, Effect, Event, Provider, ProviderConfig};
-use bmm_types::{
-    ContentHash,
-    market::{
-        JobAnnouncement, JobSpec, ResultBatch, SignatureBytes, SignedResults, SignedVoucher, TaskRange, ToProvider,
-        ToRequester, Wire, receipt_hash,
-    },
+use bmm_net::{PeerId, content::Pin, market::SessionSender};
+use bmm_types::market::{
+    JobAnnouncement, JobSpec, ResultBatch, SignatureBytes, SignedResults, SignedVoucher, TaskResult, ToProvider,
+    ToRequester, Wire, receipt_hash,
 };
-use bmm_vm::{StopFlag, Vm};
+use bmm_vm::Vm;
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        atomic::{AtomicU16, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc::Sender;
 
-/// Messages that may wait for a provider; the requester answers requests one by one, so few ever do.
+/// Messages that may wait for a provider; its requesters then have to.
 const INBOX: usize = 4_096;
 /// How often a provider looks at its clock when nothing happens.
 const TICK: Duration = Duration::from_millis(25);
+/// How long a provider that ends waits for its last tasks and their pay.
+const LAST_WORK: Duration = Duration::from_secs(20);
 
-/// Locks the stake that the job asks for; says in words why that or the escrow is not as it should be.
-pub type EscrowCheck = Arc<dyn Fn(&JobAnnouncement, &JobSpec) -> Result<(), String> + Send + Sync>;
+/// Checks a job's escrow, fetches its program and inputs, if need be from the peer that announced it, and locks the stake that it asks for;
+/// says in words why that cannot be.
+pub type Prepare = Arc<dyn Fn(&JobAnnouncement, &JobSpec, Option<PeerId>) -> Result<Vec<Pin>, String> + Send + Sync>;
 
 /// What a provider needs from the rest of the process.
 pub struct ProviderHost {
@@ -48,51 +50,121 @@ pub struct ProviderHost {
     /// Program and inputs.
     pub contents: Contents,
     /// Where large results wait to be fetched.
-    pub blobs: Blobs,
-    /// Looks at the chain whether the escrow is as announced.
-    pub check_escrow: EscrowCheck,
-    /// Keeps a voucher on disk.
-    pub keep_voucher: Arc<dyn Fn(&SignedVoucher) + Send + Sync>,
-    /// Presents a voucher to the escrow.
-    pub claim: Arc<dyn Fn(&SignedVoucher) + Send + Sync>,
+    pub results: Results,
+    /// Checks a job's escrow and fetches its contents.
+    pub prepare: Prepare,
+    /// Keeps a voucher on disk; whoever looks after the ledger claims it if it has to be.
+    pub keep_voucher: Arc<dyn Fn(&SignedVoucher) -> Outcome + Send + Sync>,
 }
 
 /// What reaches a provider's thread.
-enum Input {
-    Message { from: Address, bytes: Vec<u8> },
-    Prepared { job: B256, result: Result<Arc<PreparedJob>, String> },
-    Done { slot: u16, results: Vec<bmm_types::market::TaskResult>, busy: Duration },
+pub enum Input {
+    /// A requester can be talked to.
+    Joined(Session),
+    /// A requester said something.
+    Message {
+        /// Number of the session.
+        session: u64,
+        /// The encoded [`ToProvider`].
+        bytes: Vec<u8>,
+    },
+    /// A session is over.
+    Gone {
+        /// Its number.
+        session: u64,
+    },
+    /// A job is ready to run, or why it cannot be.
+    Prepared {
+        /// The job.
+        job: B256,
+        /// Program and inputs.
+        result: Result<Arc<ActiveJob>, String>,
+    },
+    /// A slot is free again.
+    Done {
+        /// The slot.
+        slot: u16,
+        /// What became of its tasks.
+        results: Vec<TaskResult>,
+        /// How long it ran.
+        busy: Duration,
+    },
+    /// The chain has paid everything that a job's voucher promises.
+    Paid {
+        /// The job.
+        job: B256,
+    },
+    /// Take no work any more (why), or take it again.
+    Pause(Option<String>),
+    /// End: the last tasks are finished and handed in first, if there is time.
+    Finish(String),
+    /// End now.
     Leave(String),
+}
+
+/// A way to one requester.
+pub struct Session {
+    /// Its number.
+    pub number: u64,
+    /// Who is at the other end.
+    pub requester: Address,
+    /// Where messages go.
+    pub outlet: Outlet,
+}
+
+/// Where messages to a requester go.
+pub enum Outlet {
+    /// To the requester's thread in this process.
+    Local(Sender<ToDriver>),
+    /// To a peer of the network.
+    Remote(PeerId, SessionSender),
 }
 
 /// A running provider.
 pub struct ProviderHandle {
     address: Address,
-    blobs: Blobs,
-    sender: SyncSender<Input>,
+    results: Results,
+    sender: Sender<Input>,
+    free: Arc<AtomicU16>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// Number of the session with the requester of the same process.
+const LOCAL: u64 = 0;
+
 impl ProviderHandle {
-    /// Starts the threads and says hello to `requester`.
-    pub fn start(host: ProviderHost, requester: Address, driver: SyncSender<ToDriver>) -> Outcome<Self> {
-        let (sender, receiver) = sync_channel(INBOX);
-        let address = host.key.address();
-        let blobs = host.blobs.clone();
+    /// Starts the threads.
+    pub fn start(host: ProviderHost) -> Outcome<Self> {
+        let (sender, inbox) = Inbox::new(INBOX)?;
+        let (address, results) = (host.key.address(), host.results.clone());
         let slots = host.config.offer.offer.slots;
-        let slots = (0..slots).map(|slot| Slot::start(slot, &host, &sender)).collect::<Outcome<Vec<_>>>()?;
+        let free = Arc::new(AtomicU16::new(slots));
+        let start = |slot| Slot::start(slot, results.clone(), sender.clone());
+        let slots = (0..slots).map(start).collect::<Outcome<Vec<_>>>()?;
         let worker = Worker {
             provider: Provider::new(host.config.clone()),
             inbox: sender.clone(),
             host,
             slots,
             jobs: HashMap::new(),
-            driver,
+            sessions: HashMap::new(),
+            routes: HashMap::new(),
+            greeted: LOCAL,
+            free: free.clone(),
         };
-        let run = move || worker.run(requester, &receiver);
+        let run = move || worker.run(inbox);
         let thread =
             std::thread::Builder::new().name(format!("bmm-provider-{address}")).spawn(run).map_err(no_thread)?;
-        Ok(Self { address, blobs, sender, thread: Some(thread) })
+        Ok(Self { address, results, sender, free, thread: Some(thread) })
+    }
+
+    /// Starts the threads of a provider for a requester in this process.
+    pub fn start_for(host: ProviderHost, requester: Address, driver: Sender<ToDriver>) -> Outcome<Self> {
+        let this = Self::start(host)?;
+        let session = Session { number: LOCAL, requester, outlet: Outlet::Local(driver) };
+        // The queue was empty a moment ago.
+        let _ = this.sender.try_send(Input::Joined(session));
+        Ok(this)
     }
 
     /// Returns the provider's address.
@@ -100,21 +172,48 @@ impl ProviderHandle {
         self.address
     }
 
-    /// Returns where its large results are.
-    pub fn blobs(&self) -> &Blobs {
-        &self.blobs
+    /// Returns where its large results are, if its requester is in this process.
+    pub fn blobs(&self) -> Option<&Blobs> {
+        match &self.results {
+            Results::Folder(blobs) => Some(blobs),
+            Results::Store(_) => None,
+        }
     }
 
-    /// Hands over a message; `false` if the provider is gone or does not keep up.
-    pub fn deliver(&self, from: Address, message: &ToProvider) -> bool {
-        self.sender.try_send(Input::Message { from, bytes: message.encode() }).is_ok()
+    /// Returns the number of slots without work.
+    pub fn free_slots(&self) -> u16 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// Returns a function that tells the same for as long as it lives.
+    pub fn free_slots_shared(&self) -> Arc<dyn Fn() -> u16 + Send + Sync> {
+        let free = self.free.clone();
+        Arc::new(move || free.load(Ordering::Relaxed))
+    }
+
+    /// Returns the queue to the provider.
+    pub fn inbox(&self) -> &Sender<Input> {
+        &self.sender
+    }
+
+    /// Hands over a message of the requester in this process; `false` if the provider is gone or does not keep up.
+    pub fn deliver(&self, message: &ToProvider) -> bool {
+        self.sender.try_send(Input::Message { session: LOCAL, bytes: message.encode() }).is_ok()
+    }
+
+    /// Finishes the tasks that run, hands in their results, waits for their pay, and ends; all of that within some seconds.
+    pub fn finish(mut self, reason: &str) {
+        let _ = self.sender.blocking_send(Input::Finish(reason.to_owned()));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
 impl Drop for ProviderHandle {
     fn drop(&mut self) {
         // A full queue means that the thread still works through it; it ends when the queue's last sender is gone.
-        let _ = self.sender.send(Input::Leave("the process ends".into()));
+        let _ = self.sender.blocking_send(Input::Leave("the process ends".into()));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -126,55 +225,112 @@ struct Worker {
     provider: Provider,
     host: ProviderHost,
     slots: Vec<Slot>,
-    jobs: HashMap<B256, Arc<PreparedJob>>,
-    inbox: SyncSender<Input>,
-    driver: SyncSender<ToDriver>,
+    jobs: HashMap<B256, Arc<ActiveJob>>,
+    sessions: HashMap<u64, Session>,
+    /// The session that each job's requester speaks through.
+    routes: HashMap<B256, u64>,
+    /// The session that an offer goes to: the last that joined.
+    greeted: u64,
+    inbox: Sender<Input>,
+    free: Arc<AtomicU16>,
 }
 
 impl Worker {
-    fn run(mut self, requester: Address, receiver: &Receiver<Input>) {
-        self.feed(Event::Connected { requester });
+    fn run(mut self, mut inbox: Inbox<Input>) {
         let mut ticked = Instant::now();
+        let mut finish: Option<(Instant, String)> = None;
         loop {
-            let event = match receiver.recv_timeout(TICK) {
-                Ok(Input::Leave(reason)) => {
-                    self.slots.iter().for_each(Slot::stop);
-                    self.feed(Event::Leave { reason });
-                    return;
+            match inbox.recv_timeout(TICK) {
+                Ok(Input::Finish(reason)) => {
+                    finish = Some((Instant::now(), reason.clone()));
+                    self.feed(Event::Drain { reason });
                 }
-                Ok(input) => self.event(input),
-                Err(RecvTimeoutError::Timeout) => Some(Event::Tick),
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if let Some(event) = event {
-                self.feed(event);
+                Ok(Input::Leave(reason)) => return self.leave(reason),
+                Ok(input) => self.take(input),
+                Err(Nothing::Yet) => {}
+                Err(Nothing::Ever) => return,
             }
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.feed(Event::Tick);
+                self.free.store(self.provider.free_slots(), Ordering::Relaxed);
+            }
+            if finish.as_ref().is_some_and(|(since, _)| self.provider.is_idle() || since.elapsed() >= LAST_WORK) {
+                return self.leave(finish.map(|(_, reason)| reason).unwrap_or_default());
             }
         }
     }
 
-    fn event(&mut self, input: Input) -> Option<Event> {
+    fn leave(mut self, reason: String) {
+        self.slots.iter().for_each(Slot::stop);
+        self.feed(Event::Leave { reason });
+    }
+
+    fn take(&mut self, input: Input) {
         match input {
-            Input::Message { from, bytes } => match ToProvider::decode(&bytes) {
-                Ok(message) => Some(Event::Message { from, message }),
-                Err(error) => {
-                    tracing::warn!(%from, %error, "a message cannot be read");
-                    None
-                }
-            },
-            Input::Prepared { job, result: Ok(prepared) } => {
-                self.jobs.insert(job, prepared);
-                Some(Event::Ready { job })
+            Input::Joined(session) => {
+                let requester = session.requester;
+                self.greeted = session.number;
+                self.sessions.insert(session.number, session);
+                self.feed(Event::Connected { requester });
             }
-            Input::Prepared { job, result: Err(reason) } => Some(Event::Unable { job, reason }),
+            Input::Message { session, bytes } => self.message(session, &bytes),
+            Input::Gone { session } => self.gone(session),
+            Input::Prepared { job, result: Ok(active) } => {
+                self.jobs.insert(job, active);
+                self.feed(Event::Ready { job });
+            }
+            Input::Prepared { job, result: Err(reason) } => self.feed(Event::Unable { job, reason }),
             Input::Done { slot, results, busy } => {
                 let busy_micros = u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
-                Some(Event::Done { slot, results, busy_micros })
+                self.feed(Event::Done { slot, results, busy_micros });
             }
-            Input::Leave(reason) => Some(Event::Leave { reason }),
+            Input::Paid { job } => self.feed(Event::Paid { job }),
+            Input::Pause(Some(reason)) => self.feed(Event::Drain { reason }),
+            Input::Pause(None) => {
+                self.feed(Event::Resume);
+                // Requesters have been told to do without; an offer opens the conversation anew.
+                let sessions: Vec<(u64, Address)> = self.sessions.values().map(|s| (s.number, s.requester)).collect();
+                for (number, requester) in sessions {
+                    self.greeted = number;
+                    self.feed(Event::Connected { requester });
+                }
+            }
+            Input::Finish(_) | Input::Leave(_) => {}
+        }
+    }
+
+    fn message(&mut self, session: u64, bytes: &[u8]) {
+        let Some(from) = self.sessions.get(&session).map(|session| session.requester) else { return };
+        let message = match ToProvider::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::warn!(%from, %error, "a message cannot be read; its session ends");
+                return self.gone(session);
+            }
+        };
+        let over = match &message {
+            ToProvider::Job(announcement) if announcement.requester == from => {
+                self.routes.insert(announcement.job, session);
+                None
+            }
+            ToProvider::Over { job, .. } => Some(*job),
+            _ => None,
+        };
+        self.feed(Event::Message { from, message });
+        if let Some(job) = over.filter(|job| self.routes.get(job) == Some(&session)) {
+            // Nothing of it runs again; only its voucher waits.
+            self.jobs.remove(&job);
+            self.routes.remove(&job);
+        }
+    }
+
+    fn gone(&mut self, session: u64) {
+        self.sessions.remove(&session);
+        let jobs: Vec<B256> = self.routes.iter().filter(|(_, of)| **of == session).map(|(job, _)| *job).collect();
+        for job in jobs {
+            self.routes.remove(&job);
+            self.feed(Event::Interrupted { job });
         }
     }
 
@@ -191,8 +347,13 @@ impl Worker {
             Effect::Run(chunk) => self.run_chunk(chunk),
             Effect::Stop { slot } => self.slots.iter().filter(|it| it.number == slot).for_each(Slot::stop),
             Effect::SignResults { batch, .. } => self.sign_and_send(batch),
-            Effect::KeepVoucher(voucher) => (self.host.keep_voucher)(&voucher),
-            Effect::Claim(voucher) => (self.host.claim)(&voucher),
+            Effect::KeepVoucher(voucher) => {
+                if let Err(failure) = (self.host.keep_voucher)(&voucher) {
+                    tracing::error!(message = failure.message, "a voucher could not be kept: no more work is taken");
+                    let _ = self.inbox.try_send(Input::Pause(Some("its disk fails".into())));
+                }
+            }
+            Effect::Claim(voucher) => tracing::info!(job = %voucher.job, "a job's deadline came before its settlement"),
             Effect::Forget { job } => {
                 self.jobs.remove(&job);
             }
@@ -200,9 +361,29 @@ impl Worker {
     }
 
     fn send(&self, message: &ToRequester) {
-        let from = self.host.key.address();
-        // The driver reads all the time; if it is gone, so is the job.
-        let _ = self.driver.send(ToDriver::Message { from, bytes: message.encode() });
+        let session = match message {
+            ToRequester::Offer(_) => Some(&self.greeted),
+            ToRequester::Decline { job, .. }
+            | ToRequester::LeaseRequest { job, .. }
+            | ToRequester::Released { job, .. }
+            | ToRequester::Leave { job, .. } => self.routes.get(job),
+            ToRequester::Results(results) => self.routes.get(&results.batch.job),
+        };
+        let Some(session) = session.and_then(|session| self.sessions.get(session)) else { return };
+        match &session.outlet {
+            Outlet::Local(driver) => {
+                let from = self.host.key.address();
+                // The driver reads all the time; if it is gone, so is the job.
+                let _ = driver.blocking_send(ToDriver::Message { from, bytes: message.encode() });
+            }
+            Outlet::Remote(peer, sender) => {
+                if let Err(error) = sender.try_send(message.encode()) {
+                    tracing::warn!(requester = %session.requester, %peer, %error, "a session ends");
+                    // Not at once: effects of the same event may follow.
+                    let _ = self.inbox.try_send(Input::Gone { session: session.number });
+                }
+            }
+        }
     }
 
     fn sign_and_send(&self, batch: ResultBatch) {
@@ -212,15 +393,22 @@ impl Worker {
         self.send(&ToRequester::Results(SignedResults { batch, signature }));
     }
 
-    /// Looks at the escrow and compiles the program, beside the provider's thread.
+    /// Looks at the escrow, fetches the contents and compiles the program, beside the provider's thread.
     fn prepare(&self, announcement: JobAnnouncement, spec: JobSpec) {
         let (vm, contents) = (self.host.vm.clone(), self.host.contents.clone());
-        let (check, inbox) = (self.host.check_escrow.clone(), self.inbox.clone());
+        let (prepare, inbox) = (self.host.prepare.clone(), self.inbox.clone());
         let job = announcement.job;
+        let session = self.routes.get(&job).and_then(|session| self.sessions.get(session));
+        let peer = session.and_then(|session| match &session.outlet {
+            Outlet::Local(_) => None,
+            Outlet::Remote(peer, _) => Some(*peer),
+        });
         let prepare = move || {
-            let result =
-                check(&announcement, &spec).and_then(|()| PreparedJob::new(&vm, &spec, contents)).map(Arc::new);
-            let _ = inbox.send(Input::Prepared { job, result });
+            let result = prepare(&announcement, &spec, peer).and_then(|pins| {
+                let prepared = PreparedJob::new(&vm, &spec, contents)?;
+                Ok(Arc::new(ActiveJob { prepared, pins: parking_lot::Mutex::new(pins) }))
+            });
+            let _ = inbox.blocking_send(Input::Prepared { job, result });
         };
         if std::thread::Builder::new().name("bmm-prepare".into()).spawn(prepare).is_err() {
             let _ = self.inbox.try_send(Input::Prepared { job, result: Err("no thread could be started".into()) });
@@ -237,104 +425,5 @@ impl Worker {
                     self.inbox.try_send(Input::Done { slot: chunk.slot, results: Vec::new(), busy: Duration::ZERO });
             }
         }
-    }
-}
-
-/// A chunk of tasks on its way to a slot's thread.
-struct Order {
-    job: Arc<PreparedJob>,
-    tasks: TaskRange,
-    stop: StopFlag,
-}
-
-/// A thread that runs tasks, one after the other.
-struct Slot {
-    number: u16,
-    orders: SyncSender<Order>,
-    current: parking_lot::Mutex<StopFlag>,
-}
-
-impl Slot {
-    fn start(number: u16, host: &ProviderHost, inbox: &SyncSender<Input>) -> Outcome<Self> {
-        let (orders, receiver) = sync_channel::<Order>(4);
-        let (inbox, blobs) = (inbox.clone(), host.blobs.clone());
-        let run = move || {
-            for order in receiver {
-                let (results, busy) = run_order(&order, &blobs);
-                if inbox.send(Input::Done { slot: number, results, busy }).is_err() {
-                    return;
-                }
-            }
-        };
-        std::thread::Builder::new().name(format!("bmm-slot-{number}")).spawn(run).map_err(no_thread)?;
-        Ok(Self { number, orders, current: parking_lot::Mutex::default() })
-    }
-
-    fn run(&self, job: Arc<PreparedJob>, tasks: TaskRange) {
-        let stop = StopFlag::new();
-        *self.current.lock() = stop.clone();
-        // The slot is idle when it is given work, so the queue has room; it ends with the provider.
-        let _ = self.orders.try_send(Order { job, tasks, stop });
-    }
-
-    fn stop(&self) {
-        self.current.lock().stop();
-    }
-}
-
-/// Runs a chunk; tasks after a stop are left out.
-fn run_order(order: &Order, blobs: &Blobs) -> (Vec<bmm_types::market::TaskResult>, Duration) {
-    let mut results = Vec::new();
-    let mut busy = Duration::ZERO;
-    for index in order.tasks.first..order.tasks.end() {
-        if order.stop.is_set() {
-            break;
-        }
-        let mut ran = order.job.run(index, &order.stop);
-        busy += ran.wall;
-        if let Some((content, bytes)) = ran.stored.take()
-            && let Err(failure) = blobs.put(content.hash, &bytes)
-        {
-            tracing::warn!(message = failure.message, "a result cannot be kept");
-            continue;
-        }
-        results.push(ran.result);
-    }
-    (results, busy)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
-fn no_thread(error: std::io::Error) -> Failure {
-    Failure::internal(format!("cannot start a thread: {error}"))
-        .hint("raise the limit of processes of this user (ulimit -u)")
-}
-
-/// Large results of one provider, as files by content name until the requester has them.
-#[derive(Clone, Debug)]
-pub struct Blobs {
-    dir: PathBuf,
-}
-
-impl Blobs {
-    /// Takes a folder, which is emptied.
-    pub fn new(dir: &Path) -> Outcome<Self> {
-        if dir.exists() {
-            std::fs::remove_dir_all(dir).doing("empty", dir)?;
-        }
-        std::fs::create_dir_all(dir).doing("create", dir)?;
-        Ok(Self { dir: dir.to_owned() })
-    }
-
-    fn put(&self, hash: ContentHash, bytes: &[u8]) -> Outcome {
-        let path = self.dir.join(hash.to_string());
-        std::fs::write(&path, bytes).doing("write", &path)
-    }
-
-    /// Gives the bytes away, if they are here.
-    pub fn take(&self, hash: ContentHash) -> Option<Vec<u8>> {
-        let path = self.dir.join(hash.to_string());
-        let bytes = std::fs::read(&path).ok()?;
-        let _ = std::fs::remove_file(&path);
-        Some(bytes)
     }
 }

@@ -21,7 +21,7 @@ pub struct Quote {
     pub name: String,
     /// Tasks of the job.
     pub tasks: u64,
-    /// Providers of this process.
+    /// Providers that match.
     pub providers: u16,
     /// Price of 10^9 units of fuel.
     pub price_per_gfuel_bmm: Amount,
@@ -35,14 +35,27 @@ pub struct Quote {
     pub time_ms: Option<u64>,
 }
 
+/// Who could run a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Sellers {
+    /// Providers.
+    pub providers: u16,
+    /// Tasks that they run at once.
+    pub slots: u64,
+    /// Price of 10^9 units of fuel.
+    pub price_per_gfuel: Amount,
+    /// Whether they are of this process, rather than of the network.
+    pub here: bool,
+}
+
 /// Runs the task in the middle of the job; a program that fails does so here, before anything is paid.
-pub fn probe(spec: &JobSpec, job: &PreparedJob, price: Amount, providers: u16) -> Outcome<Quote> {
+pub fn probe(spec: &JobSpec, job: &PreparedJob, sellers: Sellers) -> Outcome<Quote> {
     let tasks = job.tasks().count();
     let mut quote = Quote {
         name: spec.name.clone(),
         tasks,
-        providers,
-        price_per_gfuel_bmm: price,
+        providers: sellers.providers,
+        price_per_gfuel_bmm: sellers.price_per_gfuel,
         budget_bmm: spec.budget.max,
         fuel_per_task: None,
         price_bmm: None,
@@ -59,9 +72,9 @@ pub fn probe(spec: &JobSpec, job: &PreparedJob, price: Amount, providers: u16) -
     let fuel = ran.result.fuel;
     let all = fuel.saturating_mul(tasks).saturating_mul(copies);
     quote.fuel_per_task = Some(fuel);
-    quote.price_bmm = Some(Prices { per_gfuel: price, per_gib: Amount::ZERO }.cost(all, 0));
+    quote.price_bmm = Some(Prices { per_gfuel: sellers.price_per_gfuel, per_gib: Amount::ZERO }.cost(all, 0));
     let micros = u64::try_from(ran.wall.as_micros()).unwrap_or(u64::MAX);
-    let time = micros.saturating_mul(tasks).saturating_mul(copies) / u64::from(providers.max(1)) / 1_000;
+    let time = micros.saturating_mul(tasks).saturating_mul(copies) / sellers.slots.max(1) / 1_000;
     quote.time_ms = Some(time);
     Ok(quote)
 }
@@ -108,8 +121,10 @@ fn broken(index: u64, failure: &TaskFailure) -> Failure {
 
 impl Quote {
     /// Refuses a job that cannot end well: by its providers or its budget.
-    pub fn check(&self, spec: &JobSpec) -> Outcome {
-        self.check_providers(spec)?;
+    pub fn check(&self, spec: &JobSpec, here: bool) -> Outcome {
+        if here {
+            self.check_providers(spec)?;
+        }
         self.check_budget()
     }
 

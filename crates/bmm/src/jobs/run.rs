@@ -7,21 +7,25 @@ use super::{
     executor::{Contents, PreparedJob},
     folder::{JobFolder, JobRecord, JobStatus},
     hosts::{Hosts, open_vm},
+    link::{DRIVER_INBOX, Inbox, ToDriver},
     merge::Merger,
     network::Network,
     outputs::Outputs,
     progress::ProgressView,
+    reach::speaker,
     receipt::{ProviderPay, Receipt},
 };
 use crate::{
     cli::{Context, interrupts},
     failure::{Failure, Kind, Outcome},
+    marketplace::{Dialer, Membership, Place, Wanted},
     output,
     wallet::{DEV_WALLET, Passwords, WalletStore},
 };
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
-use bmm_market::requester::{Ending, Event, Requester, RequesterConfig, RequesterError, Settlement, explain_offers};
+use bmm_market::requester::{Ending, Event, Requester, RequesterConfig, RequesterError, Settlement};
+use bmm_net::content::ContentStore;
 use bmm_types::{Amount, ContentHash, market::JobSpec, system::Jobs};
 use bmm_vm::{StopFlag, Vm};
 use std::{
@@ -29,7 +33,10 @@ use std::{
     sync::{Arc, mpsc::Receiver},
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc::Sender;
 
+/// Most providers of the network that one job talks to at once.
+const MAX_REMOTE: usize = 256;
 /// How long `bmm run` waits for the challenge time to pass, so that the receipt can tell what came back.
 const REFUND_PATIENCE: Duration = Duration::from_secs(15);
 /// How often a long merge looks whether the user wants it to stop.
@@ -55,7 +62,9 @@ pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<&Path
     let vm = open_vm(&context.data, record.providers)?;
     let from = folder.clone();
     let contents: Contents = Arc::new(move |hash: ContentHash| from.content(hash).ok().map(Into::into));
-    Work { context, network: &network, key, folder: folder.clone(), vm, contents, interrupts }.run(record, cancel)
+    let membership = record.network.as_ref().map(|choice| super::reach::join(choice, &network.rpc)).transpose()?;
+    Work { context, network: &network, key, folder: folder.clone(), vm, contents, interrupts, membership }
+        .run(record, cancel)
 }
 
 /// Opens the wallet that pays.
@@ -85,6 +94,8 @@ pub(super) struct Work<'a> {
     pub(super) vm: Arc<Vm>,
     pub(super) contents: Contents,
     pub(super) interrupts: Receiver<()>,
+    /// The network, if the job is for providers there.
+    pub(super) membership: Option<Membership>,
 }
 
 impl Work<'_> {
@@ -153,7 +164,11 @@ impl Work<'_> {
             rpc: &self.network.rpc,
             chain_id: record.chain_id,
         };
-        let (providers, inbox) = hosts.start(record.providers, record.requester)?;
+        let (sender, inbox) = Inbox::new(DRIVER_INBOX)?;
+        let (providers, _collector) = hosts.start(record.providers, record.requester, &sender)?;
+        // Dropped after the driver: what it says last still goes out.
+        let _dialer = self.membership.as_ref().map(|net| self.dial(net.place(), spec, &sender)).transpose()?;
+        let inbox = (sender, inbox);
         let opened = Event::Opened { job: record.id, escrow: record.budget, deadline: record.deadline };
         let cancelling = cancel.is_some();
         let cancelled = cancel.map(|reason| Event::Cancel { reason });
@@ -171,6 +186,16 @@ impl Work<'_> {
         record.running_ms = record.running_ms.saturating_add(millis(pace.running()));
         record.busy_ms = record.busy_ms.saturating_add(millis(pace.busy()));
         Ok(ending.map(|ending| End { ending, settlement, done }))
+    }
+
+    /// Serves the job's program and inputs, and begins to look for providers.
+    fn dial(&self, place: &Place, spec: &JobSpec, driver: &Sender<ToDriver>) -> Outcome<Dialer> {
+        let folder = self.folder.clone();
+        place.serve_content(move |hash| Some(folder.content_path(hash)).filter(|path| path.exists()))?;
+        let incoming = self.folder.path().join("incoming");
+        let store = ContentStore::open(&incoming, u64::MAX).map_err(Failure::internal)?;
+        let wanted = Wanted { spec: spec.clone(), most: MAX_REMOTE, speaker: speaker(&self.key, place) };
+        Ok(Dialer::start(place, wanted, driver.clone(), store))
     }
 
     /// Writes and prints the receipt, and takes back the rest of the escrow.
@@ -376,13 +401,20 @@ impl Desk for JobDesk<'_> {
     }
 }
 
-/// Says, condition by condition, how many of this machine's providers match a job, and why the others do not.
+/// Says, condition by condition, how many providers match a job, and why the others do not: those of the network if the job is for them,
+/// else those of this machine.
 pub fn explain(context: &Context, folder: &JobFolder) -> Outcome {
     let record = folder.record()?;
     let spec = folder.spec()?;
-    let vm = open_vm(&context.data, record.providers)?;
-    let offers = super::hosts::offers(&context.data, &context.config.provide, &vm, record.providers)?;
-    let explanation = explain_offers(&spec, &offers, super::link::now_micros());
+    let offers = if let Some(choice) = &record.network {
+        let network = Network::join(context)?;
+        let membership = super::reach::join(choice, &network.rpc)?;
+        super::reach::wait_for_offers(membership.place(), &spec)
+    } else {
+        let vm = open_vm(&context.data, record.providers)?;
+        super::hosts::offers(&context.data, &context.config.provide, &vm, record.providers)?
+    };
+    let explanation = super::reach::explain(&spec, &offers);
     let shown = super::explain::Shown::of(&explanation);
     output::print(context.global.json, &shown, &shown);
     Ok(())

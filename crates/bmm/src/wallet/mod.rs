@@ -8,7 +8,7 @@ mod secret;
 mod store;
 
 pub use phrase::{Phrase, derivation_path};
-pub use plain::load_or_create_key;
+pub use plain::{load_key, load_or_create_key};
 pub use secret::{Passwords, Secret, ask, is_interactive, read_secret_file, read_variable};
 pub use store::{DEV_WALLET, Wallet, WalletStore, is_address};
 

@@ -56,6 +56,19 @@ pub fn worker(rounds: u32) -> Vec<u8> {
     program("", &format!("(call $mix (i32.const {rounds}))"))
 }
 
+/// What a job of [`worker`]s gives, joined: the same mixing, by squaring the step `x -> ax + c`.
+pub fn worked(mut rounds: u32, tasks: u32) -> Vec<u8> {
+    let (mut a, mut c) = (6_364_136_223_846_793_005u64, 1_442_695_040_888_963_407u64);
+    let (mut all_a, mut all_c) = (1u64, 0u64);
+    while rounds > 0 {
+        if rounds & 1 == 1 {
+            (all_a, all_c) = (all_a.wrapping_mul(a), all_c.wrapping_mul(a).wrapping_add(c));
+        }
+        (a, c, rounds) = (a.wrapping_mul(a), c.wrapping_mul(a).wrapping_add(c), rounds >> 1);
+    }
+    (0..u64::from(tasks)).flat_map(|n| all_a.wrapping_mul(n).wrapping_add(all_c).to_le_bytes()).collect()
+}
+
 /// A program that does `harm` for the number 0 and honest work for every other.
 pub fn harmful_at_zero(definitions: &str, harm: &str) -> Vec<u8> {
     program(definitions, &format!("(if (i32.eqz (call $n)) (then {harm})) (call $mix (i32.const 1000))"))

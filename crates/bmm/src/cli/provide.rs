@@ -1,0 +1,65 @@
+//! `bmm provide`: earn with this machine.
+
+use super::{Context, interrupts};
+use crate::{
+    failure::Outcome,
+    provide::{self, ProvideOptions},
+};
+use bmm_types::Amount;
+use clap::Args;
+use std::path::PathBuf;
+
+/// `bmm provide`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bmm provide                                      every core, at the price of the configuration
+  bmm provide --slots 2 --price '0.002 BMM'
+  bmm provide --bootstrap /ip4/192.0.2.7/tcp/20190/p2p/12D3KooW…
+  bmm provide --status                             what runs, and what it has earned
+
+Programs run in a sandbox: no file of yours, no network, and no more memory or time than you allow.
+A provider works for jobs whose budget is locked on chain, keeps every voucher on disk before it goes on, and claims what
+nobody has paid: also after a crash, when it is started again.")]
+pub struct ProvideArgs {
+    /// Show whether a provider runs in this data folder, and what was earned
+    #[arg(long)]
+    status: bool,
+    /// Wallet that signs and is paid [default: a key of the data folder's own]
+    #[arg(long, value_name = "WALLET")]
+    wallet: Option<String>,
+    /// File that holds the wallet's password
+    #[arg(long, value_name = "FILE", requires = "wallet")]
+    password_file: Option<PathBuf>,
+    /// Tasks at once [default: provide.providers of the configuration, or as many as there are cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    slots: Option<u16>,
+    /// Price of 10^9 units of fuel [default: provide.price_per_gfuel of the configuration]
+    #[arg(long, value_name = "AMOUNT")]
+    price: Option<Amount>,
+    /// Where to listen for others (repeat for more)
+    #[arg(long, value_name = "ADDRESS", default_values = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"])]
+    listen: Vec<String>,
+    /// A node of the network to begin with (repeat for more)
+    #[arg(long, value_name = "ADDRESS")]
+    bootstrap: Vec<String>,
+    /// Do not look for nodes of the same local network
+    #[arg(long)]
+    no_mdns: bool,
+}
+
+/// Answers `bmm provide`.
+pub fn run(context: &Context, args: &ProvideArgs) -> Outcome {
+    if args.status {
+        return provide::status(context);
+    }
+    let options = ProvideOptions {
+        wallet: args.wallet.clone(),
+        password_file: args.password_file.clone(),
+        slots: args.slots,
+        price: args.price,
+        listen: args.listen.clone(),
+        bootstrap: args.bootstrap.clone(),
+        mdns: !args.no_mdns,
+    };
+    provide::run(context, &options, &interrupts()?)
+}

@@ -1,0 +1,269 @@
+//! `bmm provide`: runs tasks of strangers until it is stopped.
+
+use super::{
+    collect::Collector,
+    ledger::Ledger,
+    status::{Running, lock_file},
+    when::When,
+};
+use crate::{
+    cli::Context,
+    failure::{Failure, IoContext, Outcome},
+    jobs::{
+        Input, Prepare, ProviderHandle, ProviderHost, Results, addresses,
+        hosts::{Share, check_escrow, memory_share, offer, open_vm, post_stake, rating, sign_offer},
+        speaker,
+    },
+    marketplace::{Advert, ContentDesk, Joining, Membership, Place, take_sessions},
+    output,
+    rpc::{RpcClient, connect},
+    wallet::{Passwords, WalletStore, load_key, load_or_create_key},
+};
+use alloy_signer_local::PrivateKeySigner;
+use bmm_market::provider::ProviderConfig;
+use bmm_net::{NetConfig, content::ContentStore};
+use bmm_types::{Amount, market::SignedOffer};
+use bmm_vm::Vm;
+use parking_lot::Mutex;
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+/// How often the process tells how it is.
+const TELL: Duration = Duration::from_secs(1);
+
+/// What the user chose.
+#[derive(Debug, Default)]
+pub struct ProvideOptions {
+    /// Whose key signs and is paid; by default one of the data folder's own.
+    pub wallet: Option<String>,
+    /// Where its password is.
+    pub password_file: Option<PathBuf>,
+    /// Tasks at once.
+    pub slots: Option<u16>,
+    /// Price of 10^9 units of fuel.
+    pub price: Option<Amount>,
+    /// Where to listen.
+    pub listen: Vec<String>,
+    /// Nodes to begin with.
+    pub bootstrap: Vec<String>,
+    /// Whether nodes of the same local network are looked for.
+    pub mdns: bool,
+}
+
+/// Runs until it is interrupted.
+pub fn run(context: &Context, options: &ProvideOptions, interrupts: &Receiver<()>) -> Outcome {
+    let data = &context.data;
+    data.create(&data.providers())?;
+    let _lock = lock(context)?;
+    let key = operator(context, options)?;
+    let rpc = connect(context)?;
+    let slots = options.slots.unwrap_or_else(|| context.config.providers());
+    let vm = open_vm(data, slots)?;
+    let mut config = context.config.provide.clone();
+    if let Some(price) = options.price {
+        config.price_per_gfuel = price;
+    }
+    output::note(context.global.json, "rating this machine");
+    let memory = match config.memory_mib {
+        0 => memory_share(slots),
+        // As much again is kept for the outputs, which are in memory too.
+        mib => (mib << 20) / (2 * u64::from(slots.max(1))),
+    };
+    let share = Share { slots, memory_bytes: memory };
+    let when = When::new(config.hours, config.idle_only)?;
+    let chain_id = rpc.chain_id()?;
+    let offer = sign_offer(&key, chain_id, offer(&key, &config, &vm, rating(data, &vm)?, share));
+    let membership = join(context, options, &rpc, chain_id)?;
+    let ledger = Ledger::open(data, key.address())?;
+    let parts = Parts { context, key: &key, rpc: &rpc, vm, offer, ledger: ledger.clone(), paused: Arc::default() };
+    let provider = parts.start(membership.place())?;
+    let inbox = provider.inbox().clone();
+    let own = key.address();
+    let collector = Collector::start(everybody(context, &key, ledger)?, &rpc, move |operator, job| {
+        if operator == own {
+            // If the queue is full, the job is remembered a little longer.
+            let _ = inbox.try_send(Input::Paid { job });
+        }
+    })?;
+    parts.tell(membership.place(), &provider)?;
+    wait(&parts, membership.place(), &provider, when, interrupts)?;
+    output::note(context.global.json, "stopping: the tasks that run are finished and handed in");
+    provider.finish("the provider is stopped");
+    drop(collector);
+    Running::remove(data);
+    Ok(())
+}
+
+/// One provider runs in a data folder.
+fn lock(context: &Context) -> Outcome<File> {
+    let path = lock_file(&context.data);
+    let file = File::options().create(true).truncate(false).write(true).open(&path).doing("open", &path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Failure::user("a provider runs in this data folder already")
+            .hint("`bmm provide --status` shows it; choose another folder with --data for a second one")),
+        Err(std::fs::TryLockError::Error(error)) => Err(error).doing("lock", &path),
+    }
+}
+
+fn operator(context: &Context, options: &ProvideOptions) -> Outcome<PrivateKeySigner> {
+    match &options.wallet {
+        Some(wallet) => {
+            let store = WalletStore::new(context.data.wallets()).with_dev_key(context.data.dev_key());
+            store.unlock(wallet, &Passwords::choose(options.password_file.as_deref()))
+        }
+        None => load_or_create_key(&context.data.providers().join("operator.key")),
+    }
+}
+
+/// Returns the ledgers of all operators whose keys are in this data folder, so that a voucher of an earlier one is claimed too.
+fn everybody(context: &Context, key: &PrivateKeySigner, ledger: Ledger) -> Outcome<Vec<(Ledger, PrivateKeySigner)>> {
+    let mut keys = vec![key.clone()];
+    let folder = context.data.providers();
+    for entry in std::fs::read_dir(&folder).doing("read", &folder)? {
+        let path = entry.doing("read", &folder)?.path();
+        if path.extension().is_some_and(|extension| extension == "key") {
+            keys.push(load_key(&path)?);
+        }
+    }
+    let mut all = vec![(ledger, key.clone())];
+    for (operator, ledger) in Ledger::all(&context.data)? {
+        if operator != key.address()
+            && let Some(key) = keys.iter().find(|key| key.address() == operator)
+        {
+            all.push((ledger, key.clone()));
+        }
+    }
+    Ok(all)
+}
+
+fn join(context: &Context, options: &ProvideOptions, rpc: &RpcClient, chain_id: u64) -> Outcome<Membership> {
+    let genesis = rpc.block_hash(0)?.ok_or_else(|| Failure::internal("the node does not know its genesis block"))?;
+    let mut net = NetConfig::new(genesis);
+    net.folder = Some(context.data.providers().join("net"));
+    net.listen = addresses(&options.listen)?;
+    net.bootstrap = addresses(&options.bootstrap)?;
+    net.mdns = options.mdns;
+    net.private = true;
+    Place::join(Joining { net, chain_id, threads: 2 })
+}
+
+/// Waits for the user to stop it; tells meanwhile how it is, and pauses it when its owner wants so.
+fn wait(
+    parts: &Parts<'_>,
+    place: &Place,
+    provider: &ProviderHandle,
+    mut when: When,
+    interrupts: &Receiver<()>,
+) -> Outcome {
+    loop {
+        let objection = when.objection();
+        let changed = objection.is_some() != parts.paused.lock().is_some();
+        // If the queue is full, it is told the next time.
+        if changed && provider.inbox().try_send(Input::Pause(objection.clone())).is_ok() {
+            let words = objection.as_deref().unwrap_or("working again");
+            output::note(parts.context.global.json, words);
+            *parts.paused.lock() = objection;
+        }
+        parts.running(place, provider).write(&parts.context.data)?;
+        if interrupts.recv_timeout(TELL) != Err(RecvTimeoutError::Timeout) {
+            return Ok(());
+        }
+    }
+}
+
+/// What a provider is made of.
+struct Parts<'a> {
+    context: &'a Context,
+    key: &'a PrivateKeySigner,
+    rpc: &'a RpcClient,
+    vm: Arc<Vm>,
+    offer: SignedOffer,
+    ledger: Ledger,
+    /// Why it takes no work now.
+    paused: Arc<Mutex<Option<String>>>,
+}
+
+impl Parts<'_> {
+    /// Starts the provider and lets requesters and their content in.
+    fn start(&self, place: &Place) -> Outcome<ProviderHandle> {
+        let limit = self.context.config.provide.disk_mib << 20;
+        let store = ContentStore::open(&self.context.data.content_cache(), limit).map_err(Failure::internal)?;
+        let served = store.clone();
+        place.serve_content(move |hash| served.find(hash))?;
+        let desk = ContentDesk::new(place.clone(), place.fetcher(store.clone()), limit / 2);
+        let (read, keeping) = (store.clone(), self.ledger.clone());
+        let provider = ProviderHandle::start(ProviderHost {
+            key: self.key.clone(),
+            config: ProviderConfig {
+                max_stake: self.context.config.provide.max_stake,
+                ..ProviderConfig::new(place.chain_id(), self.offer.clone())
+            },
+            vm: self.vm.clone(),
+            contents: Arc::new(move |hash| read.read(hash).ok().flatten().map(Into::into)),
+            results: Results::Store(store),
+            prepare: self.prepare(desk),
+            keep_voucher: Arc::new(move |voucher| keeping.keep(voucher)),
+        })?;
+        let speaker = speaker(self.key, place);
+        let (free, paused) = (provider.free_slots_shared(), self.paused.clone());
+        let advert = Advert {
+            offer: self.offer.offer.clone(),
+            free_slots: Arc::new(move || if paused.lock().is_some() { None } else { Some(free()) }),
+            sign: speaker.sign.clone(),
+        };
+        take_sessions(place, speaker, provider.inbox().clone())?;
+        advert.tell(place);
+        Ok(provider)
+    }
+
+    fn prepare(&self, desk: ContentDesk) -> Prepare {
+        let (rpc, ledger, key) = (self.rpc.clone(), self.ledger.clone(), self.key.clone());
+        Arc::new(move |announcement, spec, peer| {
+            let peer = peer.ok_or_else(|| "its requester is gone".to_owned())?;
+            check_escrow(&rpc, announcement)?;
+            ledger.enter(announcement).map_err(|failure| failure.message)?;
+            let pins = desk.fetch(spec, peer)?;
+            // Last, as it is money.
+            post_stake(&rpc, &key, announcement, spec.stake)?;
+            Ok(pins)
+        })
+    }
+
+    fn running(&self, place: &Place, provider: &ProviderHandle) -> Running {
+        let peer = place.network().peer_id();
+        let address = |address: bmm_net::Multiaddr| format!("{address}/p2p/{peer}");
+        Running {
+            pid: std::process::id(),
+            operator: self.key.address(),
+            peer: peer.to_string(),
+            addresses: place.addresses().into_iter().map(address).collect(),
+            slots: self.offer.offer.slots,
+            free_slots: provider.free_slots(),
+            price_per_gfuel_bmm: self.offer.offer.price_per_gfuel,
+            paused: self.paused.lock().clone(),
+            peers: place.network().peers().len(),
+        }
+    }
+
+    /// Tells the user that it runs.
+    fn tell(&self, place: &Place, provider: &ProviderHandle) -> Outcome {
+        let running = self.running(place, provider);
+        running.write(&self.context.data)?;
+        let listens = running.addresses.first().cloned().unwrap_or_else(|| "nowhere".to_owned());
+        let text = format!(
+            "providing {} slots at {} a Gfuel for {}, listening at {listens}",
+            running.slots, running.price_per_gfuel_bmm, running.operator
+        );
+        output::print(self.context.global.json, &running, text);
+        output::note(self.context.global.json, "Ctrl-C stops it; `bmm provide --status` shows what it earns.");
+        Ok(())
+    }
+}

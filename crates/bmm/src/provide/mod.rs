@@ -1,0 +1,13 @@
+//! Providing: this machine's cores for jobs of others, and what they have earned.
+
+mod collect;
+mod daemon;
+mod ledger;
+mod status;
+mod when;
+
+pub use collect::Collector;
+pub use daemon::{ProvideOptions, run};
+pub use ledger::{Earning, Ledger, PayState};
+pub use status::{Running, status};
+pub use when::Hours;

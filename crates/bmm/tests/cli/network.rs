@@ -1,0 +1,207 @@
+//! Jobs between strangers: requester and providers in processes and data folders of their own, over libp2p.
+
+use crate::{
+    chain::{Chain, read, units},
+    programs::{job, worked, worker},
+    run::{Bmm, Running},
+};
+use alloy_primitives::{Address, B256};
+use bmm_types::system::Jobs;
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// How long anything here may take.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// Some 50 ms each.
+const ROUNDS: u32 = 40_000_000;
+
+/// A running `bmm provide` with a data folder of its own.
+struct Provider {
+    bmm: Bmm,
+    running: Running,
+    operator: Address,
+    address: String,
+}
+
+fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn provide(bmm: &Bmm, chain: &Chain, bootstrap: Option<&Provider>) -> (Running, Value) {
+    let mut args = vec!["provide", "--json", "--rpc", chain.rpc.url(), "--slots", "1"];
+    args.extend(["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
+    if let Some(first) = bootstrap {
+        args.extend(["--bootstrap", &first.address]);
+    }
+    let mut running = bmm.spawn(&args);
+    let told = until("a provider", || {
+        assert!(running.lives(), "bmm provide ends: {}", running.stderr());
+        serde_json::from_str(&running.stdout()).ok()
+    });
+    (running, told)
+}
+
+impl Provider {
+    fn start(chain: &Chain, bootstrap: Option<&Self>) -> Self {
+        let bmm = Bmm::new();
+        let (running, told) = provide(&bmm, chain, bootstrap);
+        let address = told["addresses"][0].as_str().expect("an address").to_owned();
+        Self { bmm, running, operator: read(&told, "operator"), address }
+    }
+
+    fn status(&self) -> Value {
+        self.bmm.json(&["provide", "--status"])
+    }
+}
+
+/// Runs a job of `tasks` tasks on the network that `first` is part of.
+fn start_job(bmm: &Bmm, first: &Provider, tasks: u32, more: &str) -> Running {
+    let file = job(bmm, &worker(ROUNDS), tasks, more);
+    bmm.spawn(&["--json", "run", file.to_str().expect("UTF-8"), "--bootstrap", &first.address, "--out", "out"])
+}
+
+/// Holds that a job is right and was paid once, to `operators`; returns who was paid.
+fn check(bmm: &Bmm, chain: &Chain, receipt: &Value, tasks: u32, operators: &[&Provider]) -> BTreeSet<Address> {
+    assert_eq!((&receipt["status"], &receipt["done"]), (&"settled".into(), &tasks.into()), "{receipt}");
+    let output = bmm.dir.path().join("out/out.bin");
+    assert!(std::fs::read(output).expect("the output") == worked(ROUNDS, tasks), "other bytes than on one machine");
+    let id: B256 = read(receipt, "job");
+    assert_eq!(chain.settled_once(id).paid, units(receipt, "price_bmm"));
+    let paid: Vec<Jobs::Paid> = chain.events(Some(id));
+    let paid: BTreeSet<Address> = paid.iter().map(|event| event.provider).collect();
+    assert!(paid.iter().all(|one| operators.iter().any(|provider| provider.operator == *one)), "{paid:?}");
+    paid
+}
+
+#[test]
+fn strangers_do_a_job_and_are_paid() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let first = Provider::start(&chain, None);
+    let second = Provider::start(&chain, Some(&first));
+    let offers = until("two offers", || {
+        let listed = bmm.json(&["market", "offers", "--bootstrap", &first.address, "--no-mdns", "--wait", "1"]);
+        let offers = listed["offers"].as_array().expect("a list").clone();
+        (offers.len() == 2).then_some(offers)
+    });
+    let offered: BTreeSet<Address> = offers.iter().map(|offer| read(offer, "provider")).collect();
+    assert_eq!(offered, BTreeSet::from([first.operator, second.operator]));
+
+    let receipt = start_job(&bmm, &first, 60, "[verify]\nmode = \"replicate\"\nn = 2\n").wait().json();
+    let paid = check(&bmm, &chain, &receipt, 60, &[&first, &second]);
+    assert_eq!(paid.len(), 2, "every task ran on both");
+    for provider in [&first, &second] {
+        let operator = until("pay", || {
+            let operator = provider.status()["operators"][0].clone();
+            (operator["earnings"][0]["state"] == "paid").then_some(operator)
+        });
+        assert_eq!((&operator["jobs"], &operator["promised_bmm"]), (&1.into(), &"0".into()), "{operator}");
+        let pay = receipt["providers"].as_array().expect("a list").iter();
+        let pay = pay.clone().find(|pay| read::<Address>(pay, "address") == provider.operator).expect("paid");
+        assert_eq!(operator["paid_bmm"], pay["pay_bmm"]);
+    }
+    let id = receipt["job"].as_str().expect("an id");
+    let explained = bmm.json(&["job", "explain", id]);
+    assert_eq!((&explained["providers"], &explained["matching"]), (&2.into(), &2.into()), "{explained}");
+}
+
+#[test]
+fn a_job_outlives_the_providers_that_it_began_with() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let second = Provider::start(&chain, None);
+    let mut doomed = Provider::start(&chain, Some(&second));
+    let mut running = start_job(&bmm, &second, 400, "[budget]\nmax = \"20 BMM\"\n");
+    has_earned(&mut running, &doomed);
+    doomed.running.signal("KILL");
+    assert_eq!(doomed.running.end(), None);
+    let third = Provider::start(&chain, Some(&second));
+    has_earned(&mut running, &third);
+    let receipt = running.wait().json();
+    let paid = check(&bmm, &chain, &receipt, 400, &[&second, &doomed, &third]);
+    assert!(paid.contains(&third.operator) && paid.contains(&doomed.operator), "{paid:?}");
+}
+
+/// Waits until a provider has a voucher.
+fn has_earned(running: &mut Running, provider: &Provider) {
+    until("a voucher", || {
+        assert!(running.lives(), "bmm run ended before that: {} {}", running.stdout(), running.stderr());
+        let status = provider.status();
+        let voucher = &status["operators"][0]["earnings"][0]["voucher"];
+        (!voucher.is_null()).then_some(())
+    });
+}
+
+#[test]
+fn a_provider_that_stops_hands_in_what_it_has_done() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let mut first = Provider::start(&chain, None);
+    let second = Provider::start(&chain, Some(&first));
+    let mut running = start_job(&bmm, &first, 200, "[budget]\nmax = \"20 BMM\"\n");
+    has_earned(&mut running, &first);
+    has_earned(&mut running, &second);
+    first.running.signal("INT");
+    assert_eq!(first.running.end(), Some(0), "{}", first.running.stderr());
+    let receipt = running.wait().json();
+    check(&bmm, &chain, &receipt, 200, &[&first, &second]);
+    assert_eq!(receipt["failed"], 0);
+}
+
+#[test]
+fn a_provider_that_died_is_paid_by_a_requester_that_vanished() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let mut provider = Provider::start(&chain, None);
+    // Its claim costs gas.
+    let operator = provider.operator.to_string();
+    bmm.json(&["wallet", "send", &operator, "1 BMM", "--from", "dev", "--yes", "--wait"]);
+    let mut running = start_job(&bmm, &provider, 4_000, "[budget]\nmax = \"900 BMM\"\ndeadline = \"30 s\"\n");
+    has_earned(&mut running, &provider);
+    running.signal("KILL");
+    running.end();
+    provider.running.signal("KILL");
+    provider.running.end();
+    let promised = units(&provider.status()["operators"][0], "promised_bmm");
+    assert!(!promised.is_zero());
+    let (again, _) = provide(&provider.bmm, &chain, None);
+    provider.running = again;
+    let paid = until("the claim", || chain.events::<Jobs::Paid>(None).pop());
+    assert_eq!((paid.provider, paid.amount), (provider.operator, promised));
+    let earning = until("the ledger", || {
+        let earning = provider.status()["operators"][0]["earnings"][0].clone();
+        (earning["state"] == "paid").then_some(earning)
+    });
+    assert!(earning["claim_transaction"].is_string() && units(&earning, "paid_bmm") == promised, "{earning}");
+    assert_eq!(chain.events::<Jobs::Paid>(None).len(), 1, "claimed once");
+}
+
+#[test]
+fn nobody_there_is_told_with_the_remedy() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let file = job(&bmm, &worker(1_000), 4, "");
+    let nowhere = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    let ran = bmm.run(&["run", file.to_str().expect("UTF-8"), "--bootstrap", nowhere]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("no provider of the network") && ran.stderr.contains("hint:"), "{ran:?}");
+    assert!(chain.events::<Jobs::Opened>(None).is_empty(), "nothing was opened");
+    let told = bmm.fails(1, &["run", file.to_str().expect("UTF-8"), "--bootstrap", "there"]);
+    assert!(told.contains("is no address") && told.contains("/p2p/"), "{told}");
+    let one = provide(&bmm, &chain, None);
+    let told = bmm.fails(1, &["provide", "--no-mdns"]);
+    assert!(told.contains("a provider runs in this data folder already"), "{told}");
+    drop(one);
+    assert!(Path::new(&bmm.data()).join("providers/operator.key").exists());
+}
