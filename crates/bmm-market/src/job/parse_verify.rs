@@ -21,10 +21,10 @@ pub(super) fn read(table: &Table<'_>, job: &mut JobFile) -> Result<(), JobError>
     let mode = table.need("mode", example)?;
     let text = mode.text(example)?;
     let (n, floor, app, stake) = (table.get("n"), table.get("floor"), table.get("app"), table.get("stake"));
-    only_in(&n, text, &["replicate"], "only `replicate` has a number of operators")?;
-    only_in(&floor, text, &["audit", "checker"], "only `audit` and `checker` check a share of the results")?;
-    only_in(&app, text, &["checker"], "only `checker` asks a program")?;
-    only_in(&stake, text, &["replicate", "audit"], "only results that are compared can cost a stake")?;
+    only_in(n.as_ref(), text, &["replicate"], "only `replicate` has a number of operators")?;
+    only_in(floor.as_ref(), text, &["audit", "checker"], "only `audit` and `checker` check a share of the results")?;
+    only_in(app.as_ref(), text, &["checker"], "only `checker` asks a program")?;
+    only_in(stake.as_ref(), text, &["replicate", "audit"], "only results that are compared can cost a stake")?;
     job.verify = match text {
         "none" => Verify::None,
         "replicate" => Verify::Replicate(operators(n.as_ref(), &mode)?),
@@ -48,7 +48,7 @@ pub(super) fn read(table: &Table<'_>, job: &mut JobFile) -> Result<(), JobError>
     Ok(())
 }
 
-fn only_in(value: &Option<Value<'_>>, mode: &str, modes: &[&str], reason: &str) -> Result<(), JobError> {
+fn only_in(value: Option<&Value<'_>>, mode: &str, modes: &[&str], reason: &str) -> Result<(), JobError> {
     match value {
         Some(value) if MODES.contains(&mode) && !modes.contains(&mode) => {
             Err(value.bad(reason, format!("remove it, or write mode = \"{}\"", modes[0])))

@@ -25,6 +25,8 @@ pub struct ProviderConfig {
     pub credit: Amount,
     /// Share of its delivered work, percent, that a requester may leave unpaid as superseded or refused.
     pub max_unpaid_percent: u8,
+    /// Most that may be promised to it in one job and not be collected, once it is told what the escrow holds ([`Event::Escrow`]).
+    pub max_uncollected: Amount,
     /// Most jobs at once.
     pub max_jobs: usize,
     /// Most that it locks as a stake in one job; jobs that ask for more are declined.
@@ -34,7 +36,8 @@ pub struct ProviderConfig {
 }
 
 impl ProviderConfig {
-    /// Returns the defaults: chunks of 10 ms, batches of 100 ms or 1 MiB, a credit of 0.001 BMM, a quarter unpaid, 64 jobs,
+    /// Returns the defaults: chunks of 10 ms, batches of 100 ms or 1 MiB, a credit of 0.001 BMM, a quarter unpaid, 5 BMM
+    /// uncollected, 64 jobs,
     /// no stake, signatures checked.
     pub fn new(chain_id: u64, offer: SignedOffer) -> Self {
         Self {
@@ -45,6 +48,7 @@ impl ProviderConfig {
             batch_bytes: 1 << 20,
             credit: Amount::from_units(1_000_000_000_000_000),
             max_unpaid_percent: 25,
+            max_uncollected: Amount::from_bmm(5),
             max_jobs: 64,
             max_stake: Amount::ZERO,
             check_signatures: true,
@@ -110,6 +114,15 @@ pub enum Event {
     },
     /// The provider takes work again.
     Resume,
+    /// The escrow was looked at. May be told at any time; a provider that nobody tells takes every voucher for covered.
+    Escrow {
+        /// The job.
+        job: B256,
+        /// What is left of the budget.
+        left: Amount,
+        /// What this provider was paid, fees included.
+        paid: Amount,
+    },
     /// The provider shuts down: no new work, the finished results are sent, the rest goes back.
     Leave {
         /// Why, for people.
@@ -165,7 +178,8 @@ pub enum Effect {
     },
     /// Keeps a checked voucher on disk in place of the job's earlier one.
     KeepVoucher(SignedVoucher),
-    /// Sends `Jobs.claim` with the last voucher: the deadline has come without a settlement ([`Event::Paid`]).
+    /// Sends `Jobs.claim` with the last voucher: the deadline has come without a settlement ([`Event::Paid`]), or too much is
+    /// promised and not collected ([`Event::Escrow`] then says what was paid).
     Claim(SignedVoucher),
     /// Nothing more will come for this job: its program and inputs may be dropped.
     Forget {

@@ -138,6 +138,7 @@ impl Provider {
             Event::Done { slot, results, busy_micros } => self.done(slot, results, busy_micros),
             Event::Paid { job } => self.forget(job),
             Event::Drain { reason } => self.drain(&reason),
+            Event::Escrow { job, left, paid } => self.escrow_seen(job, left, paid),
             Event::Leave { reason } => self.leave(&reason),
             Event::Resume => self.leaving = None,
             Event::Tick => self.claim_what_is_due(),

@@ -24,6 +24,9 @@ pub(super) struct Account {
     /// The last good voucher.
     pub voucher: Option<SignedVoucher>,
     pub standing: Standing,
+    /// What the escrow has paid, and what is left in it, when it was last looked at.
+    pub collected: Amount,
+    pub left: Option<Amount>,
 }
 
 /// What a provider has earned in one job.
@@ -68,6 +71,20 @@ impl Account {
         accepted.saturating_add(superseded).saturating_add(refused) >= self.results
     }
 
+    /// What is promised and not collected.
+    fn uncollected(&self) -> Amount {
+        self.total().saturating_sub(self.collected)
+    }
+
+    /// The rule of cover: a requester can sign for more than the escrow holds, and who claims first is paid. So what is promised and
+    /// not collected must be at most what is left, less what others may claim meanwhile, for which half of it is kept; and at most
+    /// `limit`. Where nobody looks at the escrow, promises are taken for covered.
+    pub fn is_covered(&self, limit: Amount) -> bool {
+        let uncollected = self.uncollected();
+        let half = |left: Amount| left.mul_div(1, 2).unwrap_or(Amount::ZERO);
+        self.left.is_none_or(|left| uncollected <= limit && uncollected <= half(left))
+    }
+
     pub fn earnings(&self, job: B256) -> JobEarnings {
         JobEarnings { job, total: self.total(), delivered: self.delivered, standing: self.standing }
     }
@@ -104,9 +121,23 @@ impl Provider {
         }
     }
 
+    /// The escrow was looked at: what is not covered is collected before any more work.
+    pub(super) fn escrow_seen(&mut self, id: B256, left: Amount, paid: Amount) {
+        let limit = self.config.max_uncollected;
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.account.collected = paid;
+        job.account.left = Some(left);
+        let voucher = job.account.voucher.as_ref().filter(|voucher| voucher.total > paid && !left.is_zero());
+        if let Some(voucher) = voucher.filter(|_| !job.account.is_covered(limit)) {
+            self.effects.push(Effect::Claim(voucher.clone()));
+        }
+    }
+
     /// Tells whether more work is to be asked for.
     pub(super) fn trusts(config: &super::ProviderConfig, job: &Job) -> bool {
-        job.state == State::Ready && job.account.may_go_on(config.credit, config.max_unpaid_percent, job.copies)
+        job.state == State::Ready
+            && job.account.is_covered(config.max_uncollected)
+            && job.account.may_go_on(config.credit, config.max_unpaid_percent, job.copies)
     }
 }
 
@@ -122,7 +153,7 @@ mod tests {
             signature: bmm_types::market::SignatureBytes::ZERO,
         };
         let (delivered, largest_batch) = (Amount::from_bmm(delivered), Amount::from_bmm(largest));
-        Account { delivered, results: 100, largest_batch, voucher: Some(voucher), standing: Standing::default() }
+        Account { delivered, results: 100, largest_batch, voucher: Some(voucher), ..Account::default() }
     }
 
     #[test]
@@ -142,5 +173,23 @@ mod tests {
         assert!(account.may_go_on(Amount::ZERO, 25, 1));
         account.voucher = None;
         assert!(!account.may_go_on(Amount::ZERO, 25, 1), "nothing is paid, whatever the requester says");
+    }
+
+    #[test]
+    fn promises_are_covered_by_what_the_escrow_still_holds() {
+        let mut account = account(10, 10, 1);
+        let limit = Amount::from_bmm(20);
+        assert!(account.is_covered(Amount::ZERO), "nobody looks");
+        account.left = Some(Amount::from_bmm(20));
+        assert!(account.is_covered(limit) && !account.is_covered(Amount::from_bmm(9)));
+        // Others were paid out of it meanwhile.
+        account.left = Some(Amount::from_bmm(19));
+        assert!(!account.is_covered(limit));
+        account.collected = Amount::from_bmm(4);
+        assert!(account.is_covered(limit));
+        account.left = Some(Amount::ZERO);
+        assert!(!account.is_covered(limit));
+        account.collected = Amount::from_bmm(10);
+        assert!(account.is_covered(limit), "everything is collected");
     }
 }

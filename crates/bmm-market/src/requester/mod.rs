@@ -39,7 +39,7 @@ use crate::money::Prices;
 pub use api::{Check, Effect, Ending, Event, JobFailure, Phase, RequesterConfig, Verdict};
 pub use bmm_types::market::{merkle_proof, merkle_root, merkle_verify};
 pub use evidence::receipt_of;
-pub use progress::{Condition, Explanation, Progress, ProviderProgress, explain_offers};
+pub use progress::{Condition, Explanation, Progress, ProviderProgress, Verification, explain_offers};
 pub use results::VerifiedResult;
 pub use settle::{Accepted, ProviderTotal, Settlement};
 

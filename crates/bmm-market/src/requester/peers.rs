@@ -49,6 +49,8 @@ pub(super) struct Peer {
     pub touched: bool,
     /// It was found wrong in this job; for good.
     pub wrong: bool,
+    /// The task that showed it.
+    pub wrong_in: Option<u64>,
     /// What is known of its stake.
     pub stake: StakeKnown,
     /// Trust in it, of [`crate::trust::TrustBook::trust`].
@@ -96,6 +98,7 @@ impl Peer {
             part: Part::default(),
             touched: false,
             wrong: false,
+            wrong_in: None,
             stake: StakeKnown::From(0),
             trust: 0,
             drawn: VecDeque::new(),

@@ -60,6 +60,19 @@ pub struct ProviderProgress {
     pub total: Amount,
 }
 
+/// How the results of a job were verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// Results that somebody else found as well, or a verifier said yes to.
+    pub checked: u64,
+    /// Of them, in this process, those that the requester's own machine looked at.
+    pub own_machine: u64,
+    /// Results that rest on their provider's word alone.
+    pub unchecked: u64,
+    /// Providers that were found wrong, and in which task.
+    pub wrong: Vec<(Address, u64)>,
+}
+
 /// One condition that a job makes on providers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
@@ -175,6 +188,22 @@ impl Requester {
             fuel: self.fuel,
             left_micros: left_micros.map(|left| u64::try_from(left).unwrap_or(u64::MAX)),
             providers: self.peers.list.iter().map(provider).collect(),
+        }
+    }
+
+    /// Says how the results were verified; looks at all of them. In a job that verifies nothing, everything is unchecked.
+    pub fn verification(&self) -> Verification {
+        let unchecked = match self.spec.verify {
+            Verify::None => self.results.done(),
+            Verify::Replicate(_) => 0,
+            Verify::Audit(_) | Verify::Checker(_) => self.results.unchecked(),
+        };
+        let wrong = self.peers.list.iter().filter_map(|peer| Some((peer.address, peer.wrong_in?)));
+        Verification {
+            checked: self.results.done().saturating_sub(unchecked),
+            own_machine: self.own_checked,
+            unchecked,
+            wrong: wrong.collect(),
         }
     }
 

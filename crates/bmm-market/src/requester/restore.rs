@@ -60,6 +60,7 @@ impl Requester {
                 self.reopen_all_of(peer);
                 let state = &mut self.peers.list[peer];
                 state.wrong = true;
+                state.wrong_in = Some(task);
                 state.refused = Some(format!("its result of task {task} is not what others found"));
                 // Should the process have died before it was kept elsewhere.
                 if self.config.trust.wrongs(provider) == 0 {

@@ -248,6 +248,7 @@ impl Requester {
         let provider = self.peers.list[peer].address;
         self.record(&Entry::Caught { provider, task });
         self.peers.list[peer].wrong = true;
+        self.peers.list[peer].wrong_in = Some(task);
         self.find(Finding::Wrong(provider));
         self.refuse(peer, format!("its result of task {task} is not what others found"));
         let mut again = Vec::new();

@@ -106,6 +106,9 @@ pub struct JobRecord {
     pub running_ms: u64,
     /// Time that programs ran, all slots added, milliseconds.
     pub busy_ms: u64,
+    /// Results that this machine checked.
+    #[serde(default)]
+    pub own_checked: u64,
     /// How it ended, for people; empty while it has not.
     pub ending: String,
 }

@@ -33,7 +33,7 @@ pub use outputs::Outputs;
 pub use progress::read_progress;
 pub use provider::{Input, Outlet, Prepare, ProviderHandle, ProviderHost, Session};
 pub use reach::{NetChoice, addresses, join as join_market, speaker};
-pub use receipt::{ProviderPay, Receipt};
+pub use receipt::{FoundWrong, ProviderPay, Receipt, Verified};
 pub use remote::RemoteProvider;
 pub use run::{explain, resume};
 pub use slots::{ActiveJob, Blobs, Results};

@@ -197,6 +197,7 @@ impl NewJob {
             worked_ms: 0,
             running_ms: 0,
             busy_ms: 0,
+            own_checked: 0,
             ending: String::new(),
         };
         let folder = JobFolder::create(&context.data, &record, spec)?;

@@ -19,6 +19,28 @@ pub struct ProviderPay {
     pub pay_bmm: Amount,
 }
 
+/// A provider that was found wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundWrong {
+    /// The provider.
+    pub address: Address,
+    /// The task that showed it.
+    pub task: u64,
+}
+
+/// How the results were verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Results that somebody else found as well, or the verifier said yes to.
+    pub checked: u64,
+    /// Of them, those that the requester's own machine looked at.
+    pub own_machine: u64,
+    /// Results that rest on their provider's word alone.
+    pub unchecked: u64,
+    /// Providers that were wrong: unpaid for it, and out of the job.
+    pub wrong: Vec<FoundWrong>,
+}
+
 /// The receipt. `--json` prints it as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -42,6 +64,9 @@ pub struct Receipt {
     pub escrow_bmm: Amount,
     /// What came back from it; absent while the challenge time lasts.
     pub refunded_bmm: Option<Amount>,
+    /// How the results were verified.
+    #[serde(default)]
+    pub verified: Verified,
     /// Who did the work.
     pub providers: Vec<ProviderPay>,
     /// The settlement's transaction.
@@ -72,6 +97,14 @@ impl fmt::Display for Receipt {
         }
         row(f, "job", &self.job)?;
         row(f, "tasks", &format!("{} done, {} failed, of {}", self.done, self.failed, self.tasks))?;
+        let Verified { checked, own_machine, unchecked, wrong } = &self.verified;
+        if *checked > 0 {
+            let own = if *own_machine > 0 { format!(" ({own_machine} here)") } else { String::new() };
+            row(f, "checked", &format!("{checked} results{own}, {unchecked} taken on their provider's word"))?;
+        }
+        for FoundWrong { address, task } in wrong {
+            row(f, "wrong", &format!("{address}  in task {task}: unpaid for it, and out"))?;
+        }
         row(f, "fuel", &gfuel(self.fuel))?;
         row(f, "price", &self.price_bmm)?;
         let back = match self.refunded_bmm {

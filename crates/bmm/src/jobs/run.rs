@@ -13,7 +13,7 @@ use super::{
     outputs::Outputs,
     progress::ProgressView,
     reach::speaker,
-    receipt::{ProviderPay, Receipt},
+    receipt::{FoundWrong, ProviderPay, Receipt, Verified},
 };
 use crate::{
     cli::{Context, interrupts},
@@ -24,7 +24,9 @@ use crate::{
 };
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
-use bmm_market::requester::{Ending, Event, Requester, RequesterConfig, RequesterError, Settlement};
+use bmm_market::requester::{
+    Ending, Event, Requester, RequesterConfig, RequesterError, Settlement, Verification,
+};
 use bmm_net::content::ContentStore;
 use bmm_types::{Amount, ContentHash, market::JobSpec, system::Jobs};
 use bmm_vm::{StopFlag, Vm};
@@ -181,11 +183,13 @@ impl Work<'_> {
         let requester = driver.requester();
         let settlement = requester.settlement().ok_or_else(|| Failure::internal("the job has no settlement"))?;
         let done = requester.progress(super::link::now_micros()).done;
+        let verification = requester.verification();
         let pace = driver.pace();
         drop(driver);
         record.running_ms = record.running_ms.saturating_add(millis(pace.running()));
         record.busy_ms = record.busy_ms.saturating_add(millis(pace.busy()));
-        Ok(ending.map(|ending| End { ending, settlement, done }))
+        record.own_checked = record.own_checked.saturating_add(verification.own_machine);
+        Ok(ending.map(|ending| End { ending, settlement, done, verification }))
     }
 
     /// Serves the job's program and inputs, and begins to look for providers.
@@ -263,6 +267,7 @@ struct End {
     ending: Ending,
     settlement: Settlement,
     done: u64,
+    verification: Verification,
 }
 
 impl End {
@@ -284,6 +289,17 @@ impl End {
             price_bmm: self.settlement.total(),
             escrow_bmm: record.budget,
             refunded_bmm: None,
+            verified: Verified {
+                checked: self.verification.checked,
+                own_machine: record.own_checked,
+                unchecked: self.verification.unchecked,
+                wrong: self
+                    .verification
+                    .wrong
+                    .iter()
+                    .map(|(address, task)| FoundWrong { address: *address, task: *task })
+                    .collect(),
+            },
             providers: self.settlement.providers.iter().map(pay).collect(),
             transaction: mined.transaction,
             block: mined.block,
