@@ -106,8 +106,8 @@ impl Requester {
         let further = keccak256([self.config.secret.as_slice(), &further].concat());
         let number = further[..8].iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
         let auditor = self.pick_auditor(task, number);
-        // Where operators differ, the own machine's word is better than a third one's.
-        let disputed = contest.returned() > 1 && self.own_has_time();
+        // Where operators differ, the own machine's word is better than a third one's; but only operators' words take a stake.
+        let disputed = contest.returned() > 1 && self.spec.stake.is_zero() && self.own_has_time();
         let own = disputed || (auditor.is_none() && self.config.own_checks > 0);
         let Some(contest) = self.contests.get_mut(&task) else { return };
         if own && contest.own == Own::No && contest.decided.is_none() {
@@ -194,7 +194,8 @@ impl Requester {
             }
             let Some(task) = self.checks.pop_front() else { return };
             let Some(contest) = self.contests.get(&task).filter(|contest| contest.own == Own::Waits) else { continue };
-            let how = if let Verify::Checker(_) = self.spec.verify {
+            let judges = matches!(self.spec.verify, Verify::Checker(_)) && contest.said_to_fail.is_none();
+            let how = if judges {
                 let Some((peer, returned)) = contest.results().next() else { continue };
                 let found = returned.answer.content;
                 if !returned.here && found.size > 0 {
@@ -231,6 +232,13 @@ impl Requester {
         self.checks_out = self.checks_out.saturating_sub(1);
         let Some(contest) = self.contests.get_mut(&task).filter(|contest| contest.own == Own::Runs) else { return };
         contest.own = Own::No;
+        if contest.said_to_fail.is_some() {
+            let found = match verdict {
+                Verdict::Found { content, fuel } => Some(Answer { content, fuel }),
+                Verdict::Judged(_) | Verdict::Unable(_) => None,
+            };
+            return self.failure_checked(task, found);
+        }
         let returned = contest.results().next().map(|(peer, returned)| (peer, returned.answer));
         match (verdict, returned) {
             (Verdict::Found { content, fuel }, _) => contest.decided = Some(Answer { content, fuel }),

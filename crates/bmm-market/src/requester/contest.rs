@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use bmm_types::market::{Content, TaskFailure, Verify};
+use bmm_types::market::{Content, FailureKind, TaskFailure, Verify};
 
 use super::evidence::Signed;
 
@@ -86,6 +86,8 @@ pub(super) struct Contest {
     pub own: Own,
     /// What the own machine found.
     pub decided: Option<Answer>,
+    /// How the program fails, as so many providers say, while the own machine looks whether it does.
+    pub said_to_fail: Option<(Box<TaskFailure>, usize)>,
 }
 
 impl Contest {
@@ -184,6 +186,15 @@ impl Contest {
             _ => None,
         };
         self.attempts.iter().filter_map(alike).collect()
+    }
+
+    /// Returns the providers that say that the program fails in a way that every host must see.
+    pub fn failing(&self) -> Vec<usize> {
+        let fails = |attempt: &Attempt| match &attempt.state {
+            AttemptState::Failed { failure, .. } if failure.kind == FailureKind::Program => Some(attempt.peer),
+            _ => None,
+        };
+        self.attempts.iter().filter_map(fails).collect()
     }
 
     /// Counts the runs that the host failed.

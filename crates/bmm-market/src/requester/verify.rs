@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use alloy_primitives::Address;
 use bmm_types::ContentHash;
-use bmm_types::market::{Content, TaskFailure, TaskOutput, TaskRange, ToProvider, Verify};
+use bmm_types::market::{Content, FailureKind, TaskFailure, TaskOutput, TaskRange, ToProvider, Verify};
 
 use super::api::{Effect, Ending, JobFailure};
 use super::collect::Batch;
@@ -180,8 +180,8 @@ impl Requester {
         }
     }
 
-    /// The program failed. Twice in the same way on different providers, or twice on the only one, it is the program's
-    /// fault: these runs are paid, for the least fuel that any of them claims, and the job stops. Else another provider tries.
+    /// The program failed. Twice in the same way on different providers, or twice on the only one, it is held to be the program's fault,
+    /// unless the own machine finds otherwise. Else another provider tries.
     pub(super) fn program_failed(&mut self, peer: usize, task: u64, fuel: u64, failure: Box<TaskFailure>) {
         let most = usize::from(self.config.max_host_failures) + usize::from(self.spec.verify.copies());
         // Kept for comparing: a million failures must not hold their words and the ends of their standard errors.
@@ -192,15 +192,60 @@ impl Requester {
         let providers = alike.iter().map(|(peer, _)| *peer).collect::<BTreeSet<_>>().len();
         let only_one = alike.len() >= 2 && self.peers.have_all_had(contest);
         if providers >= 2 || only_one || contest.program_failures() >= most {
-            // Who failed alike worked alike, so the least claim is the credible one.
-            let fuel = alike.iter().map(|(_, fuel)| *fuel).min().unwrap_or(0).min(self.most_fuel());
-            for peer in alike.iter().map(|(peer, _)| *peer) {
-                let amount = self.peers.list[peer].prices.cost(fuel, 0);
-                self.spend(peer, false, fuel, amount);
-            }
-            return self.doom(Ending::Failed(JobFailure::Program { task, failure, providers }));
+            return self.held_to_fail(task, failure, providers);
         }
         self.try_again(task);
+    }
+
+    /// A program fails, as its providers say. Where the own machine can look, it does first: two who belong together must not end a job.
+    fn held_to_fail(&mut self, task: u64, failure: Box<TaskFailure>, providers: usize) {
+        let looks = self.config.own_checks > 0 && failure.kind == FailureKind::Program;
+        let Some(contest) = self.contests.get_mut(&task) else { return };
+        if looks && contest.own == Own::No && contest.decided.is_none() {
+            contest.own = Own::Waits;
+            contest.wanted = 0;
+            contest.said_to_fail = Some((failure, providers));
+            self.checks.push_back(task);
+            return;
+        }
+        if contest.own == Own::No || contest.own == Own::Unable {
+            self.program_is_wrong(task, failure, providers);
+        }
+    }
+
+    /// The program's own fault: those runs are paid, for the least fuel that any of them claims, and the job stops.
+    pub(super) fn program_is_wrong(&mut self, task: u64, failure: Box<TaskFailure>, providers: usize) {
+        let Some(contest) = self.contests.get(&task) else { return };
+        let alike = contest.failed_alike(&failure);
+        // Who failed alike worked alike, so the least claim is the credible one.
+        let fuel = alike.iter().map(|(_, fuel)| *fuel).min().unwrap_or(0).min(self.most_fuel());
+        for peer in alike.iter().map(|(peer, _)| *peer) {
+            let amount = self.peers.list[peer].prices.cost(fuel, 0);
+            self.spend(peer, false, fuel, amount);
+        }
+        self.doom(Ending::Failed(JobFailure::Program { task, failure, providers }));
+    }
+
+    /// The own machine ran a program that is said to fail. If it does not, those who say so are wrong; if equal input gives equal
+    /// output, its result decides.
+    pub(super) fn failure_checked(&mut self, task: u64, found: Option<Answer>) {
+        let Some(contest) = self.contests.get_mut(&task) else { return };
+        let Some((failure, providers)) = contest.said_to_fail.take() else { return };
+        let Some(answer) = found else {
+            contest.own = Own::Unable;
+            return self.program_is_wrong(task, failure, providers);
+        };
+        if self.spec.deterministic {
+            contest.decided = Some(answer);
+            for peer in contest.failing() {
+                self.caught.entry(peer).or_insert(task);
+            }
+        } else {
+            // It may fail now and then; it is not asked here again.
+            contest.own = Own::Unable;
+        }
+        self.own_checked += 1;
+        self.evaluate(task);
     }
 
     /// The host failed, or did what no honest host does.

@@ -1,6 +1,6 @@
 //! Jobs with audits: cheats are caught and unpaid, what they did is done again, and honest work is hardly run twice.
 
-use bmm_market::requester::Ending;
+use bmm_market::requester::{Ending, JobFailure};
 use bmm_types::market::{Audit, Checker, Content, Verify};
 use bmm_types::{Amount, market::MAX_TASKS};
 
@@ -145,5 +145,27 @@ fn a_verifier_says_of_each_result_whether_it_is_right() {
         assert_eq!(wrong(&world), 0, "seed {seed}");
         assert!(caught(&world, 0) || accepted(&world, 0) < 20, "seed {seed}");
         assert!(world.own_runs >= 100, "seed {seed}: every result is judged");
+    }
+}
+
+#[test]
+fn two_who_say_that_the_program_fails_end_nothing_where_the_own_machine_can_look() {
+    for (seed, verify) in [(0, AUDIT), (1, Verify::None), (2, Verify::Replicate(2))] {
+        let mut plan = plan(seed, 60, 5);
+        plan.verify = verify;
+        plan.manners[0].breaks = true;
+        plan.manners[1].breaks = true;
+        let mut world = World::new(plan);
+        assert_eq!(world.run(), Ending::Complete, "seed {seed}");
+        assert_eq!(wrong(&world), 0, "seed {seed}");
+        for host in 0..2 {
+            assert_eq!(accepted(&world, host), 0, "seed {seed}");
+        }
+        // A program that does fail still ends the job.
+        let mut plan = self::plan(seed, 60, 5);
+        plan.verify = verify;
+        plan.program.fails_on = Some(30);
+        let mut world = World::new(plan);
+        assert!(matches!(world.run(), Ending::Failed(JobFailure::Program { .. })), "seed {seed}");
     }
 }

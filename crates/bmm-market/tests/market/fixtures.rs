@@ -89,6 +89,8 @@ pub struct Manners {
     pub wrong: u64,
     /// Whether its wrong results are those of all who collude.
     pub colludes: bool,
+    /// Says of every run that the program fails.
+    pub breaks: bool,
     /// Percent of runs that the host fails.
     pub host_fails: u64,
     /// Claims this many times the fuel.

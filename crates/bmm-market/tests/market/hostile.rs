@@ -3,11 +3,12 @@
 use alloy_primitives::{Address, B256};
 use bmm_market::SECOND;
 use bmm_market::provider::{self, Provider, ProviderConfig};
-use bmm_market::requester::{self, Requester, RequesterConfig};
+use bmm_market::requester::{self, Requester, RequesterConfig, Verdict};
 use bmm_types::Amount;
 use bmm_types::market::{
-    Content, JobAnnouncement, Lease, ResultBatch, SignatureBytes, SignedResults, SignedVoucher, Standing, TaskEnd,
-    TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester, Verify, Wire, receipt_hash, voucher_hash,
+    Audit, Checker, Content, JobAnnouncement, JobSpec, Lease, ResultBatch, SignatureBytes, SignedResults,
+    SignedVoucher, Standing, TaskEnd, TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester, Verify, Wire,
+    receipt_hash, voucher_hash,
 };
 use bmm_types::system::Voucher;
 use proptest::prelude::*;
@@ -37,6 +38,16 @@ fn result() -> impl Strategy<Value = TaskResult> {
         peak_memory_bytes: 0,
         end: TaskEnd::Done(output),
     })
+}
+
+fn verify() -> impl Strategy<Value = Verify> {
+    let checker = Checker { app: Content::of(b"verifier"), floor_ppm: 500_000, listing: None };
+    prop_oneof![
+        Just(Verify::None),
+        (2u8..5).prop_map(Verify::Replicate),
+        Just(Verify::Audit(Audit { floor_ppm: 300_000 })),
+        Just(Verify::Checker(checker)),
+    ]
 }
 
 fn to_requester() -> impl Strategy<Value = ToRequester> {
@@ -90,16 +101,48 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_requester_survives_any_provider(messages in prop::collection::vec((to_requester(), any::<bool>()), 1..40)) {
-        let config = RequesterConfig::new(CHAIN, key(1).address());
+    fn a_requester_survives_any_provider(
+        messages in prop::collection::vec((to_requester(), any::<bool>()), 1..40),
+        verify in verify(),
+        own_checks in 0u16..3,
+        stake in 0u64..2,
+    ) {
+        let config = RequesterConfig { own_checks, ..RequesterConfig::new(CHAIN, key(1).address()) };
         let escrow = Amount::from_bmm(5);
-        let mut requester = Requester::new(config, spec(40, Verify::None, escrow)).unwrap();
+        let stake = if verify.compares() { Amount::from_bmm(stake) } else { Amount::ZERO };
+        let job = JobSpec { stake, canonical_nans: true, ..spec(40, verify, escrow) };
+        let mut requester = Requester::new(config, job).unwrap();
         requester.handle(NOW, requester::Event::Opened { job: JOB, escrow, deadline: DEADLINE });
         for (message, known) in messages {
             // What does not decode never arrives.
             let Ok(message) = ToRequester::decode(&message.encode()) else { continue };
             let from = if known { key(2).address() } else { Address::repeat_byte(9) };
-            requester.handle(NOW, requester::Event::Message { from, message });
+            let mut answers = vec![requester::Event::Message { from, message }];
+            while let Some(event) = answers.pop() {
+                for effect in requester.handle(NOW, event) {
+                    match effect {
+                        requester::Effect::Check { task, .. } => {
+                            let verdict = match task % 3 {
+                                0 => Verdict::Found { content: Content::of(&[]), fuel: 3 },
+                                1 => Verdict::Judged(task % 2 == 0),
+                                _ => Verdict::Unable(String::new()),
+                            };
+                            answers.push(requester::Event::Checked { task, verdict });
+                        }
+                        requester::Effect::LookUpStake { provider } => {
+                            answers.push(requester::Event::Stake { provider, amount: Amount::from_bmm(1) });
+                        }
+                        requester::Effect::Fetch { from, content } => {
+                            answers.push(requester::Event::Fetched { from, hash: content.hash, ok: content.size % 2 == 0 });
+                        }
+                        requester::Effect::Accuse(_) => prop_assert!(false, "one provider alone accuses nobody"),
+                        _ => {}
+                    }
+                }
+            }
+            // Answers that nobody asked for.
+            requester.handle(NOW, requester::Event::Checked { task: 7, verdict: Verdict::Judged(false) });
+            requester.handle(NOW, requester::Event::Stake { provider: Address::repeat_byte(7), amount: escrow });
             let progress = requester.progress(NOW);
             prop_assert!(progress.spent <= escrow);
             let stranger = progress.providers.iter().find(|provider| provider.provider != key(2).address());

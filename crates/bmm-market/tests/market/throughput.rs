@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use alloy_primitives::B256;
 use bmm_market::provider::{self, Provider, ProviderConfig};
-use bmm_market::requester::{self, Requester, RequesterConfig};
+use bmm_market::requester::{self, Requester, RequesterConfig, Verdict};
 use bmm_types::Amount;
 use bmm_types::market::{
-    SignedResults, SignedVoucher, TaskEnd, TaskOutput, TaskResult, ToProvider, ToRequester, Verify, Wire, receipt_hash,
-    voucher_hash,
+    Audit, Content, SignedResults, SignedVoucher, TaskEnd, TaskOutput, TaskResult, ToProvider, ToRequester, Verify,
+    Wire, receipt_hash, voucher_hash,
 };
 
-use super::fixtures::{CHAIN, JOB, key, offer, sign, spec};
+use super::fixtures::{CHAIN, JOB, SECRET, key, offer, sign, spec};
 
 /// Resident memory of this process, bytes; 0 where the system does not tell.
 fn resident() -> u64 {
@@ -20,12 +20,13 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Drives `tasks` no-op tasks between a requester and a provider of two slots. Returns seconds and bytes of log.
-fn drive(tasks: u64) -> (f64, usize, Requester) {
+/// Drives `tasks` no-op tasks between a requester and a provider of two slots; what is drawn is checked on the own machine. Returns
+/// seconds and bytes of log.
+fn drive(tasks: u64, verify: Verify) -> (f64, usize, Requester) {
     let (requester_key, provider_key) = (key(1), key(2));
     let (requester_at, provider_at) = (requester_key.address(), provider_key.address());
-    let config = RequesterConfig::new(CHAIN, requester_at);
-    let mut requester = Requester::new(config, spec(tasks, Verify::None, Amount::from_bmm(1_000_000))).unwrap();
+    let config = RequesterConfig { own_checks: 4, secret: SECRET, ..RequesterConfig::new(CHAIN, requester_at) };
+    let mut requester = Requester::new(config, spec(tasks, verify, Amount::from_bmm(1_000_000))).unwrap();
     let signed = offer(&provider_key, 2, Amount::from_units(10_000_000_000_000_000));
     let mut provider = Provider::new(ProviderConfig::new(CHAIN, signed));
     let start = Instant::now();
@@ -80,6 +81,11 @@ fn drive(tasks: u64) -> (f64, usize, Requester) {
                         log += bytes.len();
                         continue;
                     }
+                    requester::Effect::Check { task, .. } => {
+                        let verdict = Verdict::Found { content: Content::of(&[]), fuel: 1_234 };
+                        to_requester.push(requester::Event::Checked { task, verdict });
+                        continue;
+                    }
                     requester::Effect::Merge => {
                         to_requester.push(requester::Event::Merged(Ok(())));
                         continue;
@@ -96,7 +102,7 @@ fn drive(tasks: u64) -> (f64, usize, Requester) {
 
 #[test]
 fn a_long_job_comes_to_its_end() {
-    let (_, _, requester) = drive(50_000);
+    let (_, _, requester) = drive(50_000, Verify::None);
     let accepted: u64 = requester.accepted().iter().map(|accepted| accepted.tasks).sum();
     assert_eq!(accepted, 50_000);
     let settlement = requester.settlement().unwrap();
@@ -104,22 +110,33 @@ fn a_long_job_comes_to_its_end() {
     assert_eq!(settlement.providers[0].fuel, 50_000 * 1_234);
 }
 
+/// With audits the queue of checks must not grow with the job, and nearly all is taken unchecked once the provider is known.
+#[test]
+fn audits_of_a_long_job_are_few() {
+    let (_, _, requester) = drive(50_000, Verify::Audit(Audit { floor_ppm: 20_000 }));
+    let found = requester.verification();
+    assert_eq!(found.checked + found.unchecked, 50_000);
+    assert!((1_000..5_000).contains(&found.checked) && found.own_machine == found.checked, "{found:?}");
+}
+
 #[test]
 #[ignore = "prints figures: cargo test --release -p bmm-market -- --ignored --nocapture million"]
 #[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 fn a_million_tasks() {
-    for tasks in [100_000u64, 1_000_000] {
+    let audit = Verify::Audit(Audit { floor_ppm: 20_000 });
+    for (tasks, verify) in [(100_000u64, Verify::None), (1_000_000, Verify::None), (1_000_000, audit)] {
         let before = resident();
-        let (seconds, log, requester) = drive(tasks);
+        let (seconds, log, requester) = drive(tasks, verify);
         let memory = resident().saturating_sub(before);
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let rate = tasks as f64 / seconds;
         println!(
-            "{tasks} tasks: {rate:.0}/s, {:.2} µs a task; {} B of memory and {} B of log a task; {} receipts",
+            "{tasks} tasks, {verify:?}: {rate:.0}/s, {:.2} µs a task; {} B of memory and {} B of log a task; {} receipts, {} checked",
             1e6 / rate,
             memory / tasks,
             log as u64 / tasks,
-            requester.accepted().len()
+            requester.accepted().len(),
+            requester.verification().checked
         );
     }
 }

@@ -338,7 +338,7 @@ impl World {
         };
         let end = if self.random.percent(manners.host_fails) {
             fail(FailureKind::Host, "no_memory")
-        } else if program.fails_on == Some(task) {
+        } else if program.fails_on == Some(task) || manners.breaks {
             fail(FailureKind::Program, "exit_code:3")
         } else {
             let mut bytes = program.bytes(task);
@@ -403,6 +403,7 @@ impl World {
             requester::Effect::Check { task, how } => {
                 let truth = (Content::of(&self.plan.program.bytes(task)), Program::fuel(task));
                 let verdict = match how {
+                    Check::Run if self.plan.program.fails_on == Some(task) => Verdict::Unable("it fails".into()),
                     Check::Run => Verdict::Found { content: truth.0, fuel: truth.1 },
                     Check::Judge(content) => {
                         assert!(self.store.contains_key(&content.hash), "what is judged is here");

@@ -24,7 +24,7 @@ use std::{
 };
 
 /// Checks that are under way at once; they run one after the other.
-const AT_ONCE: u16 = 16;
+pub const AT_ONCE: u16 = 16;
 
 /// What is to be checked.
 enum Order {
@@ -69,14 +69,9 @@ impl Checks {
         Self { orders: None, done, stop: StopFlag::new(), thread: None, book: None }
     }
 
-    /// Starts the thread, if the job needs one.
+    /// Starts the thread; it prepares the job when the first check comes.
     pub fn start(data: &DataDir, plan: CheckPlan) -> Outcome<Self> {
         let book = Some(BookFile { path: data.root().join("trust.json"), news: Vec::new() });
-        if !checks(&plan.spec) {
-            let mut none = Self::none();
-            none.book = book;
-            return Ok(none);
-        }
         let (orders, todo) = sync_channel(AT_ONCE.into());
         let (answers, done) = sync_channel(AT_ONCE.into());
         let stop = StopFlag::new();
@@ -148,16 +143,6 @@ impl Drop for Checks {
             let _ = thread.join();
         }
     }
-}
-
-/// Tells whether the own machine checks results of the job.
-fn checks(spec: &JobSpec) -> bool {
-    matches!(spec.verify, Verify::Audit(_) | Verify::Checker(_))
-}
-
-/// Returns how many checks the state machine may begin at once.
-pub fn at_once(spec: &JobSpec) -> u16 {
-    if checks(spec) { AT_ONCE } else { 0 }
 }
 
 /// A job that is ready to be checked.

@@ -106,6 +106,26 @@ impl Escrow {
         self.transact(Amount::ZERO, call).map(Some)
     }
 
+    /// Gives a provider its stake back, if there is one and it is time; waits up to `patience` for that time. False if it is too early.
+    pub fn unstake(&self, provider: Address, patience: Duration) -> Outcome<bool> {
+        let start = std::time::Instant::now();
+        loop {
+            let found = self.rpc.contract(system::JOBS, &Jobs::stakeOfCall { job: self.job, provider })?;
+            if !matches!(found.state, stake_state::HELD | stake_state::CLEARED) {
+                return Ok(true);
+            }
+            if found.until > now_secs().saturating_add(patience.as_secs()) {
+                return Ok(false);
+            }
+            // As with `refund`, the block that it would be in is what counts.
+            match self.transact(Amount::ZERO, &Jobs::unstakeCall { job: self.job, provider }) {
+                Ok(_) => return Ok(true),
+                Err(failure) if start.elapsed() >= patience => return Err(failure),
+                Err(_) => std::thread::sleep(Duration::from_millis(300)),
+            }
+        }
+    }
+
     /// Pays the providers, unless that was done before.
     pub fn settle(&self, settlement: &Settlement) -> Outcome<Mined> {
         if self.state()?.state == job_state::OPEN {

@@ -129,6 +129,11 @@ pub fn offers(data: &DataDir, config: &ProvideConfig, vm: &Vm, count: u16) -> Ou
     (0..count).map(|number| Ok(offer(&provider_key(data, number)?, config, vm, rating, share))).collect()
 }
 
+/// Returns the addresses of this process's providers.
+pub(super) fn addresses(data: &DataDir, count: u16) -> Outcome<Vec<Address>> {
+    (0..count).map(|number| Ok(provider_key(data, number)?.address())).collect()
+}
+
 fn provider_key(data: &DataDir, number: u16) -> Outcome<PrivateKeySigner> {
     data.create(&data.providers())?;
     load_or_create_key(&data.providers().join(format!("{number}.key")))

@@ -1,7 +1,7 @@
 //! A job from its description to its receipt, and from wherever it was interrupted.
 
 use super::{
-    checks::{CheckPlan, Checks, at_once, trust},
+    checks::{AT_ONCE, CheckPlan, Checks, trust},
     drive::{Desk, Driver, DriverParts, Journal},
     escrow::{Escrow, Mined},
     executor::{Contents, PreparedJob},
@@ -150,7 +150,7 @@ impl Work<'_> {
         let (mut journal, log) = Journal::open(&self.folder.log(), &self.folder.outputs())?;
         let config = RequesterConfig {
             secret: record.secret,
-            own_checks: at_once(spec),
+            own_checks: AT_ONCE,
             trust: trust(&self.context.data)?,
             ..RequesterConfig::new(record.chain_id, record.requester)
         };
@@ -220,10 +220,27 @@ impl Work<'_> {
             self.folder.save(&record)?;
             self.folder.save_receipt(&receipt)?;
         }
+        self.return_stakes(escrow, record.providers)?;
         let failed = matches!(end.ending, Ending::Failed(_));
         output::print(self.context.global.json, &receipt, receipt.to_string().trim_end());
         if failed {
             return Err(Failure::job(record.ending).hint("what was verified is paid; the receipt says to whom"));
+        }
+        Ok(())
+    }
+}
+
+impl Work<'_> {
+    /// Gives the providers of this process their stakes back, as far as it is time.
+    fn return_stakes(&self, escrow: &Escrow, providers: u16) -> Outcome {
+        if self.folder.spec()?.stake.is_zero() {
+            return Ok(());
+        }
+        for provider in super::hosts::addresses(&self.context.data, providers)? {
+            if !escrow.unstake(provider, REFUND_PATIENCE)? {
+                let text = format!("the stake of {provider} is still locked; Jobs.unstake returns it later");
+                output::note(self.context.global.json, text);
+            }
         }
         Ok(())
     }
