@@ -32,7 +32,5 @@ mod run;
 mod settle;
 #[path = "cli/snapshot.rs"]
 mod snapshot;
-#[path = "cli/verify.rs"]
-mod verify;
 #[path = "cli/wallet.rs"]
 mod wallet;

@@ -161,7 +161,7 @@ impl Requester {
     pub fn progress(&self, now: Micros) -> Progress {
         let done = self.results.done();
         let worked = self.started_at.map_or(0, |start| now.saturating_sub(start));
-        let here = u128::from(done - self.done_at_start);
+        let here = u128::from(done.saturating_sub(self.done_at_start));
         let left = u128::from(self.tasks - done);
         let rate = (here * u128::from(SECOND)).checked_div(worked.into()).unwrap_or(0);
         let left_micros = (left * u128::from(worked)).checked_div(here);

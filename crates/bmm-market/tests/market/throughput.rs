@@ -38,6 +38,7 @@ fn drive(tasks: u64, verify: Verify) -> (f64, usize, Requester) {
     while requester.ending().is_none() {
         now += 100;
         to_provider.push(provider::Event::Tick);
+        to_requester.push(requester::Event::Tick);
         for event in std::mem::take(&mut to_provider) {
             for effect in provider.handle(now, event) {
                 let message = match effect {
