@@ -24,9 +24,7 @@ use crate::{
 };
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
-use bmm_market::requester::{
-    Ending, Event, Requester, RequesterConfig, RequesterError, Settlement, Verification,
-};
+use bmm_market::requester::{Ending, Event, Requester, RequesterConfig, RequesterError, Settlement, Verification};
 use bmm_net::content::ContentStore;
 use bmm_types::{Amount, ContentHash, market::JobSpec, system::Jobs};
 use bmm_vm::{StopFlag, Vm};
