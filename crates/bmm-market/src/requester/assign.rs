@@ -6,14 +6,12 @@ use bmm_types::market::{Lease, MAX_LEASE_RANGES, MAX_LEASE_TASKS, TaskRange, ToP
 use super::api::Effect;
 use super::contest::{Attempt, AttemptState, Contest};
 use super::lease::{LeaseState, into_ranges};
+use super::sums::Terms;
 use super::{MAX_LEASES_PER_PROVIDER, Requester, split_ranges};
-use crate::trust::ONE;
 use crate::{MILLISECOND, Micros};
 
 /// How many times larger than its largest a provider's next lease may be.
 const GROWTH: u64 = 8;
-/// Tasks a slot that an unknown provider has at most, and that each [`ONE`] of trust adds, in a job with audits.
-const UNPROVEN_TASKS: u64 = 8;
 /// Queued tasks that one event looks at, so that its cost is bounded.
 const MAX_LOOKED_AT: usize = 65_536;
 /// Work that a lease holds at least even at the end of a job.
@@ -54,12 +52,19 @@ impl Requester {
         if !self.is_admitted(peer) {
             return self.look_up_stake(peer);
         }
+        let engaged = self.peers.sums().engaged;
         let state = &self.peers.list[peer];
-        if !state.is_engaged() && self.peers.sums().engaged >= self.config.max_paid_providers {
+        if !state.is_engaged() && engaged >= self.config.max_paid_providers {
+            return;
+        }
+        let audits = matches!(self.spec.verify, Verify::Audit(_));
+        let unproven = if audits { state.unproven_room(slots) } else { u64::MAX };
+        let nothing = state.drawn.is_empty() && self.has_no_fresh() && self.queue.tasks() == 0;
+        if unproven == 0 || (nothing && !self.has_tail()) {
             return;
         }
         let room = self.affordable(peer);
-        let size = self.lease_size(peer, slots).min(room).min(self.unproven_most(peer, u64::from(slots)));
+        let size = self.lease_size(peer, slots).min(room).min(unproven);
         let tasks = if size == 0 { Vec::new() } else { self.choose(peer, size, looks) };
         if !tasks.is_empty() {
             self.lease(peer, tasks);
@@ -85,27 +90,18 @@ impl Requester {
         wanted.min(share.max(worth(LEAST_WORK))).clamp(1, MAX_LEASE_TASKS.into())
     }
 
-    /// In a job with audits an unknown provider has few tasks out or unverified at any time: nearly all that it returns has to
-    /// be run a second time, and all of it again if it turns out to be wrong.
-    fn unproven_most(&self, peer: usize, slots: u64) -> u64 {
-        if !matches!(self.spec.verify, Verify::Audit(_)) {
-            return u64::MAX;
-        }
-        let peer = &self.peers.list[peer];
-        let most = slots.saturating_mul(UNPROVEN_TASKS).saturating_mul(peer.trust / ONE + 1);
-        most.saturating_sub(peer.out + peer.standing.pending)
-    }
-
     pub(super) fn has_no_fresh(&self) -> bool {
         self.fresh >= self.tasks
     }
 
-    /// Returns fuel and bytes of the dearest task that is to be reckoned with: of the dearest so far, rounded up to a power of
-    /// two, but never above the job's own limits. The rounding lets it change a few times in a job only.
-    pub(super) fn dearest(&self) -> (u64, u64) {
+    /// Returns what to reckon with: fuel and bytes of the dearest task so far, rounded up to a power of two, but never above the
+    /// job's own limits. The rounding lets it change a few times in a job only.
+    pub(super) fn terms(&self) -> Terms {
         let up = |most: u64| most.checked_next_power_of_two().unwrap_or(u64::MAX);
         let limits = &self.spec.limits;
-        (up(self.max_fuel).min(limits.fuel.unwrap_or(u64::MAX)), up(self.max_bytes).min(limits.output_bytes))
+        let fuel = up(self.max_fuel).min(limits.fuel.unwrap_or(u64::MAX));
+        let audits = matches!(self.spec.verify, Verify::Audit(_));
+        Terms { dearest: (fuel, up(self.max_bytes).min(limits.output_bytes)), audits }
     }
 
     /// Returns how many more tasks of a provider the budget bears in the worst case: everything that is out or waits for
@@ -113,20 +109,21 @@ impl Requester {
     /// its own prices, so that a dear one takes nothing from the others.
     pub(super) fn affordable(&mut self, peer: usize) -> u64 {
         let Some(escrow) = self.escrow else { return 0 };
-        let (fuel, bytes) = self.dearest();
-        let cost = self.peers.list[peer].prices.cost(fuel, bytes);
+        let sums = self.peers.sums();
+        let (reserved, running, outstanding) = (sums.reserved, sums.running, sums.running + sums.pending);
+        let cost = self.peers.list[peer].dearest_cost;
         if self.results.done() == 0 || cost.is_zero() {
             return u64::MAX;
         }
         let left = escrow.amount.saturating_sub(self.spent);
-        let sums = self.peers.sums();
-        let (reserved, running, outstanding) = (sums.reserved, sums.running, sums.running + sums.pending);
         let bears = u64::try_from(left.saturating_sub(reserved).units() / cost.units()).unwrap_or(u64::MAX);
+        if bears > 0 || running > 0 || left.is_zero() {
+            return bears;
+        }
         // What is left may still pay for an ordinary task; with nothing else out that is safe to try.
         let mean = self.peers.list[peer].prices.cost(self.fuel / self.results.done(), 0);
         let waiting = mean.mul_div(u128::from(outstanding) + 1, 1).unwrap_or(left);
-        let one_more = running == 0 && waiting <= left && !left.is_zero();
-        if bears == 0 && one_more { 1 } else { bears }
+        u64::from(waiting <= left)
     }
 
     /// Counts the runs that are out.

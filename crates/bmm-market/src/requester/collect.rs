@@ -205,7 +205,7 @@ impl Requester {
     pub(super) fn note_size(&mut self, fuel: u64, bytes: u64) {
         self.max_fuel = self.max_fuel.max(fuel);
         self.max_bytes = self.max_bytes.max(bytes);
-        self.peers.reckon_with(self.dearest());
+        self.peers.reckon_with(self.terms());
     }
 
     /// Writes what this event earned into the log, one entry a provider, before any voucher is signed for it.

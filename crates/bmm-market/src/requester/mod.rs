@@ -341,6 +341,7 @@ impl Requester {
         self.deadline = deadline;
         self.busy_at = self.now;
         self.started_at = Some(self.now);
+        self.peers.reckon_with(self.terms());
         self.done_at_start = self.results.done();
         if let Some(transaction) = self.settled {
             self.phase = Phase::Settling;

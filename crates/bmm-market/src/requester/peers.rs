@@ -7,12 +7,16 @@ use bmm_types::Amount;
 use bmm_types::market::{Offer, Standing};
 
 use super::contest::Contest;
-use super::sums::{List, Part, Sums};
+use super::sums::{List, Part, Sums, Terms};
 use crate::Micros;
 use crate::money::Prices;
+use crate::trust::ONE;
 
 /// Failures of a host in a row, without a result between them, after which it gets no more work in this job.
 const MAX_FAILURES_IN_A_ROW: u32 = 8;
+
+/// Tasks a slot that an unknown provider has at most, and that each [`ONE`] of trust adds, in a job with audits.
+const UNPROVEN_TASKS: u64 = 8;
 
 /// One provider in one job.
 #[expect(clippy::struct_excessive_bools, reason = "each is one yes or no about the provider")]
@@ -21,6 +25,9 @@ pub(super) struct Peer {
     /// The offer with which it joined; its prices hold for the whole job. `None` for one that is only known from the log.
     pub offer: Option<Offer>,
     pub prices: Prices,
+    /// What the dearest task that is to be reckoned with costs at its prices, and what that was worked out from.
+    pub dearest_cost: Amount,
+    reckoned_with: (Prices, (u64, u64)),
     pub connected: bool,
     /// Why it gets no work, if it does not.
     pub refused: Option<String>,
@@ -81,6 +88,8 @@ impl Peer {
             address,
             offer: None,
             prices: Prices::default(),
+            dearest_cost: Amount::ZERO,
+            reckoned_with: (Prices::default(), (0, 0)),
             connected: false,
             refused: None,
             waiting: None,
@@ -113,6 +122,24 @@ impl Peer {
         self.connected && self.refused.is_none() && self.offer.is_some() && !self.wrong
     }
 
+    /// Works out anew what the dearest task costs, if prices or tasks have changed.
+    pub fn reckon(&mut self, (fuel, bytes): (u64, u64)) {
+        let with = (self.prices, (fuel, bytes));
+        if self.reckoned_with != with {
+            self.reckoned_with = with;
+            self.dearest_cost = self.prices.cost(fuel, bytes);
+        }
+    }
+
+    /// The rule of the unknown, in jobs with audits: it has few tasks out or unverified at any time, since nearly all that it
+    /// returns has to be run a second time, and all of it again if it turns out to be wrong. What it was drawn to
+    /// check is compared at once, and comes besides. Returns how many more it may have.
+    pub fn unproven_room(&self, slots: u16) -> u64 {
+        let most = u64::from(slots.max(1)).saturating_mul(UNPROVEN_TASKS).saturating_mul(self.trust / ONE + 1);
+        let drawn = u64::try_from(self.drawn.len()).unwrap_or(u64::MAX);
+        most.saturating_sub(self.out + self.standing.pending).max(drawn)
+    }
+
     /// Tells whether it is to be paid, or may have to be for what it has out.
     pub fn is_engaged(&self) -> bool {
         !self.total.is_zero() || !self.leases.is_empty() || self.standing.pending > 0
@@ -140,8 +167,7 @@ pub(super) struct Peers {
     pub list: List,
     numbers: HashMap<Address, usize>,
     sums: Sums,
-    /// Fuel and bytes of the dearest task that is to be reckoned with.
-    dearest: (u64, u64),
+    terms: Terms,
 }
 
 impl Peers {
@@ -163,14 +189,14 @@ impl Peers {
 
     /// Returns the sums over all providers as they are now.
     pub fn sums(&mut self) -> &Sums {
-        self.list.settle(&mut self.sums, self.dearest);
+        self.list.settle(&mut self.sums, self.terms);
         &self.sums
     }
 
-    /// Sets the fuel and bytes that a task may cost from now on.
-    pub fn reckon_with(&mut self, dearest: (u64, u64)) {
-        if self.dearest != dearest {
-            self.dearest = dearest;
+    /// Sets what the sums depend on from now on.
+    pub fn reckon_with(&mut self, terms: Terms) {
+        if self.terms != terms {
+            self.terms = terms;
             self.list.touch_all();
         }
     }

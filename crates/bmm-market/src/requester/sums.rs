@@ -56,12 +56,13 @@ impl List {
         }
     }
 
-    /// Brings the sums up to date. `dearest` is the fuel and bytes of the dearest task that is to be reckoned with.
-    pub fn settle(&mut self, sums: &mut Sums, dearest: (u64, u64)) {
+    /// Brings the sums up to date.
+    pub fn settle(&mut self, sums: &mut Sums, terms: Terms) {
         while let Some(number) = self.touched.pop() {
             let peer = &mut self.peers[number];
             peer.touched = false;
-            let part = Part::of(peer, dearest);
+            peer.reckon(terms.dearest);
+            let part = Part::of(peer, terms.audits);
             let before = std::mem::replace(&mut peer.part, part);
             if before != part {
                 sums.replace(number, &before, &part);
@@ -85,6 +86,15 @@ impl IndexMut<usize> for List {
     }
 }
 
+/// What the sums depend on besides the providers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// Fuel and bytes of the dearest task that is to be reckoned with.
+    pub dearest: (u64, u64),
+    /// Whether the job draws audits, so that unknown providers may have little unverified work.
+    pub audits: bool,
+}
+
 /// What one provider adds to the sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one yes or no about one provider")]
@@ -102,12 +112,12 @@ pub(super) struct Part {
 }
 
 impl Part {
-    fn of(peer: &Peer, (fuel, bytes): (u64, u64)) -> Self {
+    fn of(peer: &Peer, audits: bool) -> Self {
         let usable = peer.is_usable();
         let offered = peer.offer.as_ref().map_or(0, |offer| u64::from(offer.slots));
         let recallable = usable && peer.recall_from != Micros::MAX;
         let open = peer.out.saturating_add(peer.standing.pending);
-        let reserved = if open == 0 { None } else { peer.prices.cost(fuel, bytes).mul_div(open.into(), 1) };
+        let reserved = if open == 0 { None } else { peer.dearest_cost.mul_div(open.into(), 1) };
         Self {
             running: peer.out,
             pending: peer.standing.pending,
@@ -115,7 +125,7 @@ impl Part {
             slots: if usable { offered } else { 0 },
             engaged: peer.is_engaged(),
             nanos: peer.task_nanos,
-            waiting: usable && peer.waiting.is_some(),
+            waiting: usable && peer.waiting.is_some_and(|slots| !audits || peer.unproven_room(slots) > 0),
             told: peer.connected && (peer.owed || peer.news),
             spare: if recallable { peer.out.saturating_sub(offered) } else { 0 },
             reserved: reserved.unwrap_or_default(),
@@ -207,7 +217,7 @@ mod tests {
                 if value % 3 > 0 {
                     continue;
                 }
-                list.settle(&mut sums, (1_000_000_000, 0));
+                list.settle(&mut sums, Terms { dearest: (1_000_000_000, 0), audits: false });
                 prop_assert_eq!(sums.running, list.iter().map(|peer| peer.out).sum::<u64>());
                 prop_assert_eq!(sums.pending, list.iter().map(|peer| peer.standing.pending).sum::<u64>());
                 prop_assert_eq!(sums.engaged, list.iter().filter(|peer| peer.is_engaged()).count());

@@ -60,6 +60,12 @@ impl Requester {
         }
     }
 
+    /// Tells whether there may be something to do for those who have nothing.
+    pub(super) fn has_tail(&mut self) -> bool {
+        let is_old = self.tail.made_at.is_none_or(|made| self.now >= made.saturating_add(LATE_PAUSE));
+        is_old || !self.tail.late.is_empty() || !self.peers.sums().spare.is_empty()
+    }
+
     /// Returns the median time from giving a lease out to its completion.
     fn median_turnaround(&self) -> Option<Micros> {
         let mut times: Vec<Micros> = self.tail.turnarounds.iter().copied().collect();
