@@ -14,7 +14,8 @@ SIZE=${SIZE:-640x360} SAMPLES=${SAMPLES:-4} CHUNK=${CHUNK:-8}
 
 DIR=$(mktemp -d) TAG=bmm$$ PIDS=()
 cleanup() {
-    for pid in "${PIDS[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
+    exec 2>/dev/null  # the shell tells of every process that is killed here
+    for pid in "${PIDS[@]}"; do kill -9 "$pid" || true; done
     for host in sw a b c d; do ip netns del "$TAG$host" 2>/dev/null || true; done
     if [ "${KEEP:-}" ]; then echo "logs and data: $DIR"; else rm -rf "$DIR"; fi
 }
@@ -55,13 +56,18 @@ until_json() {
     fail "$1 does not have $2"
 }
 
-sed -e "s/1920x1080/$SIZE/" -e "s/\"32\"/\"$SAMPLES\"/" -e "s/0\.\.1080/0..${SIZE#*x}/" -e "s/chunk = 8/chunk = $CHUNK/" \
-    -e "s#\"\./#\"$PWD/examples/render/#" -e "s#\"scenes/#\"$PWD/examples/render/scenes/#" \
-    examples/render/job.toml >"$DIR/job.toml"
-
-say "a single machine makes the picture"
-"$BMM" --data "$DIR/single" --json run "$DIR/job.toml" --out "$DIR/single-out" >"$DIR/single.out" 2>"$DIR/single.err" || fail "single"
-PICTURE=$(sha256sum <"$DIR/single-out/render.png")
+# The example's job, smaller; the long one gives a new provider time to join.
+job() {
+    sed -e "s/1920x1080/$SIZE/" -e "s/\"32\"/\"$2\"/" -e "s/0\.\.1080/0..${SIZE#*x}/" -e "s/chunk = 8/chunk = $CHUNK/" \
+        -e "s#\"\./#\"$PWD/examples/render/#" -e "s#\"scenes/#\"$PWD/examples/render/scenes/#" \
+        examples/render/job.toml >"$DIR/$1.toml"
+    "$BMM" --data "$DIR/single" --json run "$DIR/$1.toml" --out "$DIR/$1-out" >"$DIR/$1.out" 2>"$DIR/$1.err" || fail "$1"
+    PICTURE[$1]=$(sha256sum <"$DIR/$1-out/render.png")
+}
+declare -A PICTURE
+say "a single machine makes the pictures"
+job short "$SAMPLES"
+job long $((SAMPLES * 4))
 
 RPC=http://10.77.0.1:8545
 start a up up --listen 10.77.0.1:8545
@@ -77,10 +83,10 @@ print(next(a for a in json.load(open(sys.argv[1]))["addresses"] if "/10.77." in 
 P
     )
 }
-# check NAME PROVIDERS: the job NAME made the picture, and so many providers were paid for it on chain.
+# check NAME JOB PROVIDERS: the run NAME made the picture of JOB, and so many providers were paid for it on chain.
 check() {
-    [ "$(sha256sum <"$DIR/$1-out/render.png")" = "$PICTURE" ] || fail "$1: another picture than on one machine"
-    python3 - "$DIR/$1.out" "$2" <<'P' || fail "$1: the receipt"
+    [ "$(sha256sum <"$DIR/$1-out/render.png")" = "${PICTURE[$2]}" ] || fail "$1: another picture than on one machine"
+    python3 - "$DIR/$1.out" "$3" <<'P' || fail "$1: the receipt"
 import json, sys
 receipt = json.load(open(sys.argv[1]))
 paid = [p for p in receipt["providers"] if p["tasks"] > 0]
@@ -105,19 +111,19 @@ sys.exit(not (operators and all(e['state'] == 'paid' for o in operators for e in
 say "1. found through a bootstrap node"
 provide b --no-mdns; B=$ADDRESS B_PID=$STARTED
 provide c --no-mdns --bootstrap "$B"; C_PID=$STARTED
-on a run "$DIR/job.toml" --bootstrap "$B" --out "$DIR/bootstrap-out" --json >"$DIR/bootstrap.out" 2>"$DIR/bootstrap.err" || fail "bootstrap"
-check bootstrap 2
+on a run "$DIR/short.toml" --bootstrap "$B" --out "$DIR/bootstrap-out" --json >"$DIR/bootstrap.out" 2>"$DIR/bootstrap.err" || fail "bootstrap"
+check bootstrap short 2
 has_pay b; has_pay c
 kill -INT "$B_PID" "$C_PID"; wait "$B_PID" "$C_PID" || fail "a provider does not stop cleanly"
 
 say "2. found by mDNS"
 provide b; B=$ADDRESS B_PID=$STARTED
 provide c; C_PID=$STARTED
-on a run "$DIR/job.toml" --network --out "$DIR/mdns-out" --json >"$DIR/mdns.out" 2>"$DIR/mdns.err" || fail "mdns"
-check mdns 2
+on a run "$DIR/short.toml" --network --out "$DIR/mdns-out" --json >"$DIR/mdns.out" 2>"$DIR/mdns.err" || fail "mdns"
+check mdns short 2
 
 say "3. a provider dies in the middle, another one comes"
-start a killed run "$DIR/job.toml" --bootstrap "$B" --out "$DIR/killed-out"
+start a killed run "$DIR/long.toml" --bootstrap "$B" --out "$DIR/killed-out"
 RUN=$STARTED
 for _ in $(seq 600); do
     jobs=$(on c --json provide --status | python3 -c "
@@ -127,10 +133,10 @@ print(sum(1 for o in json.load(sys.stdin)['operators'] for e in o['earnings'] if
     sleep 0.1
 done
 [ "$jobs" != 0 ] || fail "host c has no voucher of the third job"
-kill -9 "$C_PID"
+kill -9 "$C_PID"; { wait "$C_PID"; } 2>/dev/null || true
 provide d --bootstrap "$B"
 wait "$RUN" || fail "the job with a dead provider"
-check killed 2
+check killed long 3
 has_pay b
 say "4. the dead provider comes back, and has lost nothing of what it earned"
 provide c --bootstrap "$B"

@@ -59,7 +59,9 @@ pub fn join(choice: &NetChoice, rpc: &RpcClient) -> Outcome<Membership> {
     let mut net = NetConfig::new(genesis);
     net.bootstrap = addresses(&choice.bootstrap)?;
     net.mdns = choice.mdns;
-    Place::join(Joining { net, chain_id, threads: 2 })
+    let membership = Place::join(Joining { net, chain_id, threads: 2 })?;
+    membership.place().seek();
+    Ok(membership)
 }
 
 /// Reads addresses as people write them.

@@ -25,6 +25,13 @@ use tokio::{
 const TOPIC: &str = "listings";
 /// Listings that one answer holds at most.
 const MAX_TOLD: usize = 1_024;
+/// Under which providers say that they are there, and are looked for by who hears of nobody.
+const MEETING_PLACE: &[u8] = b"bmm/market/1";
+/// How often who knows of no offer looks there, and how often who knows of some.
+const SEEK: Duration = Duration::from_secs(2);
+const SEEK_SELDOM: Duration = Duration::from_secs(60);
+/// Peers asked at once.
+const SEEK_PEERS: usize = 16;
 /// How long a peer may take for one listing.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long leaving may take.
@@ -85,20 +92,21 @@ impl Place {
             .enable_all()
             .build()
             .map_err(|error| Failure::internal(format!("cannot start threads for the network: {error}")))?;
-        let genesis = joining.net.genesis;
         let network = runtime.block_on(Network::start(joining.net)).map_err(|error| {
             Failure::config(error).hint("see network.listen and network.bootstrap in `bmm config show`")
         })?;
-        let place = Self {
-            network,
-            runtime: runtime.handle().clone(),
-            chain_id: joining.chain_id,
-            genesis,
-            book: Arc::new(Mutex::new(Book::new(joining.chain_id, BookLimits::default()))),
-            news: Arc::default(),
-        };
-        runtime.block_on(place.begin())?;
+        let place = runtime.block_on(Self::attach(network, joining.chain_id))?;
         Ok(Membership { place, runtime: Some(runtime) })
+    }
+
+    /// Takes part in the market by a network that is joined already: hears listings, keeps them, and tells them to whoever asks. Runs in the
+    /// current tokio runtime.
+    pub async fn attach(network: Network, chain_id: u64) -> Outcome<Self> {
+        let genesis = network.genesis();
+        let book = Arc::new(Mutex::new(Book::new(chain_id, BookLimits::default())));
+        let place = Self { network, runtime: Handle::current(), chain_id, genesis, book, news: Arc::default() };
+        place.begin().await?;
+        Ok(place)
     }
 
     async fn begin(&self) -> Outcome {
@@ -109,6 +117,41 @@ impl Place {
         tokio::spawn(self.clone().tell(asked));
         tokio::spawn(self.clone().ask_whoever_joins(peers));
         Ok(())
+    }
+
+    /// Looks for providers where they say that they are, for as long as this process lives.
+    pub fn seek(&self) {
+        let place = self.clone();
+        self.runtime.spawn(async move {
+            loop {
+                match place.network.find_providers(MEETING_PLACE, SEEK_PEERS).await {
+                    Ok(peers) => {
+                        for peer in peers {
+                            tokio::spawn(place.clone().ask(peer));
+                        }
+                    }
+                    Err(bmm_net::NetError::Closed) => return,
+                    Err(error) => tracing::debug!(%error, "nobody was found"),
+                }
+                let pause = if place.listings().is_empty() { SEEK } else { SEEK_SELDOM };
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+
+    /// Says where others look that this process provides, once there is somebody to say it to.
+    pub fn be_found(&self) {
+        let (network, mut peers) = (self.network.clone(), self.network.events());
+        self.runtime.spawn(async move {
+            while network.peers().is_empty() {
+                if matches!(peers.recv().await, Err(tokio::sync::broadcast::error::RecvError::Closed)) {
+                    return;
+                }
+            }
+            if let Err(error) = network.provide(MEETING_PLACE).await {
+                tracing::debug!(%error, "this provider is known to its own peers only");
+            }
+        });
     }
 
     /// Returns the network.

@@ -221,6 +221,7 @@ impl Parts<'_> {
         };
         take_sessions(place, speaker, provider.inbox().clone())?;
         advert.tell(place);
+        place.be_found();
         Ok(provider)
     }
 
