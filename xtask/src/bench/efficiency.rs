@@ -4,6 +4,7 @@
 use super::{
     Outcome, Report, build,
     report::{BarIs, Figure},
+    town::Town,
 };
 use bmm::jobs::{Contents, PreparedJob, Receipt};
 use bmm_market::job::{Job, JobFile};
@@ -26,15 +27,20 @@ const SAMPLES: u32 = 8;
 const ROUNDS: u32 = 2;
 
 /// Renders directly and through `bmm run` in turns; the faster run of each counts, as others only ever take time away.
-pub fn run(providers: u16) -> Outcome {
+pub fn run(providers: u16, network: bool) -> Outcome {
     let binary = build()?;
     let dir = tempfile::tempdir()?;
+    let town = network.then(|| Town::start(&binary, dir.path(), providers)).transpose()?;
     let job_file = job_of_fewer_samples(dir.path())?;
     let direct = Direct::prepare(&job_file)?;
     let (mut peers, mut markets) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         peers.push(direct.run(providers)?);
-        markets.push(market(&binary, &job_file, &dir.path().join(round.to_string()), providers)?);
+        let receipt = match &town {
+            Some(town) => town.run(&job_file, &round.to_string())?,
+            None => market(&binary, &job_file, &dir.path().join(round.to_string()), providers)?,
+        };
+        markets.push(Took::of(&receipt));
     }
     let peer = peers.into_iter().min_by_key(|took| took.running).ok_or("nothing was measured")?;
     let market = markets.into_iter().min_by_key(|took| took.running).ok_or("nothing was measured")?;
@@ -55,10 +61,14 @@ pub fn run(providers: u16) -> Outcome {
     ];
     let notes = [
         "examples/render/job.toml with 8 paths a pixel; the faster of two runs of each side in turns; merging is left out.",
-        "Through the whole path: embedded node, miner, escrow, encoded and signed messages, vouchers, log.",
+        if network {
+            "Through the whole path: a node that mines, escrow, provider processes, encrypted and signed messages, vouchers, log."
+        } else {
+            "Through the whole path: embedded node, miner, escrow, encoded and signed messages, vouchers, log."
+        },
         "The peer runs the same tasks in the same VM by one thread a core and a counter.",
     ];
-    Ok(Report::new("efficiency", figures, Some(reference), &notes))
+    Ok(Report::new(if network { "network-efficiency" } else { "efficiency" }, figures, Some(reference), &notes))
 }
 
 /// Writes the example's job file with fewer samples beside copies of its files, and returns its path.
@@ -78,7 +88,7 @@ fn job_of_fewer_samples(dir: &Path) -> Outcome<PathBuf> {
 }
 
 /// Runs the job as a user does, in an empty data folder.
-fn market(binary: &Path, job: &Path, dir: &Path, providers: u16) -> Outcome<Took> {
+fn market(binary: &Path, job: &Path, dir: &Path, providers: u16) -> Outcome<Receipt> {
     let mut command = Command::new(binary);
     command.args(["run", "--json", "--providers", &providers.to_string()]).arg(job);
     command.arg("--data").arg(dir.join("data")).arg("--out").arg(dir.join("out"));
@@ -86,8 +96,7 @@ fn market(binary: &Path, job: &Path, dir: &Path, providers: u16) -> Outcome<Took
     if !output.status.success() {
         return Err(format!("bmm run failed: {}", output.status).into());
     }
-    let receipt: Receipt = serde_json::from_slice(&output.stdout)?;
-    Ok(Took { running: Duration::from_millis(receipt.running_ms), busy: Duration::from_millis(receipt.busy_ms) })
+    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The peer: the job's tasks without a market.
@@ -99,6 +108,12 @@ struct Direct {
 struct Took {
     running: Duration,
     busy: Duration,
+}
+
+impl Took {
+    fn of(receipt: &Receipt) -> Self {
+        Self { running: Duration::from_millis(receipt.running_ms), busy: Duration::from_millis(receipt.busy_ms) }
+    }
 }
 
 impl Direct {

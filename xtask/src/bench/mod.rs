@@ -5,6 +5,7 @@ mod efficiency;
 mod ledger;
 mod report;
 mod tasks;
+mod town;
 mod vm;
 
 pub use ledger::{Side, measured};
@@ -20,12 +21,16 @@ pub type Outcome<T = Report> = Result<T, Box<dyn std::error::Error>>;
 pub enum Name {
     /// Tasks that do nothing, per second, through the whole path in one process
     Tasks,
+    /// The same between processes, over the network on loopback
+    NetworkTasks,
     /// A float and an integer kernel in the sandbox and native
     Vm,
     /// A large file between two nodes, against a plain copy over TCP
     Blob,
     /// The share of two cores that a real render's programs get from `bmm run`
     Efficiency,
+    /// The same with a provider process for each core, over the network on loopback
+    NetworkEfficiency,
     /// Signed transfers from JSON-RPC to a durable block, against anvil in memory
     Transfers,
     /// The same with transfers of an ERC-20 token
@@ -39,10 +44,10 @@ pub enum Name {
 /// What can be chosen.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Tasks of `bench tasks`
+    /// Tasks of `bench tasks` and `bench network-tasks`
     #[arg(long, value_name = "N", default_value_t = 400_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     tasks: u64,
-    /// Providers of one slot each in `bench tasks` and `bench efficiency`
+    /// Providers of one slot each in `bench tasks`, `bench efficiency` and their like on the network
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     providers: u16,
     /// Transactions of `bench transfers` and `bench erc20`
@@ -66,9 +71,11 @@ pub struct Options {
 pub fn run(name: Name, options: &Options) -> Outcome {
     match name {
         Name::Tasks => tasks::run(options.tasks, options.providers),
+        Name::NetworkTasks => town::run(options.tasks, options.providers),
         Name::Blob => blob::run(options.mib, options.rounds),
         Name::Vm => vm::run(),
-        Name::Efficiency => efficiency::run(options.providers),
+        Name::Efficiency => efficiency::run(options.providers, false),
+        Name::NetworkEfficiency => efficiency::run(options.providers, true),
         Name::Transfers => ledger::transfers(options.transactions, options.rounds),
         Name::Import => ledger::import(options.accounts, options.large, options.rounds),
         Name::Rpc => ledger::rpc(options.rounds),
