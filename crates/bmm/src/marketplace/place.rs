@@ -29,7 +29,7 @@ const MAX_TOLD: usize = 1_024;
 const MEETING_PLACE: &[u8] = b"bmm/market/1";
 /// How often who knows of no offer looks there, and how often who knows of some.
 const SEEK: Duration = Duration::from_secs(2);
-const SEEK_SELDOM: Duration = Duration::from_secs(60);
+const SEEK_SELDOM: Duration = Duration::from_mins(1);
 /// Peers asked at once.
 const SEEK_PEERS: usize = 16;
 /// How long a peer may take for one listing.
