@@ -38,13 +38,13 @@ type Run = fn(&Context, &mut Args<'_>) -> RpcResult<Json>;
 /// How much a call may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Weight {
-    /// A few look-ups in the newest state: runs where it was read.
+    /// A few look-ups in the newest state, or one signature: runs where it was read.
     Light,
     /// [`Weight::Light`] for the newest state; older ones are put together from many diffs: [`Weight::Reading`].
     ByBlock,
     /// Reads whole blocks from the disk: many at once.
     Reading,
-    /// Checks a signature or runs one call of the EVM, most of which take microseconds: as many at once as there are cores.
+    /// Runs one call of the EVM, most of which take microseconds: as many at once as there are cores.
     Brief,
     /// Runs the EVM or reads many blocks, perhaps for as long as a trace may take: as many at once as there are cores, and never on a
     /// thread that serves connections. Such a thread may be the one that hears of new requests; while it computes, no other would.
@@ -141,7 +141,7 @@ static METHODS: &[Method] = &[
     reading("eth_newBlockFilter", &[], filters::new_blocks),
     reading("eth_newFilter", &["filter"], filters::new_logs),
     reading("eth_newPendingTransactionFilter", &["full transactions"], filters::new_pending),
-    brief("eth_sendRawTransaction", &["transaction"], eth::tx::send_raw),
+    light("eth_sendRawTransaction", &["transaction"], eth::tx::send_raw),
     light("eth_sendTransaction", &["transaction"], eth::keys::refuse),
     light("eth_sign", &["address", "message"], eth::keys::refuse),
     light("eth_signTransaction", &["transaction"], eth::keys::refuse),
