@@ -9,6 +9,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
 };
+use tokio::io::AsyncReadExt as _;
 
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
@@ -228,12 +229,9 @@ impl Line {
     async fn read(&mut self) -> LineResult<(usize, usize)> {
         self.buffer.clear();
         loop {
-            self.stream.readable().await?;
-            match self.stream.try_read_buf(&mut self.buffer) {
-                Ok(0) => return Err("the server closed a connection".into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Err(error.into()),
+            // Not `try_read_buf`, which looks once more, in vain, whether there is another answer.
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err("the server closed a connection".into());
             }
             if let Some((start, end)) = frame(&self.buffer).map_err(|error| error.to_string())? {
                 if self.buffer.len() >= end {
