@@ -89,6 +89,15 @@ fn shard_of(hash: u64) -> usize {
 impl<K, V> Shard<K, V> {
     fn put(&mut self, entry: Entry<K, V>) {
         if let Some(&at) = self.index.get(&entry.hash) {
+            if let Some(old) = self.entries.get_mut(at)
+                && let Some(bytes) = self.bytes.saturating_sub(old.bytes).checked_add(entry.bytes)
+                && bytes <= self.limit
+            {
+                // Most that is put is there already, and stays where it lies.
+                self.bytes = bytes;
+                *old = Entry { asked: AtomicBool::new(*old.asked.get_mut()), ..entry };
+                return;
+            }
             self.take(at);
         }
         if entry.bytes > self.limit {
