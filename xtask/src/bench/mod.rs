@@ -39,6 +39,8 @@ pub enum Name {
     Rpc,
     /// Import of blocks into a durable database, against revm alone
     Import,
+    /// Taking a chain from a node: with a snapshot, against executing every block
+    Sync,
 }
 
 /// What can be chosen.
@@ -59,7 +61,7 @@ pub struct Options {
     /// Runs of each side in `bench blob`, `bench transfers`, `bench erc20`, `bench rpc` and `bench import`, in turns
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
-    /// Accounts in the state of `bench import`
+    /// Accounts in the state of `bench import` and `bench sync`
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     accounts: u32,
     /// Also import with 10,000,000 accounts in `bench import`, which takes minutes and some 20 GB of disk
@@ -78,6 +80,7 @@ pub fn run(name: Name, options: &Options) -> Outcome {
         Name::NetworkEfficiency => efficiency::run(options.providers, true),
         Name::Transfers => ledger::transfers(options.transactions, options.rounds),
         Name::Import => ledger::import(options.accounts, options.large, options.rounds),
+        Name::Sync => ledger::sync(options.accounts),
         Name::Rpc => ledger::rpc(options.rounds),
         Name::Erc20 => ledger::erc20(options.transactions, options.rounds),
     }

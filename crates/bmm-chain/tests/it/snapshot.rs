@@ -20,7 +20,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -36,6 +36,8 @@ struct Busy {
     world: World,
     nonces: AtomicU64,
     contracts: Vec<Address>,
+    /// A source is asked by two threads at a time.
+    making: Mutex<()>,
 }
 
 fn many(engine: Engine, accounts: u64) -> ChainParams {
@@ -51,7 +53,7 @@ fn many(engine: Engine, accounts: u64) -> ChainParams {
 impl Busy {
     fn new(engine: Engine, accounts: u64, contracts: u64) -> Self {
         let world = World::with(many(engine, accounts), ChainOptions::default());
-        let mut busy = Self { world, nonces: AtomicU64::new(0), contracts: Vec::new() };
+        let mut busy = Self { world, nonces: AtomicU64::new(0), contracts: Vec::new(), making: Mutex::default() };
         for n in 0..contracts {
             let code = [&WRITER[..], &n.to_be_bytes()].concat();
             let len = u8::try_from(code.len()).expect("short");
@@ -90,6 +92,7 @@ impl Busy {
 
     /// Makes a block that changes a bit of everything, by its number.
     fn busy_block(&self) {
+        let _one_at_a_time = self.making.lock();
         let n = self.world.chain.head().number();
         let contract = usize::try_from(n).expect("small");
         self.write(contract, n, n + 7, n + 1);

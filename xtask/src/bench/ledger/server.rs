@@ -78,7 +78,11 @@ impl Server {
         let chain = folder.path().join("chains/dev");
         std::fs::create_dir_all(&chain)?;
         std::fs::write(chain.join("genesis.toml"), toml::to_string(&params)?)?;
+        Self::on(binary, folder)
+    }
 
+    /// Starts `bmm up` on a data folder.
+    pub fn on(binary: &Path, folder: TempDir) -> Outcome<Self> {
         let mut command = Command::new(binary);
         command.args(["up", "--json", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
         command.env_remove("BMM_RPC").env_remove("BMM_CONFIG").stdin(Stdio::null()).stdout(Stdio::piped());

@@ -4,16 +4,33 @@ use super::{
     super::{Answer, Request, SyncError},
     Halt, Run, Source,
 };
-use crate::ranges::{AccountRange, CODES_AT_ONCE, RangeAccount, RangeSlot, SlotRange};
+use crate::ranges::{AccountRange, CODES_AT_ONCE, OWNERS_AT_ONCE, RangeAccount, RangeSlot, SlotRange};
 use alloy_primitives::{B256, Bytes, keccak256};
 use bmm_ledger::{
     store::NewHeader,
     trie::{Leaf, Nibbles, verify_range},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, panic::resume_unwind};
 
 /// Bytes by which an answer may be longer than asked for: one leaf.
 const SLACK_BYTES: u64 = 256;
+
+/// An answer that was asked for while the piece before was stored.
+pub(super) type Ahead = Option<Result<Answer, String>>;
+
+/// Asks a question, if there is one, while `work` goes on.
+pub(super) fn asking<T>(
+    source: &dyn Source,
+    request: Option<Request>,
+    work: impl FnOnce() -> Result<T, Halt>,
+) -> Result<(T, Ahead), Halt> {
+    std::thread::scope(|scope| {
+        let asked = request.map(|request| scope.spawn(move || source.ask(&request)));
+        let done = work();
+        let answer = asked.map(|asked| asked.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        Ok((done?, answer))
+    })
+}
 
 /// A range that is proven.
 pub(super) struct Proven {
@@ -23,15 +40,21 @@ pub(super) struct Proven {
 }
 
 impl Run<'_> {
-    /// Asks for accounts.
+    /// Makes the question for accounts.
+    pub(super) fn accounts_request(&self, pivot: &NewHeader, from: B256) -> Request {
+        Request::Accounts { block: pivot.id, from, max_bytes: self.options.range_bytes }
+    }
+
+    /// Asks for accounts, unless an answer is there.
     pub(super) fn ask_accounts(
         &mut self,
         source: &dyn Source,
         pivot: &NewHeader,
         from: B256,
+        ahead: Ahead,
     ) -> Result<(AccountRange, Proven), Halt> {
-        let request = Request::Accounts { block: pivot.id, from, max_bytes: self.options.range_bytes };
-        let range = match source.ask(&request) {
+        let request = self.accounts_request(pivot, from);
+        let range = match ahead.unwrap_or_else(|| source.ask(&request)) {
             Ok(Answer::Accounts(Some(range))) => range,
             Ok(Answer::Accounts(None)) => return Err(Halt::Gone),
             other => return Err(unfit(source, &request, other)),
@@ -41,29 +64,36 @@ impl Run<'_> {
         Ok((range, proven))
     }
 
-    /// Asks for the slots of accounts with their storage roots, of the first from a slot on; one at least comes.
+    /// Makes the question for the slots of the first of these accounts, given with their storage roots.
+    pub(super) fn slots_request(&self, pivot: &NewHeader, storages: &[(B256, B256)], from: B256) -> Request {
+        Request::Slots {
+            block: pivot.id,
+            owners: storages.iter().take(OWNERS_AT_ONCE).map(|(owner, _)| *owner).collect(),
+            from,
+            max_bytes: self.options.range_bytes,
+        }
+    }
+
+    /// Asks for slots, of the first account from one on, unless an answer is there. Those of one account at least come.
     pub(super) fn ask_slots(
         &mut self,
         source: &dyn Source,
         pivot: &NewHeader,
-        owners: &[(B256, B256)],
+        storages: &[(B256, B256)],
         from: B256,
+        ahead: Ahead,
     ) -> Result<Vec<Proven>, Halt> {
-        let request = Request::Slots {
-            block: pivot.id,
-            owners: owners.iter().map(|(owner, _)| *owner).collect(),
-            from,
-            max_bytes: self.options.range_bytes,
-        };
-        let ranges: Vec<SlotRange> = match source.ask(&request) {
-            Ok(Answer::Slots(Some(ranges))) if !ranges.is_empty() && ranges.len() <= owners.len() => ranges,
+        let request = self.slots_request(pivot, storages, from);
+        let most = storages.len().min(OWNERS_AT_ONCE);
+        let ranges: Vec<SlotRange> = match ahead.unwrap_or_else(|| source.ask(&request)) {
+            Ok(Answer::Slots(Some(ranges))) if !ranges.is_empty() && ranges.len() <= most => ranges,
             Ok(Answer::Slots(None)) => return Err(Halt::Gone),
             other => return Err(unfit(source, &request, other)),
         };
         let all = ranges.len();
         let mut proven = Vec::with_capacity(all);
         let mut start = from;
-        for ((_, root), range) in owners.iter().zip(ranges) {
+        for ((_, root), range) in storages.iter().zip(ranges) {
             let leaves = range.slots.iter().map(RangeSlot::leaf).collect();
             let part = self.prove(source, &[*root, start], leaves, &range.nodes, "slots")?;
             if part.more && proven.len().saturating_add(1) < all {

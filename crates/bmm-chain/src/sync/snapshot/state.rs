@@ -1,7 +1,10 @@
 //! The state in ranges, in the order of the trie.
 
-use super::{Halt, Run, Source};
-use crate::ranges::OWNERS_AT_ONCE;
+use super::{
+    Halt, Run, Source,
+    ask::{Proven, asking},
+};
+use crate::ranges::AccountRange;
 use alloy_primitives::B256;
 use bmm_ledger::{
     store::NewHeader,
@@ -10,24 +13,39 @@ use bmm_ledger::{
 use std::collections::BTreeMap;
 
 impl Run<'_> {
-    /// Takes the accounts from where it is to the end.
+    /// Takes the accounts from where it is to the end, asking for the next ones while the last are stored.
     pub(super) fn load(&mut self, source: &dyn Source, pivot: &NewHeader) -> Result<(), Halt> {
+        let mut ahead = None;
         while !self.place.loaded {
             self.go_on()?;
             let from = self.place.next;
-            let (range, proven) = self.ask_accounts(source, pivot, from)?;
+            let (range, proven) = self.ask_accounts(source, pivot, from, ahead.take())?;
             let last = proven.leaves.last().filter(|_| proven.more).map_or(B256::repeat_byte(0xff), |leaf| leaf.key);
-            self.take_codes(source, range.accounts.iter().filter_map(|account| account.code_hash))?;
-            let storages = range.accounts.iter().filter_map(|account| Some((account.key, account.storage_root?)));
-            let storages = self.clear_earlier(source, pivot, (from, last), storages.collect())?;
-            self.load_slots(source, pivot, &storages)?;
-            // An account comes after all of its slots, so that those of every account that is there are complete.
-            self.place.accounts = self.place.accounts.saturating_add(count(proven.leaves.len()));
-            self.place.loaded = !proven.more;
-            self.place.next = following(&last).unwrap_or(last);
-            let note = self.note();
-            self.loading.change_accounts(&sets(proven.leaves), Some(&note))?;
+            let next = following(&last).filter(|_| proven.more).map(|next| self.accounts_request(pivot, next));
+            ((), ahead) = asking(source, next, || self.store_accounts(source, pivot, (from, last), &range, proven))?;
         }
+        Ok(())
+    }
+
+    /// Stores accounts, which are all between two keys, with all that belongs to them.
+    fn store_accounts(
+        &mut self,
+        source: &dyn Source,
+        pivot: &NewHeader,
+        (from, last): (B256, B256),
+        range: &AccountRange,
+        Proven { leaves, more }: Proven,
+    ) -> Result<(), Halt> {
+        self.take_codes(source, range.accounts.iter().filter_map(|account| account.code_hash))?;
+        let storages = range.accounts.iter().filter_map(|account| Some((account.key, account.storage_root?)));
+        let storages = self.clear_earlier(source, pivot, (from, last), storages.collect())?;
+        self.load_slots(source, pivot, &storages)?;
+        // An account comes after all of its slots, so that those of every account that is there are complete.
+        self.place.accounts = self.place.accounts.saturating_add(count(leaves.len()));
+        self.place.loaded = !more;
+        self.place.next = following(&last).unwrap_or(last);
+        let note = self.note();
+        self.loading.change_accounts(&sets(leaves), Some(&note))?;
         Ok(())
     }
 
@@ -64,34 +82,44 @@ impl Run<'_> {
         pivot: &NewHeader,
         storages: &[(B256, B256)],
     ) -> Result<(), Halt> {
-        let mut rest = storages;
+        let (mut rest, mut ahead) = (storages, None);
         while let Some((first, _)) = rest.first() {
             self.go_on()?;
             let from = if self.place.owner == *first { self.place.slot } else { B256::ZERO };
-            let asked = rest.get(..OWNERS_AT_ONCE).unwrap_or(rest);
-            let parts = self.ask_slots(source, pivot, asked, from)?;
+            let parts = self.ask_slots(source, pivot, rest, from, ahead.take())?;
             let more = parts.last().is_some_and(|part| part.more);
-            let whole = parts.len().saturating_sub(usize::from(more));
-            (self.place.owner, self.place.slot) = (B256::ZERO, B256::ZERO);
-            if more
-                && let Some((owner, _)) = asked.get(whole)
-                && let Some(last) = parts.last().and_then(|part| part.leaves.last())
-            {
-                (self.place.owner, self.place.slot) = (*owner, following(&last.key).unwrap_or(last.key));
+            let (whole, left) =
+                rest.split_at_checked(parts.len().saturating_sub(usize::from(more))).unwrap_or((rest, &[]));
+            let last = parts.last().and_then(|part| part.leaves.last()).filter(|_| more);
+            (self.place.owner, self.place.slot) = match (left.first(), last) {
+                (Some((owner, _)), Some(last)) => (*owner, following(&last.key).unwrap_or(last.key)),
+                _ => (B256::ZERO, B256::ZERO),
+            };
+            let next = (!left.is_empty()).then(|| self.slots_request(pivot, left, self.place.slot));
+            ((), ahead) = asking(source, next, || self.store_slots(source, pivot, (rest, whole.len()), parts))?;
+            rest = left;
+        }
+        Ok(())
+    }
+
+    /// Stores slots of accounts, the first `whole` of which are complete with them.
+    fn store_slots(
+        &mut self,
+        source: &dyn Source,
+        pivot: &NewHeader,
+        (storages, whole): (&[(B256, B256)], usize),
+        parts: Vec<Proven>,
+    ) -> Result<(), Halt> {
+        let slots: usize = parts.iter().map(|part| part.leaves.len()).sum();
+        self.place.slots = self.place.slots.saturating_add(count(slots));
+        let changes = storages.iter().zip(parts).map(|((owner, _), part)| (*owner, sets(part.leaves)));
+        let note = self.note();
+        let roots = self.loading.change_slots(&changes.collect::<Vec<_>>(), Some(&note))?;
+        for ((owner, root), got) in storages.iter().zip(roots).take(whole) {
+            if got != *root {
+                // Its beginning is of another pivot.
+                self.heal_slots(source, pivot, *owner, *root)?;
             }
-            let slots: usize = parts.iter().map(|part| part.leaves.len()).sum();
-            self.place.slots = self.place.slots.saturating_add(count(slots));
-            let changes: Vec<_> =
-                asked.iter().zip(parts).map(|((owner, _), part)| (*owner, sets(part.leaves))).collect();
-            let note = self.note();
-            let roots = self.loading.change_slots(&changes, Some(&note))?;
-            for ((owner, root), got) in asked.iter().zip(roots).take(whole) {
-                if got != *root {
-                    // Its beginning is of another pivot.
-                    self.heal_slots(source, pivot, *owner, *root)?;
-                }
-            }
-            rest = rest.get(whole..).unwrap_or_default();
         }
         Ok(())
     }

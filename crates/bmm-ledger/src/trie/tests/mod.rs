@@ -2,6 +2,7 @@
 
 mod differential;
 mod range;
+mod walk;
 
 use super::{
     memory::{Changes, MemoryTrie},

@@ -15,6 +15,7 @@ use bmm_chain::{Chain, ChainOptions, SystemClock};
 use bmm_types::{ChainParams, SealedBlock};
 use cpu_time::ProcessTime;
 use prepare::Prepared;
+pub(super) use prepare::{block, open, params};
 use serde::{Deserialize, Serialize};
 use std::{
     path::Path,
@@ -23,6 +24,7 @@ use std::{
     time::Instant,
 };
 pub use workload::Kind;
+pub(super) use workload::{SENDERS, account, setup};
 
 /// Least share of revm's speed that import keeps.
 const BAR_PEER: f64 = 0.7;

@@ -132,7 +132,7 @@ pub fn read(folder: &Path) -> Outcome<Contents> {
 }
 
 /// A development chain without proof of work, whose times may run ahead.
-fn params<'a>(funded: impl Iterator<Item = &'a Person>) -> Outcome<ChainParams> {
+pub fn params<'a>(funded: impl Iterator<Item = &'a Person>) -> Outcome<ChainParams> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let mut params = ChainParams::dev(system::AIRDROP, now);
     params.engine = Engine::Dev;
@@ -142,7 +142,7 @@ fn params<'a>(funded: impl Iterator<Item = &'a Person>) -> Outcome<ChainParams> 
     Ok(params)
 }
 
-fn open(params: &ChainParams, folder: &Path) -> Outcome<Arc<Chain>> {
+pub fn open(params: &ChainParams, folder: &Path) -> Outcome<Arc<Chain>> {
     let pool = PoolLimits { per_sender: SETUP_BLOCK, ..PoolLimits::default() };
     let options = ChainOptions { pool, ..ChainOptions::default() };
     Ok(Chain::open(params.clone(), folder, Arc::new(SystemClock), options)?)
@@ -191,7 +191,7 @@ fn child(parent: &Header, parent_hash: B256, state_root: B256) -> Block {
 }
 
 /// Makes the next block of exactly these transactions, and imports it.
-fn block(chain: &Chain, transactions: &[Transaction]) -> Outcome<SealedBlock> {
+pub fn block(chain: &Chain, transactions: &[Transaction]) -> Outcome<SealedBlock> {
     for transaction in transactions {
         chain.submit(transaction.clone())?;
     }
