@@ -32,5 +32,7 @@ mod run;
 mod settle;
 #[path = "cli/snapshot.rs"]
 mod snapshot;
+#[path = "cli/verify.rs"]
+mod verify;
 #[path = "cli/wallet.rs"]
 mod wallet;

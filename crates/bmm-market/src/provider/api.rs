@@ -6,6 +6,7 @@ use bmm_types::market::{
     JobAnnouncement, JobSpec, ResultBatch, SignedOffer, SignedVoucher, TaskRange, TaskResult, ToProvider, ToRequester,
 };
 
+use super::pay::MAX_UNCOLLECTED;
 use crate::{MILLISECOND, Micros};
 
 /// Settings of a provider.
@@ -48,7 +49,7 @@ impl ProviderConfig {
             batch_bytes: 1 << 20,
             credit: Amount::from_units(1_000_000_000_000_000),
             max_unpaid_percent: 25,
-            max_uncollected: Amount::from_bmm(5),
+            max_uncollected: MAX_UNCOLLECTED,
             max_jobs: 64,
             max_stake: Amount::ZERO,
             check_signatures: true,

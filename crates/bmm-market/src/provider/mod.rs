@@ -16,7 +16,7 @@ use crate::Micros;
 use crate::money::Prices;
 
 pub use api::{Chunk, Effect, Event, ProviderConfig};
-pub use pay::JobEarnings;
+pub use pay::{JobEarnings, MAX_UNCOLLECTED, is_covered};
 
 use pay::Account;
 use work::{Running, Work};

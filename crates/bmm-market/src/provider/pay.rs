@@ -12,6 +12,16 @@ use crate::SECOND;
 /// verified, one being worked on.
 const BATCHES: u128 = 4;
 
+/// What may be promised and not collected in one job, unless a provider is told otherwise: 5 BMM.
+pub const MAX_UNCOLLECTED: Amount = Amount(alloy_primitives::U256::from_limbs([5_000_000_000_000_000_000, 0, 0, 0]));
+
+/// The rule of cover: a requester can sign for more than the escrow holds, and who claims first is paid. So what is promised and not
+/// collected must be at most half of what is `left` (others claim meanwhile), and at most `limit`.
+pub fn is_covered(uncollected: Amount, left: Amount, limit: Amount) -> bool {
+    let half = left.mul_div(1, 2).unwrap_or(Amount::ZERO);
+    uncollected <= limit && uncollected <= half
+}
+
 /// What one job owes and has paid.
 #[derive(Default)]
 pub(super) struct Account {
@@ -76,13 +86,9 @@ impl Account {
         self.total().saturating_sub(self.collected)
     }
 
-    /// The rule of cover: a requester can sign for more than the escrow holds, and who claims first is paid. So what is promised and
-    /// not collected must be at most what is left, less what others may claim meanwhile, for which half of it is kept; and at most
-    /// `limit`. Where nobody looks at the escrow, promises are taken for covered.
+    /// Tells whether what is promised is covered; where nobody looks at the escrow, it is taken for that.
     pub fn is_covered(&self, limit: Amount) -> bool {
-        let uncollected = self.uncollected();
-        let half = |left: Amount| left.mul_div(1, 2).unwrap_or(Amount::ZERO);
-        self.left.is_none_or(|left| uncollected <= limit && uncollected <= half(left))
+        self.left.is_none_or(|left| is_covered(self.uncollected(), left, limit))
     }
 
     pub fn earnings(&self, job: B256) -> JobEarnings {

@@ -100,6 +100,9 @@ impl Hosts<'_> {
             prepare: Arc::new(move |announcement, spec, _| {
                 check_escrow(&rpc, announcement)?;
                 taken.enter(announcement).map_err(|failure| failure.message)?;
+                if !spec.stake.is_zero() {
+                    taken.mark_stake(announcement.job).map_err(|failure| failure.message)?;
+                }
                 post_stake(&rpc, &stake_key, announcement, spec.stake)?;
                 Ok(Vec::new())
             }),

@@ -6,7 +6,7 @@ use super::{
     link::{Inbox, Nothing, ToDriver, now_micros},
     slots::{ActiveJob, Blobs, Results, Slot, no_thread},
 };
-use crate::failure::Outcome;
+use crate::{failure::Outcome, provide::Told};
 use alloy_primitives::{Address, B256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
@@ -89,11 +89,8 @@ pub enum Input {
         /// How long it ran.
         busy: Duration,
     },
-    /// The chain has paid everything that a job's voucher promises.
-    Paid {
-        /// The job.
-        job: B256,
-    },
+    /// What the chain says of a job.
+    Chain(Told),
     /// Take no work any more (why), or take it again.
     Pause(Option<String>),
     /// End: the last tasks are finished and handed in first, if there is time.
@@ -285,7 +282,8 @@ impl Worker {
                 let busy_micros = u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
                 self.feed(Event::Done { slot, results, busy_micros });
             }
-            Input::Paid { job } => self.feed(Event::Paid { job }),
+            Input::Chain(Told::Paid { job }) => self.feed(Event::Paid { job }),
+            Input::Chain(Told::Escrow { job, left, paid }) => self.feed(Event::Escrow { job, left, paid }),
             Input::Pause(Some(reason)) => self.feed(Event::Drain { reason }),
             Input::Pause(None) => {
                 self.feed(Event::Resume);

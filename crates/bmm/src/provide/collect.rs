@@ -1,7 +1,10 @@
-//! Sees to it that what is promised is paid: looks at the escrows of the ledger's jobs, and claims vouchers that a settlement has left out
-//! or that nobody has settled by the deadline. It knows only ledger and chain, so a restart changes nothing.
+//! Sees to it that what is promised is paid: looks at the escrows of the ledger's jobs, and claims vouchers that a settlement has left out,
+//! that nobody has settled by the deadline, or that the rest of the escrow may soon not cover. It knows only ledger and chain, so a restart changes nothing.
 
-use super::ledger::{Earning, Ledger, PayState};
+use super::{
+    ledger::{Earning, Ledger, PayState},
+    stakes,
+};
 use crate::{
     failure::{Failure, Outcome},
     jobs::now_secs,
@@ -9,6 +12,7 @@ use crate::{
 };
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
+use bmm_market::provider::{MAX_UNCOLLECTED, is_covered};
 use bmm_types::{
     Amount,
     market::SignedVoucher,
@@ -30,6 +34,25 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Gas that a claim takes, about: one that brings less than its gas waits.
 const CLAIM_GAS: u128 = 120_000;
 
+/// What the chain says of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Everything that was promised is paid.
+    Paid {
+        /// The job.
+        job: B256,
+    },
+    /// What is left of the budget, and what this operator was paid.
+    Escrow {
+        /// The job.
+        job: B256,
+        /// Left of the budget.
+        left: Amount,
+        /// Paid, fees included.
+        paid: Amount,
+    },
+}
+
 /// A running collector.
 pub struct Collector {
     stop: Option<SyncSender<()>>,
@@ -37,19 +60,19 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts a thread that looks after the ledgers of some operators; `paid` is told of jobs that the chain has paid whole.
+    /// Starts a thread that looks after the ledgers of some operators; `tell` gets what the chain says of them.
     pub fn start(
         operators: Vec<(Ledger, PrivateKeySigner)>,
         rpc: &RpcClient,
-        paid: impl Fn(Address, B256) + Send + 'static,
+        tell: impl Fn(Address, Told) + Send + 'static,
     ) -> Outcome<Self> {
         let (stop, stopped) = sync_channel(1);
-        let books = |(ledger, key)| Books { ledger, rpc: rpc.clone(), key, looked: HashMap::new() };
+        let books = |(ledger, key)| Books { ledger, rpc: rpc.clone(), key, looked: HashMap::new(), tended: None };
         let mut books: Vec<Books> = operators.into_iter().map(books).collect();
         let run = move || {
             loop {
                 for books in &mut books {
-                    if let Err(failure) = books.look(&paid) {
+                    if let Err(failure) = books.look(&tell) {
                         tracing::warn!(message = failure.message, "earnings cannot be looked after now");
                     }
                 }
@@ -78,11 +101,16 @@ struct Books {
     rpc: RpcClient,
     key: PrivateKeySigner,
     looked: HashMap<B256, Instant>,
+    tended: Option<Instant>,
 }
 
 impl Books {
-    fn look(&mut self, paid: &impl Fn(Address, B256)) -> Outcome {
+    fn look(&mut self, tell: &impl Fn(Address, Told)) -> Outcome {
         let now = now_secs();
+        if self.tended.is_none_or(|at| at.elapsed() >= LOOK_SELDOM) {
+            self.tended = Some(Instant::now());
+            stakes::tend(&self.ledger, &self.rpc, &self.key)?;
+        }
         for earning in self.ledger.list()? {
             if earning.state != PayState::Promised {
                 continue;
@@ -93,8 +121,8 @@ impl Books {
                 continue;
             }
             self.looked.insert(earning.job, Instant::now());
-            match self.look_at(&earning) {
-                Ok(PayState::Paid) => paid(self.key.address(), earning.job),
+            match self.look_at(&earning, tell) {
+                Ok(PayState::Paid) => tell(self.key.address(), Told::Paid { job: earning.job }),
                 Ok(_) => {}
                 // Others may still be looked at.
                 Err(failure) => {
@@ -106,7 +134,7 @@ impl Books {
     }
 
     /// Brings the ledger up to date with the chain for one job, and claims what is due.
-    fn look_at(&self, earning: &Earning) -> Outcome<PayState> {
+    fn look_at(&self, earning: &Earning, tell: &impl Fn(Address, Told)) -> Outcome<PayState> {
         let job = earning.job;
         let found = self.rpc.contract(system::JOBS, &Jobs::jobOfCall { job })?;
         if !matches!(found.state, job_state::OPEN | job_state::SETTLED | job_state::CLOSED) {
@@ -136,7 +164,10 @@ impl Books {
                 earning.state = state;
             })?;
         }
-        if state == PayState::Promised && over && now < found.releaseAt {
+        let left = Amount(found.budget.saturating_sub(found.spent));
+        tell(provider, Told::Escrow { job, left, paid });
+        let covered = is_covered(voucher.total.saturating_sub(paid), left, MAX_UNCOLLECTED);
+        if state == PayState::Promised && (over || !covered) && !left.is_zero() && now < found.releaseAt {
             self.claim(voucher, voucher.total.saturating_sub(paid))?;
         }
         Ok(state)

@@ -86,10 +86,10 @@ pub fn run(context: &Context, options: &ProvideOptions, interrupts: &Receiver<()
     let provider = parts.start(membership.place())?;
     let inbox = provider.inbox().clone();
     let own = key.address();
-    let collector = Collector::start(everybody(context, &key, ledger)?, &rpc, move |operator, job| {
+    let collector = Collector::start(everybody(context, &key, ledger)?, &rpc, move |operator, told| {
         if operator == own {
-            // If the queue is full, the job is remembered a little longer.
-            let _ = inbox.try_send(Input::Paid { job });
+            // If the queue is full, it is told again later.
+            let _ = inbox.try_send(Input::Chain(told));
         }
     })?;
     parts.tell(membership.place(), &provider)?;
@@ -233,6 +233,9 @@ impl Parts<'_> {
             ledger.enter(announcement).map_err(|failure| failure.message)?;
             let pins = desk.fetch(spec, peer)?;
             // Last, as it is money.
+            if !spec.stake.is_zero() {
+                ledger.mark_stake(announcement.job).map_err(|failure| failure.message)?;
+            }
             post_stake(&rpc, &key, announcement, spec.stake)?;
             Ok(pins)
         })

@@ -142,6 +142,34 @@ impl Ledger {
         }
     }
 
+    /// Notes that a stake is about to be locked for a job; it is looked after from then on.
+    pub fn mark_stake(&self, job: B256) -> Outcome {
+        write_atomically(&self.stake_path(job), b"")
+    }
+
+    /// Forgets a stake that is gone.
+    pub fn drop_stake(&self, job: B256) -> Outcome {
+        let path = self.stake_path(job);
+        std::fs::remove_file(&path).doing("remove", &path)
+    }
+
+    fn stake_path(&self, job: B256) -> PathBuf {
+        self.dir.join(format!("{job:x}.stake"))
+    }
+
+    /// Returns the jobs with a stake.
+    pub fn stakes(&self) -> Outcome<Vec<B256>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).doing("read", &self.dir)? {
+            let name = entry.doing("read", &self.dir)?.file_name();
+            let job: Option<B256> =
+                name.to_str().and_then(|name| name.strip_suffix(".stake")).and_then(|name| name.parse().ok());
+            all.extend(job);
+        }
+        all.sort_unstable();
+        Ok(all)
+    }
+
     /// Returns all jobs, the newest first.
     pub fn list(&self) -> Outcome<Vec<Earning>> {
         let mut all = Vec::new();

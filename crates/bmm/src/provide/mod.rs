@@ -3,10 +3,11 @@
 mod collect;
 mod daemon;
 mod ledger;
+mod stakes;
 mod status;
 mod when;
 
-pub use collect::Collector;
+pub use collect::{Collector, Told};
 pub use daemon::{ProvideOptions, run};
 pub use ledger::{Earning, Ledger, PayState};
 pub use status::{Running, status};

@@ -76,7 +76,7 @@ fn wrong_job_files_are_told_with_the_place_and_the_remedy() {
     hint: write for example: range = "0..1080"
     "#);
     insta::assert_snapshot!(told("app = \"./app.wasm\"\n[verify]\nmode = \"audti\"\n"), @r#"
-    error: DIR/job.toml: line 3, column 1: `verify.mode` is "audti": there is no such mode
+    error: DIR/job.toml: line 3, column 8: `verify.mode` is "audti": there is no such mode
     hint: did you mean "audit"? valid: "none", "replicate", "audit", "checker"
     "#);
     insta::assert_snapshot!(told("app = \"./app.wasm\"\n[output]\nmerge = \"concta\"\n"), @r#"
