@@ -1,6 +1,8 @@
 //! Beginning from a snapshot: of an honest source and of others, at one go and in pieces, while the source stands still and while
 //! it goes on.
 
+mod lies;
+
 use crate::{
     sync::{Bent, go_on, same_head, source},
     world::{GWEI, World, key, params, signed, unsigned},
@@ -15,7 +17,6 @@ use bmm_chain::{
 };
 use bmm_ledger::store::{Store, StoreOptions, Verified};
 use bmm_types::{Amount, ChainParams, Engine, params::Allocation};
-use proptest::{prelude::*, sample::Index};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -55,17 +56,22 @@ impl Busy {
         let world = World::with(many(engine, accounts), ChainOptions::default());
         let mut busy = Self { world, nonces: AtomicU64::new(0), contracts: Vec::new(), making: Mutex::default() };
         for n in 0..contracts {
-            let code = [&WRITER[..], &n.to_be_bytes()].concat();
-            let len = u8::try_from(code.len()).expect("short");
-            let init = [&[0x60, len, 0x60, 0x0a, 0x5f, 0x39, 0x60, len, 0x5f, 0xf3], &code[..]].concat();
-            let nonce = busy.send(TxKind::Create, init.into(), 0);
-            busy.contracts.push(key(1).address().create(nonce));
+            busy.create(n);
             if n % 20 == 19 {
                 busy.grow();
             }
         }
         busy.grow();
         busy
+    }
+
+    /// Adds a contract with code of its own.
+    fn create(&mut self, n: u64) {
+        let code = [&WRITER[..], &n.to_be_bytes()].concat();
+        let len = u8::try_from(code.len()).expect("short");
+        let init = [&[0x60, len, 0x60, 0x0a, 0x5f, 0x39, 0x60, len, 0x5f, 0xf3], &code[..]].concat();
+        let nonce = self.send(TxKind::Create, init.into(), 0);
+        self.contracts.push(key(1).address().create(nonce));
     }
 
     fn send(&self, to: TxKind, input: Bytes, value: u64) -> u64 {
@@ -337,6 +343,9 @@ fn what_only_the_other_branch_had_goes() {
     for _ in 0..30 {
         other.grow(2);
     }
+    let mut busy = busy;
+    busy.create(200);
+    busy.write(60, 0, 300, 7);
     for _ in 0..16 {
         busy.busy_block();
     }
@@ -419,180 +428,4 @@ fn a_checkpoint_is_met_or_refused() {
     assert!(error.to_string().contains("checkpoint"), "{error}");
     place.take(params, &busy.source(), &with(20, id(20))).expect("it is met");
     place.holds(&busy);
-}
-
-/// What is done to the n-th answer of a kind.
-#[derive(Clone, Copy, Debug)]
-enum Lie {
-    Drop(Index),
-    Change(Index, u8),
-    Key(Index, u8),
-    Repeat(Index),
-    Cut(Index),
-    NoProof,
-    Flip(Index, Index, u8),
-    DropNode(Index),
-    Nothing,
-    Gone,
-    Silent,
-}
-
-fn lie() -> impl Strategy<Value = Lie> {
-    let index = any::<Index>;
-    prop_oneof![
-        index().prop_map(Lie::Drop),
-        (index(), 1u8..).prop_map(|(at, by)| Lie::Change(at, by)),
-        (index(), any::<u8>()).prop_map(|(at, bit)| Lie::Key(at, bit)),
-        index().prop_map(Lie::Repeat),
-        index().prop_map(Lie::Cut),
-        Just(Lie::NoProof),
-        (index(), index(), 1u8..).prop_map(|(node, at, by)| Lie::Flip(node, at, by)),
-        index().prop_map(Lie::DropNode),
-        Just(Lie::Nothing),
-        Just(Lie::Gone),
-        Just(Lie::Silent),
-    ]
-}
-
-fn bend<T: Clone>(items: &mut Vec<T>, lie: Lie, change: impl FnOnce(&mut T, u8), rekey: impl FnOnce(&mut T, u8)) {
-    if items.is_empty() {
-        return;
-    }
-    let len = items.len();
-    match lie {
-        Lie::Drop(at) => drop(items.remove(at.index(len))),
-        Lie::Change(at, by) => change(&mut items[at.index(len)], by),
-        Lie::Key(at, bit) => rekey(&mut items[at.index(len)], bit),
-        Lie::Repeat(at) => items.push(items[at.index(len)].clone()),
-        Lie::Cut(at) => items.truncate(at.index(len)),
-        Lie::Nothing => items.clear(),
-        _ => {}
-    }
-}
-
-fn bend_nodes(nodes: &mut Vec<Bytes>, lie: Lie) {
-    let len = nodes.len();
-    match lie {
-        Lie::NoProof => nodes.clear(),
-        Lie::DropNode(at) if len > 0 => drop(nodes.remove(at.index(len))),
-        Lie::Flip(node, at, by) if len > 0 => {
-            let node = &mut nodes[node.index(len)];
-            let mut bytes = node.to_vec();
-            let at = at.index(bytes.len());
-            bytes[at] ^= by;
-            *node = bytes.into();
-        }
-        _ => {}
-    }
-}
-
-fn flip(bytes: &mut [u8], bit: u8) {
-    let at = usize::from(bit / 8) % bytes.len();
-    bytes[at] ^= 1 << (bit % 8);
-}
-
-fn tell_lie(lie: Lie, answer: Answer) -> Result<Answer, String> {
-    Ok(match (lie, answer) {
-        (Lie::Silent, _) => return Err("nobody answers".into()),
-        (Lie::Gone, Answer::Accounts(_)) => Answer::Accounts(None),
-        (Lie::Gone, Answer::Slots(_)) => Answer::Slots(None),
-        (Lie::Gone, Answer::Nodes(_)) => Answer::Nodes(None),
-        (_, Answer::Head(head)) => Answer::Head(head),
-        (_, Answer::Headers(mut headers)) => {
-            let change = |sealed: &mut bmm_chain::SealedHeader, by: u8| {
-                sealed.header.gas_used = sealed.header.gas_used.wrapping_add(u64::from(by));
-            };
-            bend(&mut headers, lie, change, |sealed, bit| flip(sealed.header.state_root.as_mut_slice(), bit));
-            Answer::Headers(headers)
-        }
-        (_, Answer::Accounts(Some(mut range))) => {
-            let change =
-                |account: &mut bmm_chain::RangeAccount, by: u8| account.nonce = account.nonce.wrapping_add(by.into());
-            bend(&mut range.accounts, lie, change, |account, bit| flip(account.key.as_mut_slice(), bit));
-            bend_nodes(&mut range.nodes, lie);
-            Answer::Accounts(Some(range))
-        }
-        (_, Answer::Slots(Some(mut ranges))) => {
-            if let Some(range) = ranges.last_mut() {
-                let change = |slot: &mut bmm_chain::RangeSlot, by| slot.value ^= U256::from(by);
-                bend(&mut range.slots, lie, change, |slot, bit| flip(slot.key.as_mut_slice(), bit));
-                bend_nodes(&mut range.nodes, lie);
-            }
-            if matches!(lie, Lie::Repeat(_)) {
-                ranges.extend(ranges.last().cloned());
-            }
-            Answer::Slots(Some(ranges))
-        }
-        (_, Answer::Nodes(Some(mut nodes))) => {
-            bend(
-                &mut nodes,
-                lie,
-                |node, by| *node = [&node[..], &[by]].concat().into(),
-                |node, _| *node = Bytes::new(),
-            );
-            bend_nodes(&mut nodes, lie);
-            Answer::Nodes(Some(nodes))
-        }
-        (_, Answer::Codes(mut codes)) => {
-            bend(
-                &mut codes,
-                lie,
-                |code, by| *code = [&code[..], &[by]].concat().into(),
-                |code, _| *code = Bytes::new(),
-            );
-            Answer::Codes(codes)
-        }
-        (_, answer) => answer,
-    })
-}
-
-/// A chain whose state is in part of an older pivot: taking it asks for everything that there is.
-fn half_taken(busy: &Busy, place: &Place) {
-    let state = AtomicU64::new(0);
-    let part = Bent(busy.source(), |request: &Request, answer: Answer| {
-        let counts = matches!(request, Request::Accounts { .. } | Request::Slots { .. });
-        if counts && state.fetch_add(1, Ordering::Relaxed) >= 8 { Err("enough".into()) } else { Ok(answer) }
-    });
-    place.take(busy.world.chain.params(), &part, &options()).expect_err("it ends in the middle");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 20, ..ProptestConfig::default() })]
-
-    /// Whatever is changed in whatever answer, either it is refused, or the state is the true one all the same.
-    #[test]
-    fn lies_are_refused_or_without_effect(lie in lie(), kind in 0usize..5, which in 0u64..12) {
-        let busy = Busy::new(Engine::Dev, 300, 12);
-        for n in 0..12 {
-            busy.write(n, 0, 40, 3);
-        }
-        (0..14).for_each(|_| busy.busy_block());
-        let place = Place::new();
-        half_taken(&busy, &place);
-        (0..12).for_each(|_| busy.busy_block());
-        let params = busy.world.chain.params();
-        // The old pivot is not at hand any more.
-        let asked = AtomicU64::new(0);
-        let liar = Bent(busy.source(), |request: &Request, answer: Answer| {
-            if let Request::Accounts { block, .. } | Request::Slots { block, .. } | Request::Nodes { block, .. } = request
-                && busy.world.chain.header(*block).expect("readable").expect("known").number + 10 < busy.world.chain.head().number()
-            {
-                return tell_lie(Lie::Gone, answer);
-            }
-            let of_kind = matches!(
-                (kind, &answer),
-                (0, Answer::Headers(_)) | (1, Answer::Accounts(_)) | (2, Answer::Slots(_)) | (3, Answer::Nodes(_)) | (4, Answer::Codes(_))
-            );
-            if of_kind && asked.fetch_add(1, Ordering::Relaxed) == which { tell_lie(lie, answer) } else { Ok(answer) }
-        });
-        let small = SnapshotOptions { range_bytes: 1_500, ..options() };
-        match place.take(params, &liar, &small) {
-            Ok(_) => {}
-            Err(error) => {
-                prop_assert!(error.is_of_source(), "{error}");
-                place.take(params, &busy.source(), &small).expect("an honest source goes on");
-            }
-        }
-        place.holds(&busy);
-    }
 }
