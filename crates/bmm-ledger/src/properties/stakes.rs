@@ -134,7 +134,7 @@ impl Play {
         match act {
             Act::Stake { provider, amount } => self.send(self.provider(provider), amount, &stakeCall { job }),
             Act::Unstake { provider } => {
-                self.send(requester, 0, &unstakeCall { job, provider: self.provider(provider) })
+                self.send(requester, 0, &unstakeCall { job, provider: self.provider(provider) });
             }
             Act::Accuse { provider, wrong, others, right, forged } => {
                 let mut others: Vec<_> = others.iter().map(|other| self.says(*other, right)).collect();
@@ -163,7 +163,7 @@ impl Play {
                 self.send(from, 0, &ruleCall { job, provider: self.provider(provider), wrong });
             }
             Act::Resolve { provider } => {
-                self.send(requester, 0, &resolveCall { job, provider: self.provider(provider) })
+                self.send(requester, 0, &resolveCall { job, provider: self.provider(provider) });
             }
             Act::Claim { provider, total } => {
                 let (provider, total) = (self.provider(provider), U256::from(total));

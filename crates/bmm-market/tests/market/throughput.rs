@@ -3,13 +3,16 @@
 use std::time::Instant;
 
 use alloy_primitives::B256;
-use bmm_market::provider::{self, Provider, ProviderConfig};
+use alloy_signer_local::PrivateKeySigner;
+use bmm_market::provider::{self, Chunk, Provider, ProviderConfig};
 use bmm_market::requester::{self, Requester, RequesterConfig, Verdict};
 use bmm_types::Amount;
 use bmm_types::market::{
     Audit, Content, SignedResults, SignedVoucher, TaskEnd, TaskOutput, TaskResult, ToProvider, ToRequester, Verify,
     Wire, receipt_hash, voucher_hash,
 };
+
+use bmm_types::system::Voucher;
 
 use super::fixtures::{CHAIN, JOB, SECRET, key, offer, sign, spec};
 
@@ -18,6 +21,19 @@ fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default().to_owned();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+fn promise(by: &PrivateKeySigner, voucher: &Voucher) -> SignedVoucher {
+    let signature = sign(by, voucher_hash(CHAIN, voucher));
+    let total = Amount(voucher.total);
+    SignedVoucher { job: voucher.job, provider: voucher.provider, total, signature }
+}
+
+/// Returns the results of a chunk of tasks that do nothing.
+fn no_ops(chunk: Chunk) -> Vec<TaskResult> {
+    let end = || TaskEnd::Done(TaskOutput::Inline(Vec::new()));
+    let result = |index| TaskResult { index, fuel: 1_234, peak_memory_bytes: 65_536, end: end() };
+    (chunk.tasks.first..chunk.tasks.end()).map(result).collect()
 }
 
 /// Drives `tasks` no-op tasks between a requester and a provider of two slots; what is drawn is checked on the own machine. Returns
@@ -52,10 +68,7 @@ fn drive(tasks: u64, verify: Verify) -> (f64, usize, Requester) {
                         continue;
                     }
                     provider::Effect::Run(chunk) => {
-                        let end = || TaskEnd::Done(TaskOutput::Inline(Vec::new()));
-                        let range = chunk.tasks.first..chunk.tasks.end();
-                        let result = |index| TaskResult { index, fuel: 1_234, peak_memory_bytes: 65_536, end: end() };
-                        let results: Vec<_> = range.map(result).collect();
+                        let results = no_ops(chunk);
                         // 20 µs a task, as the sandbox takes.
                         let busy_micros = 20 * u64::from(chunk.tasks.count);
                         now += busy_micros / 2;
@@ -73,9 +86,7 @@ fn drive(tasks: u64, verify: Verify) -> (f64, usize, Requester) {
                 let message = match effect {
                     requester::Effect::Send { message, .. } => message,
                     requester::Effect::SignVoucher { voucher, standing } => {
-                        let signature = sign(&requester_key, voucher_hash(CHAIN, &voucher));
-                        let total = Amount(voucher.total);
-                        let voucher = SignedVoucher { job: voucher.job, provider: voucher.provider, total, signature };
+                        let voucher = promise(&requester_key, &voucher);
                         ToProvider::Voucher { voucher, standing }
                     }
                     requester::Effect::Record(bytes) => {

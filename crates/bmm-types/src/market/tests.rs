@@ -133,6 +133,27 @@ fn every_message() -> Vec<(Reader, Vec<u8>)> {
 }
 
 #[test]
+fn a_stake_needs_results_that_every_honest_run_shares() {
+    let refused = |job: JobSpec| matches!(JobSpec::decode(&job.encode()), Err(WireError::Field { .. }));
+    let audit = Verify::Audit(Audit { floor_ppm: 20_000 });
+    let checker = |floor_ppm| Verify::Checker(Checker { app: Content::of(b"app"), floor_ppm, listing: None });
+    assert!(!refused(JobSpec { verify: audit, ..spec() }));
+    assert!(!refused(JobSpec { verify: checker(1_000_000), stake: Amount::ZERO, ..spec() }));
+    for bad in [
+        JobSpec { verify: Verify::None, ..spec() },
+        JobSpec { verify: checker(1_000_000), ..spec() },
+        JobSpec { canonical_nans: false, ..spec() },
+        JobSpec { deterministic: false, stake: Amount::ZERO, ..spec() },
+        JobSpec { verify: Verify::Audit(Audit { floor_ppm: 1_000_001 }), ..spec() },
+        JobSpec { verify: checker(1_000_001), stake: Amount::ZERO, ..spec() },
+        JobSpec { verify: Verify::Replicate(16), ..spec() },
+        JobSpec { stake: Amount(alloy_primitives::U256::MAX), ..spec() },
+    ] {
+        assert!(refused(bad.clone()), "{bad:?}");
+    }
+}
+
+#[test]
 fn bounds_hold_while_decoding() {
     assert!(ToRequester::decode(&results(vec![0; MAX_INLINE_BYTES]).encode()).is_ok());
     assert!(matches!(
