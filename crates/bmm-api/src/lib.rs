@@ -15,6 +15,7 @@ mod filters;
 mod gate;
 mod methods;
 mod net;
+mod network;
 mod news;
 mod ots;
 mod params;
@@ -26,4 +27,5 @@ mod trace;
 mod txpool;
 
 pub use config::ApiConfig;
-pub use server::{ApiError, ApiHandle, serve};
+pub use network::{NetworkView, NodeView, PeerView, SyncView};
+pub use server::{ApiError, ApiHandle, serve, serve_in_network};

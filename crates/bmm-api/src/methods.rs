@@ -10,6 +10,7 @@ use crate::{
     eth,
     filters::{self, Filters},
     net,
+    network::NetworkView,
     news::News,
     ots,
     params::{Args, shown},
@@ -222,6 +223,8 @@ impl Queue {
 pub(crate) struct Context {
     /// The chain that is served.
     pub(crate) chain: Arc<Chain>,
+    /// The network that the node is in.
+    pub(crate) network: Option<NetworkView>,
     /// The operator's limits.
     pub(crate) config: ApiConfig,
     /// Blocks that were read lately.
@@ -240,7 +243,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// `threads` serve the connections.
-    pub(crate) fn new(config: ApiConfig, chain: Arc<Chain>, threads: usize) -> Self {
+    pub(crate) fn new(config: ApiConfig, chain: Arc<Chain>, network: Option<NetworkView>, threads: usize) -> Self {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let heavy = if config.max_running == 0 { cores } else { config.max_running };
         Self {
@@ -252,6 +255,7 @@ impl Context {
             filters: Filters::default(),
             suggested_tip: Mutex::new(None),
             chain,
+            network,
             config,
         }
     }

@@ -23,14 +23,15 @@ pub(crate) fn client_name() -> String {
     format!("bmm/v{}/{OS}-{ARCH}/rust{}", env!("CARGO_PKG_VERSION"), env!("BMM_RUSTC_VERSION"))
 }
 
-/// `net_listening`: `false`, since the node takes no connections of other nodes.
-pub(crate) fn listening(_: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
-    json(&false)
+/// `net_listening`: whether the node takes connections of other nodes.
+pub(crate) fn listening(context: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
+    json(&context.network.as_ref().is_some_and(|network| !(network.node)().listens.is_empty()))
 }
 
-/// `net_peerCount`: none.
-pub(crate) fn peer_count(_: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
-    json(&U64::ZERO)
+/// `net_peerCount`: connected peers.
+pub(crate) fn peer_count(context: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
+    let count = context.network.as_ref().map_or(0, |network| (network.peers)().len());
+    json(&U64::from(count))
 }
 
 /// `web3_sha3`: Keccak-256.

@@ -1,5 +1,9 @@
 //! The configuration: `config.toml` in the data folder, every field with a default, overruled by the command line.
 
+mod network;
+
+pub use network::NetworkConfig;
+
 use crate::{
     failure::{Failure, IoContext, Outcome},
     paths::DataDir,
@@ -18,6 +22,8 @@ pub struct Config {
     pub chain: String,
     /// JSON-RPC server and client.
     pub rpc: RpcConfig,
+    /// Other nodes.
+    pub network: NetworkConfig,
     /// Block production.
     pub mine: MineConfig,
     /// What this machine offers.
@@ -88,6 +94,7 @@ impl Default for Config {
         Self {
             chain: "dev".into(),
             rpc: RpcConfig::default(),
+            network: NetworkConfig::default(),
             mine: MineConfig::default(),
             provide: ProvideConfig::default(),
             storage: StorageConfig::default(),

@@ -77,6 +77,11 @@ impl DataDir {
         self.0.join("cache").join("modules")
     }
 
+    /// Returns the folder of the node's key on the network and of the peers it knows.
+    pub fn network(&self) -> PathBuf {
+        self.0.join("network")
+    }
+
     /// Returns the folder through which commands ask the running node of this folder.
     pub fn control(&self) -> PathBuf {
         self.0.join("control")

@@ -22,6 +22,8 @@ mod hostile;
 mod input;
 #[path = "cli/job.rs"]
 mod job;
+#[path = "cli/net.rs"]
+mod net;
 #[path = "cli/network.rs"]
 mod network;
 #[path = "cli/programs.rs"]

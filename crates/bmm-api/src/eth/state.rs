@@ -24,9 +24,16 @@ pub(crate) fn accounts(_: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
     json::<[Address]>(&[])
 }
 
-/// `eth_syncing`: `false`, since this node follows nobody.
-pub(crate) fn syncing(_: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
-    json(&false)
+/// `eth_syncing`: how far the node is in catching up with its network, or `false`.
+pub(crate) fn syncing(context: &Context, _: &mut Args<'_>) -> RpcResult<Json> {
+    match context.network.as_ref().and_then(|network| (network.syncing)()) {
+        None => json(&false),
+        Some(sync) => json(&serde_json::json!({
+            "startingBlock": U64::from(sync.starting),
+            "currentBlock": U64::from(sync.current),
+            "highestBlock": U64::from(sync.highest),
+        })),
+    }
 }
 
 /// `eth_getBalance`: units (10^-18 BMM).

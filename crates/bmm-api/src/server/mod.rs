@@ -13,7 +13,7 @@ mod ws;
 
 pub(crate) use subscribe::Session;
 
-use crate::{config::ApiConfig, gate::Gate, methods::Context, news};
+use crate::{config::ApiConfig, gate::Gate, methods::Context, network::NetworkView, news};
 use accept::Acceptor;
 use bmm_chain::Chain;
 use std::{io, net::SocketAddr, sync::Arc, thread};
@@ -105,6 +105,15 @@ impl Shared {
 ///
 /// Errors when the address cannot be listened on, or the threads cannot be started.
 pub async fn serve(config: ApiConfig, chain: Arc<Chain>) -> Result<ApiHandle, ApiError> {
+    serve_in_network(config, chain, None).await
+}
+
+/// Serves as [`serve`] does, and tells of the network that the node is in.
+pub async fn serve_in_network(
+    config: ApiConfig,
+    chain: Arc<Chain>,
+    network: Option<NetworkView>,
+) -> Result<ApiHandle, ApiError> {
     let address = config.address;
     let listen_error = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => ApiError::AddressInUse { address },
@@ -126,7 +135,7 @@ pub async fn serve(config: ApiConfig, chain: Arc<Chain>) -> Result<ApiHandle, Ap
     let connections =
         Semaphore::new(usize::try_from(config.max_connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
     let gate = Gate::new(&config);
-    let context = Arc::new(Context::new(config, chain, threads));
+    let context = Arc::new(Context::new(config, chain, network, threads));
     news::start(&context).map_err(ApiError::Threads)?;
     let shared = Arc::new(Shared { gate, context, stopped });
     let acceptor = Acceptor::new(shared, Arc::new(connections));

@@ -5,6 +5,7 @@ use super::{
     wire::{self, MAX_POOL, MAX_TRANSACTIONS, Request, exact_list},
 };
 use crate::{
+    bucket::{Buckets, Rate},
     network::{Gossip, Verdict},
     peers::Offence,
 };
@@ -17,7 +18,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -27,6 +28,8 @@ const MAX_NEW: usize = 16_384;
 const GATHER: Duration = Duration::from_millis(50);
 /// Bytes of transactions in one message.
 const MAX_BATCH_BYTES: usize = 256 << 10;
+/// Bytes of transactions that one peer may hand on a second, four times as many at once: some 4,000 transfers.
+const BYTES_PER_SEC: u32 = 512 << 10;
 /// Messages that are looked at at once.
 const AT_ONCE: usize = 4;
 /// How often a blocked thread looks whether it should end.
@@ -97,7 +100,14 @@ fn encoded(transaction: &PoolTransaction) -> Bytes {
 /// Takes transactions of others.
 pub(super) async fn hear(node: Arc<Node>, mut gossip: mpsc::Receiver<Gossip>) {
     let mut running: JoinSet<()> = JoinSet::new();
+    let mut budget = Buckets::new(Rate::per_sec(BYTES_PER_SEC));
     while let Some(gossip) = gossip.recv().await {
+        // To find out that a transaction is worth nothing costs as much as for a good one.
+        let bytes = u32::try_from(gossip.data.len()).unwrap_or(u32::MAX);
+        if !budget.take(gossip.from, f64::from(bytes), Instant::now()) {
+            judge(&node, &gossip, Verdict::Ignore).await;
+            continue;
+        }
         while running.len() >= AT_ONCE {
             running.join_next().await;
         }

@@ -129,7 +129,8 @@ impl Request {
             Self::Headers { count, .. } => 1 + usize::try_from(*count).unwrap_or(MAX_HEADERS).min(MAX_HEADERS),
             Self::Bodies(ids) => 1 + 2 * ids.len(),
             Self::Transactions { hashes, .. } => 1 + hashes.len() / 4,
-            Self::Pool => 512,
+            // All that waits is looked through.
+            Self::Pool => 4_096,
         }
     }
 }

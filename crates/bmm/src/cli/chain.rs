@@ -22,7 +22,7 @@ pub enum ChainCommand {
 
 /// Where a private chain begins.
 #[derive(Args, Debug)]
-struct Begin {
+pub(super) struct Begin {
     /// Begin the dev chain of this data folder with these parameters: chains/dev/genesis.toml of the folder it comes from
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
@@ -30,7 +30,7 @@ struct Begin {
 
 impl Begin {
     /// Puts the parameters into the data folder, if it has none yet.
-    fn apply(&self, context: &Context, chain: &str) -> Outcome {
+    pub(super) fn apply(&self, context: &Context, chain: &str) -> Outcome {
         let Some(file) = &self.genesis else { return Ok(()) };
         if chain != "dev" {
             return Err(Failure::user(format!("--genesis is for the chain dev; the parameters of {chain} are known")));

@@ -6,6 +6,7 @@ mod db;
 mod job;
 mod market;
 mod meter;
+mod net;
 mod node;
 mod plain;
 mod provide;
@@ -72,6 +73,9 @@ pub enum Command {
     Up(node::Up),
     /// Run a node
     Node(node::NodeArgs),
+    /// See the node among others: peers, its addresses, bans
+    #[command(subcommand)]
+    Net(net::NetCommand),
     /// Export and import chains, and take them from other nodes
     #[command(subcommand)]
     Chain(chain::ChainCommand),
@@ -130,6 +134,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Provide(args) => provide::run(&context, args),
                 Command::Up(args) => node::up(&context, args),
                 Command::Node(args) => node::node(&context, args),
+                Command::Net(command) => net::run(&context, command),
                 Command::Chain(command) => chain::run(&context, command),
                 Command::Db(command) => db::run(&context, command),
                 Command::Bench(args) => bench::run(&context, args),

@@ -1,12 +1,14 @@
 //! `bmm up` and `bmm node`: run until Ctrl-C.
 
-use super::{Context, Which};
+use super::{Context, Which, chain::Begin};
 use crate::{
+    config::NetworkConfig,
     failure::{Failure, Outcome},
-    node::{Mine, Node, NodeOptions, dev_key},
+    node::{Mine, NetOptions, Node, NodeOptions, dev_key},
     output,
     wallet::{Passwords, WalletStore},
 };
+use bmm_net::Multiaddr;
 use clap::Args;
 use serde::Serialize;
 use std::{
@@ -34,6 +36,8 @@ pub struct Up {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   bmm node                           follow the chain of the configuration, mine nothing
+  bmm node --genesis FILE --bootstrap /ip4/192.0.2.7/tcp/20190/p2p/12D3KooW…
+                                     join a dev chain of another folder or machine
   bmm node --mine savings            mine for the wallet called savings
   bmm node --chain main              the public chain")]
 pub struct NodeArgs {
@@ -54,9 +58,46 @@ struct Serve {
     /// Where JSON-RPC listens [default: rpc.listen of the configuration]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    #[command(flatten)]
+    begin: Begin,
+    #[command(flatten)]
+    peers: Peers,
     /// Percent of one core that mining may use [default: mine.share_percent of the configuration]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     mine_percent: Option<u8>,
+}
+
+#[derive(Debug, Args)]
+struct Peers {
+    /// Where to listen for other nodes, such as /ip4/0.0.0.0/tcp/20190 (repeat for more) [default: network.listen of the configuration]
+    #[arg(long, value_name = "MULTIADDR")]
+    peer_listen: Vec<Multiaddr>,
+    /// A node to begin with, as `bmm net id` prints it there (repeat for more) [default: network.bootstrap of the configuration]
+    #[arg(long, value_name = "MULTIADDR")]
+    bootstrap: Vec<Multiaddr>,
+    /// Do not look for nodes of the local network
+    #[arg(long)]
+    no_mdns: bool,
+    /// Stay alone
+    #[arg(long)]
+    no_network: bool,
+}
+
+impl Peers {
+    /// Puts what was typed in place of what is configured.
+    fn options(&self, config: &NetworkConfig, chain: &str) -> Outcome<Option<NetOptions>> {
+        let mut config = config.clone();
+        let texts = |addresses: &[Multiaddr]| addresses.iter().map(ToString::to_string).collect();
+        if !self.peer_listen.is_empty() {
+            config.listen = texts(&self.peer_listen);
+        }
+        if !self.bootstrap.is_empty() {
+            config.bootstrap = texts(&self.bootstrap);
+        }
+        config.mdns &= !self.no_mdns;
+        config.enable &= !self.no_network;
+        config.options(chain)
+    }
 }
 
 /// What is printed when the node listens.
@@ -66,6 +107,7 @@ struct Listening<'a> {
     chain: &'a str,
     chain_id: u64,
     block: u64,
+    peer_addresses: Vec<String>,
 }
 
 /// Answers `bmm up`.
@@ -97,14 +139,24 @@ fn serve(context: &Context, serve: &Serve, chain: &str, mine: Option<Mine>) -> O
     let mines = mine.is_some();
     let stop = interrupts()?;
     let storage = context.config.storage.clone();
-    let node = Node::start(&context.data, &NodeOptions { chain: chain.to_owned(), rpc, mine, storage })?;
+    serve.begin.apply(context, chain)?;
+    let network = serve.peers.options(&context.config.network, chain)?;
+    let alone = network.is_none();
+    let node = Node::start(&context.data, &NodeOptions { chain: chain.to_owned(), rpc, mine, storage, network })?;
     let head = node.chain().head();
     let chain_id = node.chain().params().chain_id;
-    let listening = Listening { rpc: node.url(), chain, chain_id, block: head.number() };
+    let peer_addresses = node.addresses();
+    let listening = Listening { rpc: node.url(), chain, chain_id, block: head.number(), peer_addresses };
     let mining = if mines { "mining" } else { "not mining" };
     let text =
         format!("{chain} (chain id {chain_id}) at block {}, {mining}, JSON-RPC at {}", head.number(), node.url());
     output::print(json, &listening, text);
+    for address in &listening.peer_addresses {
+        output::note(json, format!("other nodes begin with --bootstrap {address}"));
+    }
+    if alone && chain != "dev" {
+        output::note(json, "in no network: its blocks and transactions reach nobody");
+    }
     output::note(json, "Ctrl-C stops it.");
     let mut seen = head.number();
     while stop.recv_timeout(Duration::from_secs(10)) == Err(RecvTimeoutError::Timeout) {

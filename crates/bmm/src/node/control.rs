@@ -4,12 +4,13 @@
 //! A command writes `ID.request.json`; the node answers in `ID.answer.json`, again and again until it is done. When the request goes,
 //! the node stops working on it.
 
-use super::reports::{BackupReport, StatsReport};
+use super::reports::{BackupReport, BanReport, StatsReport};
 use crate::{
     failure::{Failure, IoContext, Outcome},
     paths::{DataDir, write_atomically},
 };
 use bmm_chain::Chain;
+use bmm_net::{Network, PeerId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
@@ -20,8 +21,9 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tokio::runtime::Handle;
 
 /// How often the node looks for requests, and a command for answers.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -40,6 +42,17 @@ pub enum ControlRequest {
     Backup(PathBuf),
     /// Say what the tables hold.
     Stats,
+    /// Say who is banned from the network.
+    Bans,
+    /// Ban a node, then say who is banned.
+    Ban {
+        /// Its id.
+        peer: String,
+        /// How long, in seconds.
+        secs: u64,
+    },
+    /// End a ban, then say who is banned.
+    LiftBan(String),
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -61,7 +74,7 @@ pub struct Control {
 
 impl Control {
     /// Begins to serve the folder; what lies there from before is removed.
-    pub fn start(data: &DataDir, chain: Arc<Chain>) -> Outcome<Self> {
+    pub fn start(data: &DataDir, chain: Arc<Chain>, network: Option<(Network, Handle)>) -> Outcome<Self> {
         let folder = data.control();
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).doing("empty", &folder),
@@ -75,7 +88,7 @@ impl Control {
             .spawn(move || {
                 while !stopped.load(Ordering::Relaxed) {
                     for request in requests(&folder) {
-                        serve(&chain, &request, &stopped);
+                        serve(&chain, network.as_ref(), &request, &stopped);
                     }
                     std::thread::sleep(LOOK_EVERY);
                 }
@@ -111,7 +124,7 @@ fn answer_path(request: &Path) -> PathBuf {
     request.with_file_name(name.replace(".request.json", ".answer.json"))
 }
 
-fn serve(chain: &Chain, path: &Path, stopped: &AtomicBool) {
+fn serve(chain: &Chain, network: Option<&(Network, Handle)>, path: &Path, stopped: &AtomicBool) {
     let mut answer = Answer::default();
     let place = answer_path(path);
     let write = |answer: &mut Answer| {
@@ -138,6 +151,7 @@ fn serve(chain: &Chain, path: &Path, stopped: &AtomicBool) {
             let stats = chain.store_stats().map(|stats| serde_json::json!(StatsReport::from(&stats)));
             stats.map_err(|error| error.to_string())
         }
+        Ok(request) => bans(network, &request),
         Err(what) => Err(what),
     };
     match result {
@@ -149,6 +163,29 @@ fn serve(chain: &Chain, path: &Path, stopped: &AtomicBool) {
     } else {
         let _ = std::fs::remove_file(&place);
     }
+}
+
+/// Bans, lifts bans, and says who is banned.
+fn bans(network: Option<&(Network, Handle)>, request: &ControlRequest) -> Result<Value, String> {
+    let (network, runtime) = network.ok_or("the node is in no network")?;
+    let read = |peer: &str| peer.parse::<PeerId>().map_err(|_| format!("{peer:?} is no id of a node"));
+    match request {
+        ControlRequest::Ban { peer, secs } => {
+            let peer = read(peer)?;
+            runtime.block_on(network.ban(peer, *secs)).map_err(|error| error.to_string())?;
+        }
+        ControlRequest::LiftBan(peer) => {
+            let peer = read(peer)?;
+            if !network.lift_ban(peer) {
+                return Err(format!("{peer} is not banned"));
+            }
+        }
+        ControlRequest::Bans | ControlRequest::Backup(_) | ControlRequest::Stats => {}
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let report =
+        |ban: bmm_net::Ban| BanReport { peer: ban.peer.to_string(), secs_left: ban.until_secs.saturating_sub(now) };
+    Ok(serde_json::json!(network.bans().into_iter().map(report).collect::<Vec<_>>()))
 }
 
 fn read_request(path: &Path) -> Result<ControlRequest, String> {

@@ -1,6 +1,10 @@
 //! A running node.
 
-use super::{control::Control, open_chain};
+use super::{
+    control::Control,
+    net::{Joined, NetOptions},
+    open_chain,
+};
 use crate::{
     config::StorageConfig,
     failure::{Failure, Outcome},
@@ -28,6 +32,8 @@ pub struct NodeOptions {
     pub mine: Option<Mine>,
     /// The chain's database.
     pub storage: StorageConfig,
+    /// The network to join; `None` stays alone.
+    pub network: Option<NetOptions>,
 }
 
 /// How a node mines.
@@ -42,6 +48,7 @@ pub struct Mine {
 /// A running node. Dropping it stops it.
 pub struct Node {
     chain: Arc<Chain>,
+    joined: Option<Joined>,
     producer: Option<Producer>,
     api: Option<ApiHandle>,
     runtime: tokio::runtime::Runtime,
@@ -61,20 +68,27 @@ impl Node {
             .enable_all()
             .build()
             .map_err(|error| Failure::internal(format!("cannot start threads for JSON-RPC: {error}")))?;
-        let api = runtime.block_on(bmm_api::serve(options.rpc.clone(), chain.clone())).map_err(|error| {
+        let joined = options.network.as_ref().map(|network| Joined::join(data, &chain, network)).transpose()?;
+        let serve = bmm_api::serve_in_network(options.rpc.clone(), chain.clone(), joined.as_ref().map(Joined::view));
+        let api = runtime.block_on(serve).map_err(|error| {
             Failure::config(error).hint("choose another port with --listen, for example --listen 127.0.0.1:8546")
         })?;
-        let control = Some(Control::start(data, chain.clone())?);
+        let control = Some(Control::start(data, chain.clone(), joined.as_ref().and_then(Joined::handle))?);
         let url = format!("http://{}", api.address());
         let file = data.node_file();
         NodeFile { pid: std::process::id(), rpc: url.clone(), chain: options.chain.clone(), genesis: chain.genesis() }
             .write(&file)?;
-        Ok(Self { chain, producer, api: Some(api), runtime, url, file, control })
+        Ok(Self { chain, joined, producer, api: Some(api), runtime, url, file, control })
     }
 
     /// Returns the chain.
     pub fn chain(&self) -> &Arc<Chain> {
         &self.chain
+    }
+
+    /// Returns the addresses at which others of the same network reach the node.
+    pub fn addresses(&self) -> Vec<String> {
+        self.joined.as_ref().map(Joined::addresses).unwrap_or_default()
     }
 
     /// Returns the JSON-RPC address.
@@ -95,6 +109,7 @@ impl Drop for Node {
         if let Some(producer) = self.producer.take() {
             producer.stop();
         }
+        drop(self.joined.take());
         if let Some(api) = self.api.take() {
             self.runtime.block_on(api.stop());
         }

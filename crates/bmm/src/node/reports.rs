@@ -88,3 +88,12 @@ impl From<&StoreStats> for StatsReport {
         }
     }
 }
+
+/// A node that is not spoken to for a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanReport {
+    /// Its id.
+    pub peer: String,
+    /// Seconds until it is spoken to again.
+    pub secs_left: u64,
+}

@@ -4,7 +4,7 @@ use super::{Checked, Fault};
 use crate::{
     node::{
         Node,
-        wire::{self, Request},
+        wire::{self, ENOUGH_BYTES, Request},
     },
     peers::Offence,
 };
@@ -92,7 +92,7 @@ fn choose(node: &Node, lead: PeerId, busy: &Busy, failed: &HashSet<PeerId>, firs
     Some(chosen)
 }
 
-/// Asks a peer for what is left, and takes what it gives. Returns whether it gave anything.
+/// Asks a peer for what is left, and takes what it gives. Returns whether that is a good part of it.
 async fn ask(
     node: &Arc<Node>,
     peer: PeerId,
@@ -112,12 +112,15 @@ async fn ask(
     }
     let headers: Vec<Checked> = left.iter().take(bodies.len()).cloned().collect();
     let also = node.clone();
+    let bytes: usize = bodies.iter().map(alloy_rlp::Encodable::length).sum();
+    // Long ones come in parts; who gives short ones one by one only takes time.
+    let generous = bodies.len() >= left.len().div_ceil(4) || bytes >= ENOUGH_BYTES / 8;
     let joined = tokio::task::spawn_blocking(move || join(&also, headers, bodies)).await;
     match joined {
         Ok(Ok(mut whole)) => {
             left.drain(..whole.len());
             blocks.append(&mut whole);
-            true
+            generous
         }
         Ok(Err(what)) => {
             tracing::info!(%peer, what, "a body is not that of its header");

@@ -12,11 +12,16 @@ use crate::{
 use alloy_primitives::B256;
 use bmm_chain::{HeaderLine, ImportError, SealedHeader};
 use libp2p::PeerId;
-use std::{fmt::Display, sync::Arc};
+use std::{fmt::Display, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 /// Headers of a branch that are held in memory before it shows more work than the head has: some 60 MB.
 const MAX_UNPROVEN: usize = 65_536;
+
+/// Answers with fewer headers than this, or that take half the time they may, are slow. So many of them are enough of one peer: it must
+/// not hold up what others could give.
+const FEW_HEADERS: u64 = 32;
+const MAX_SLOW: u32 = 4;
 
 impl From<NoAnswer> for Fault {
     fn from(error: NoAnswer) -> Self {
@@ -81,10 +86,20 @@ pub(super) async fn take(
     let line = node.chain.canonical(common).and_then(|id| id.map_or(Ok(None), |id| node.chain.line_after(id)));
     let Some(mut line) = line.map_err(internal)? else { return Err(internal("the common block went away")) };
     let mut held: Vec<Checked> = Vec::new();
+    let mut slow = 0;
     while line.number() < their_head {
         let first = line.number() + 1;
         let request = Request::Headers { first, count: MAX_HEADERS as u64 };
+        let asked = Instant::now();
         let headers = node.ask(peer, &request, wire::headers).await?;
+        if asked.elapsed() > node.config.answer_within / 2
+            || (headers.len() as u64) < FEW_HEADERS.min(their_head - line.number())
+        {
+            slow += 1;
+            if slow >= MAX_SLOW {
+                return Err(Fault::new(Offence::Stall, "the headers come too slowly"));
+            }
+        }
         let Some(next) = headers.first() else { break };
         if next.header.number != first {
             return Err(Fault::new(Offence::Lie, format!("header {} came for {first}", next.header.number)));
