@@ -29,7 +29,7 @@ pub use config::{NetConfig, NetLimits};
 pub use error::NetError;
 pub use libp2p::{Multiaddr, PeerId};
 pub use network::{Gossip, Network, Verdict};
-pub use node::{ChainNode, NodeConfig, PeerStanding, SyncProgress, wire};
+pub use node::{ChainNode, NodeConfig, PeerSource, PeerStanding, SyncProgress, wire};
 pub use peers::{Ban, Offence, PeerEvent, PeerInfo};
 pub use streams::{Incoming, Stream};
 pub use swarm::MAX_GOSSIP_BYTES;

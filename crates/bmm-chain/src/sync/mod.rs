@@ -22,7 +22,7 @@ use crate::{
     serve::SealedHeader,
 };
 use alloy_primitives::{B256, Bytes};
-use bmm_ledger::trie::Nibbles;
+pub use bmm_ledger::trie::Nibbles;
 use bmm_types::SealedBlock;
 use std::path::PathBuf;
 

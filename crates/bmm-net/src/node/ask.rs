@@ -7,6 +7,7 @@ use super::{
 use crate::{
     error::NetError,
     frame::{FrameError, read_frame, write_frame},
+    network::Network,
     peers::Offence,
     streams::Stream,
 };
@@ -54,27 +55,39 @@ impl Node {
     }
 
     async fn exchange(&self, peer: PeerId, protocol: &str, bytes: &[u8], limit: usize) -> Result<Vec<u8>, NetError> {
-        let mut tries = 0;
-        loop {
-            let mut stream: Stream = self.network.open_stream(peer, protocol).await?;
-            let result = match write_frame(&mut stream, bytes, self.config.answer_within).await {
-                Ok(()) => read_frame(&mut stream, limit, self.config.answer_within).await,
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(answer) => return Ok(answer),
-                Err(FrameError::Ended | FrameError::Io(_)) if tries < AGAIN => {
-                    tries += 1;
-                    tokio::time::sleep(PAUSE * tries).await;
+        exchange(&self.network, peer, protocol, bytes, limit, self.config.answer_within).await
+    }
+}
+
+/// Sends a message and reads one of at most `limit` bytes, each within its time.
+pub(super) async fn exchange(
+    network: &Network,
+    peer: PeerId,
+    protocol: &str,
+    bytes: &[u8],
+    limit: usize,
+    within: Duration,
+) -> Result<Vec<u8>, NetError> {
+    let mut tries = 0;
+    loop {
+        let mut stream: Stream = network.open_stream(peer, protocol).await?;
+        let result = match write_frame(&mut stream, bytes, within).await {
+            Ok(()) => read_frame(&mut stream, limit, within).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(answer) => return Ok(answer),
+            Err(FrameError::Ended | FrameError::Io(_)) if tries < AGAIN => {
+                tries += 1;
+                tokio::time::sleep(PAUSE * tries).await;
+            }
+            Err(error) => {
+                match error {
+                    FrameError::TimedOut(_) => network.report(peer, Offence::Stall),
+                    FrameError::TooLong { .. } => network.report(peer, Offence::Rubbish),
+                    FrameError::Ended | FrameError::Io(_) => {}
                 }
-                Err(error) => {
-                    match error {
-                        FrameError::TimedOut(_) => self.network.report(peer, Offence::Stall),
-                        FrameError::TooLong { .. } => self.network.report(peer, Offence::Rubbish),
-                        FrameError::Ended | FrameError::Io(_) => {}
-                    }
-                    return Err(error.into());
-                }
+                return Err(error.into());
             }
         }
     }

@@ -7,10 +7,12 @@ mod ask;
 mod blocks;
 mod heads;
 mod serve;
+mod state;
 mod sync;
 mod transactions;
 pub mod wire;
 
+pub use state::PeerSource;
 pub use sync::SyncProgress;
 
 use crate::{
@@ -116,6 +118,7 @@ impl ChainNode {
         };
         let statuses = network.accept(&protocols.status, 4, 128)?;
         let questions = network.accept(&protocols.sync, 16, 256)?;
+        let states = network.accept(&network.protocol(state::PROTOCOL), 4, 32)?;
         let (blocks, transactions) =
             (network.subscribe(&protocols.blocks).await?, network.subscribe(&protocols.transactions).await?);
         let node = Arc::new(Node {
@@ -134,6 +137,7 @@ impl ChainNode {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve::statuses(node.clone(), statuses));
         tasks.spawn(serve::questions(node.clone(), questions));
+        tasks.spawn(state::serve(node.network.clone(), node.chain.clone(), states));
         tasks.spawn(blocks::hear(node.clone(), blocks));
         tasks.spawn(transactions::hear(node.clone(), transactions));
         tasks.spawn(follow_peers(node.clone()));

@@ -35,6 +35,27 @@ const READ_PER_SEC: u32 = 4_096;
 const WAIT: Duration = Duration::from_millis(100);
 const MAX_WAITS: u32 = 40;
 
+/// What each peer may still ask.
+#[derive(Clone)]
+pub(super) struct Budget(Arc<Mutex<Buckets>>);
+
+impl Budget {
+    pub fn per_sec(tokens: u32) -> Self {
+        Self(Arc::new(Mutex::new(Buckets::new(Rate::per_sec(tokens)))))
+    }
+
+    /// Waits until the peer may ask. Who asks a lot is answered slowly: a node that catches up asks for all it can get.
+    pub async fn wait(&self, peer: PeerId, cost: f64) {
+        for _ in 0..MAX_WAITS {
+            let free = self.0.lock().take(peer, cost, Instant::now());
+            if free {
+                return;
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+    }
+}
+
 /// Answers those who ask where this node stands.
 pub(super) async fn statuses(node: Arc<Node>, mut incoming: Incoming) {
     while let Some((peer, mut stream)) = incoming.next().await {
@@ -53,7 +74,7 @@ pub(super) async fn statuses(node: Arc<Node>, mut incoming: Incoming) {
 
 /// Answers questions until the network is shut down.
 pub(super) async fn questions(node: Arc<Node>, mut incoming: Incoming) {
-    let budget = Arc::new(Mutex::new(Buckets::new(Rate::per_sec(READ_PER_SEC))));
+    let budget = Budget::per_sec(READ_PER_SEC);
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     while let Some((peer, stream)) = incoming.next().await {
         let (node, budget, turns) = (node.clone(), budget.clone(), turns.clone());
@@ -67,7 +88,7 @@ pub(super) async fn questions(node: Arc<Node>, mut incoming: Incoming) {
 
 async fn answer(
     node: &Node,
-    budget: &Mutex<Buckets>,
+    budget: &Budget,
     turns: &Semaphore,
     peer: PeerId,
     mut stream: Stream,
@@ -86,13 +107,7 @@ async fn answer(
     };
     #[expect(clippy::cast_precision_loss, reason = "at most some thousands")]
     let cost = request.cost() as f64;
-    // Who asks a lot is answered slowly: a node that catches up asks for all it can get.
-    for _ in 0..MAX_WAITS {
-        if budget.lock().take(peer, cost, Instant::now()) {
-            break;
-        }
-        tokio::time::sleep(WAIT).await;
-    }
+    budget.wait(peer, cost).await;
     let Ok(_turn) = turns.acquire().await else { return Ok(()) };
     let (chain, recent) = (node.chain.clone(), node.recent.clone());
     let read = tokio::task::spawn_blocking(move || read(&chain, &recent, &request)).await;

@@ -147,7 +147,7 @@ pub fn exact_list<T: Decodable>(mut bytes: &[u8], most: usize) -> Result<Vec<T>,
 }
 
 /// Reads a list of at most so many.
-fn list<T: Decodable>(bytes: &mut &[u8], most: usize) -> Result<Vec<T>, Error> {
+pub(super) fn list<T: Decodable>(bytes: &mut &[u8], most: usize) -> Result<Vec<T>, Error> {
     let mut payload = Prefix::decode_bytes(bytes, true)?;
     let mut found = Vec::new();
     while !payload.is_empty() {

@@ -2,11 +2,17 @@
 
 use crate::{
     nodes::{connect, run, start, until},
-    world::{chain, clock, copy, grow, pay},
+    world::{chain, clock, copy, grow, params, pay},
 };
-use bmm_chain::Chain;
-use bmm_net::{ChainNode, Network, NodeConfig};
-use std::{sync::Arc, time::Instant};
+use bmm_chain::{
+    Chain, ChainOptions,
+    sync::{SnapshotOptions, take_snapshot},
+};
+use bmm_net::{ChainNode, Network, NodeConfig, PeerSource};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A node that follows the network.
 pub struct Full {
@@ -123,5 +129,46 @@ fn what_waited_before_nodes_met_is_told_of() {
         let hash = pay(&one.chain, 3, 0);
         connect(&other.network, &one.network).await;
         until("the other has it", || other.chain.pending_transaction(hash).is_some()).await;
+    });
+}
+
+#[test]
+fn a_chain_begins_from_the_state_that_a_peer_proves() {
+    run(async {
+        let clock = clock();
+        let long = chain(&clock);
+        for nonce in 0..20 {
+            pay(&long, 1, nonce);
+        }
+        grow(&long, &clock, 0, 400);
+        let node = full(long).await;
+        let asking = start(node.chain.genesis()).await;
+        connect(&asking, &node.network).await;
+        let folder = tempfile::tempdir().expect("folder");
+        let (place, also) = (folder.path().join("db"), clock.clone());
+        let id = node.chain.params().chain_id;
+        let source = PeerSource::new(
+            asking.clone(),
+            node.network.peer_id(),
+            id,
+            tokio::runtime::Handle::current(),
+            Duration::from_mins(1),
+        );
+        let taken = tokio::task::spawn_blocking(move || {
+            let options = SnapshotOptions::default();
+            let head = take_snapshot(&params(), &place, &*also, &[&source], &options, &mut |_| true);
+            head.expect("taken").expect("the chain is long enough");
+            Chain::open(params(), &place, also, ChainOptions::default()).expect("opened")
+        });
+        let short = taken.await.expect("no panic");
+        assert!(short.head().number() > 100, "it begins near the head: {}", short.head().number());
+        assert!(short.lowest_body().expect("readable") > 100, "and without the past");
+        asking.shutdown().await;
+        // From there it goes on as any other.
+        let late = full(short).await;
+        connect(&late.network, &node.network).await;
+        follows(&late.chain, &node.chain).await;
+        grow(&node.chain, &clock, 2, 1);
+        follows(&late.chain, &node.chain).await;
     });
 }
