@@ -126,7 +126,10 @@ fn id(context: &Context) -> Outcome {
     };
     let mut text = format!("{id}\n");
     for address in [&info["external"], &info["listens"]].into_iter().filter_map(Value::as_array).flatten() {
-        let _ = writeln!(text, "{}", word(address));
+        // Of a private network both lists are the same.
+        if !text.contains(word(address)) {
+            let _ = writeln!(text, "{}", word(address));
+        }
     }
     let value = json!({ "id": id, "listens": info["listens"], "external": info["external"] });
     output::print(context.global.json, &value, text.trim_end());
