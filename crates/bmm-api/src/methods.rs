@@ -22,7 +22,7 @@ use alloy_primitives::B256;
 use bmm_chain::Chain;
 use parking_lot::Mutex;
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -30,8 +30,21 @@ use std::{
 };
 use tokio::{sync::Semaphore, task};
 
-/// An answer, already JSON.
-pub(crate) type Json = Box<RawValue>;
+/// An answer, already JSON. Cheap to clone: written blocks are kept, and may be long.
+#[derive(Clone, Debug)]
+pub(crate) struct Json(Arc<String>);
+
+impl Json {
+    /// Takes over what is known to be JSON.
+    pub(crate) fn new(json: String) -> Self {
+        Self(Arc::new(json))
+    }
+
+    /// Returns the JSON.
+    pub(crate) fn get(&self) -> &str {
+        &self.0
+    }
+}
 
 /// What a method does with its parameters.
 type Run = fn(&Context, &mut Args<'_>) -> RpcResult<Json>;
@@ -314,7 +327,8 @@ impl Method {
 
 /// Writes an answer.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> RpcResult<Json> {
-    to_raw_value(value).map_err(|e| RpcError::Internal(format!("the answer cannot be written as JSON: {e}")))
+    let written = serde_json::to_string(value).map(Json::new);
+    written.map_err(|e| RpcError::Internal(format!("the answer cannot be written as JSON: {e}")))
 }
 
 #[cfg(test)]

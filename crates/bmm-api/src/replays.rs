@@ -14,7 +14,6 @@ use bmm_ledger::{
 };
 use bmm_types::{BlockBody, Header};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use std::{
     io,
     time::{Duration, Instant},
@@ -188,5 +187,5 @@ pub(crate) fn long_json<T: Serialize + ?Sized>(context: &Context, value: &T) -> 
         }
     })?;
     let text = String::from_utf8(out.bytes).map_err(|error| internal(error.to_string()))?;
-    RawValue::from_string(text).map_err(|error| internal(error.to_string()))
+    Ok(Json::new(text))
 }

@@ -3,11 +3,12 @@
 use super::{
     answer::{self, Place},
     at,
+    log_list::LogList,
 };
 use crate::{
     blocks::ReadBlock,
     error::{RpcError, RpcResult},
-    methods::{Context, Json, json},
+    methods::{Context, Json},
     params::Args,
 };
 use alloy_primitives::B256;
@@ -47,7 +48,7 @@ pub(crate) fn check(filter: &Filter) -> RpcResult<()> {
 
 /// Answers with the logs that a filter means.
 pub(crate) fn find(context: &Context, filter: &Filter) -> RpcResult<Json> {
-    let mut query = Query { context, filter, found: Vec::new(), until: Instant::now() + MAX_TIME };
+    let mut query = Query { context, filter, found: LogList::default(), until: Instant::now() + MAX_TIME };
     match filter.block_option {
         FilterBlockOption::AtBlockHash(hash) => {
             query.block(&*at::block(context, hash.into())?.ok_or_else(|| RpcError::no_block(hash))?)?;
@@ -62,14 +63,14 @@ pub(crate) fn find(context: &Context, filter: &Filter) -> RpcResult<Json> {
             }
         }
     }
-    json(&query.found)
+    Ok(query.found.finish())
 }
 
 /// One query under way.
 struct Query<'a> {
     context: &'a Context,
     filter: &'a Filter,
-    found: Vec<Log>,
+    found: LogList,
     until: Instant,
 }
 
@@ -156,13 +157,17 @@ impl Query<'_> {
 
     fn add(&mut self, id: B256, header: &Header, receipts: &[Receipt], body: &BlockBody) -> RpcResult<()> {
         let most = self.context.config.max_logs;
+        let most_bytes = usize::try_from(self.context.config.max_response_bytes).unwrap_or(usize::MAX);
         let mut count = self.found.len();
-        matching(self.filter, id, header, receipts, body, |log| {
+        for_matching(self.filter, id, header, receipts, body, |log, tx_hash, place, number| {
             count += 1;
-            if count <= most {
-                self.found.push(log);
+            if count <= most && self.found.bytes() <= most_bytes {
+                self.found.push(log, tx_hash, place, number);
             }
         });
+        if self.found.bytes() > most_bytes {
+            return Err(RpcError::AnswerTooLong(self.context.config.max_response_bytes));
+        }
         if count <= most {
             return Ok(());
         }
@@ -181,12 +186,26 @@ pub(crate) fn matching(
     body: &BlockBody,
     mut each: impl FnMut(Log),
 ) {
+    for_matching(filter, id, header, receipts, body, |log, tx_hash, place, number| {
+        each(answer::log(log.clone(), *tx_hash, place, number));
+    });
+}
+
+/// Calls `each` with the matching logs of a block, the hash and place of each one's transaction, and its number in the block.
+fn for_matching(
+    filter: &Filter,
+    id: B256,
+    header: &Header,
+    receipts: &[Receipt],
+    body: &BlockBody,
+    mut each: impl FnMut(&alloy_primitives::Log, &B256, Place<'_>, usize),
+) {
     let mut number = 0;
     for (index, (receipt, tx)) in receipts.iter().zip(&body.transactions).enumerate() {
         let place = Place { block: id, header, index };
         for log in receipt.logs() {
             if filter.matches(log) {
-                each(answer::log(log.clone(), *tx.tx_hash(), place, number));
+                each(log, tx.tx_hash(), place, number);
             }
             number += 1;
         }

@@ -7,6 +7,7 @@ pub(crate) mod blocks;
 pub(crate) mod call;
 pub(crate) mod fees;
 pub(crate) mod keys;
+mod log_list;
 pub(crate) mod logs;
 mod overrides;
 pub(crate) mod parts;
