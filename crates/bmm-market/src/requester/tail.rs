@@ -160,13 +160,13 @@ impl Requester {
         taken
     }
 
-    /// The rule of repeats: a late task may run once more while fewer runs of it than are needed have come back or are out
-    /// and not late. So
-    /// one that comes from silent provider to silent provider still reaches one that answers.
+    /// The rule of repeats: a late task may run once more while fewer runs of it than are needed agree or are out and not late.
+    /// So one that comes from silent provider to silent provider still reaches one that answers.
     fn may_repeat(&self, task: u64) -> bool {
         let late = self.tail.late_runs.get(&task).copied().unwrap_or(0);
         let repeats = |contest: &Contest| {
-            let runs = contest.leased().saturating_sub(late) + contest.returned();
+            let agreeing = contest.leader().map_or(0, |(_, votes)| usize::from(votes));
+            let runs = contest.leased().saturating_sub(late) + agreeing;
             contest.wanted == 0 && runs < usize::from(contest.quorum.max(self.spec.verify.copies()))
         };
         !self.results.is_done(task) && self.contests.get(&task).is_none_or(repeats)
