@@ -122,19 +122,26 @@ provide c; C_PID=$STARTED
 on a run "$DIR/short.toml" --network --out "$DIR/mdns-out" --json >"$DIR/mdns.out" 2>"$DIR/mdns.err" || fail "mdns"
 check mdns short 2
 
-say "3. a provider dies in the middle, another one comes"
+# has_voucher HOST: waits until the provider there was promised something that the chain has not paid yet.
+has_voucher() {
+    for _ in $(seq 600); do
+        if on "$1" --json provide --status | python3 -c "
+import json, sys
+operators = json.load(sys.stdin)['operators']
+sys.exit(not any(e['voucher'] and e['state'] == 'promised' for o in operators for e in o['earnings']))"; then return; fi
+        kill -0 "$RUN" 2>/dev/null || fail "the job ended before host $1 worked for it"
+        sleep 0.1
+    done
+    fail "host $1 has no voucher"
+}
+
+say "3. another provider comes in the middle, and one dies"
 start a killed run "$DIR/long.toml" --bootstrap "$B" --out "$DIR/killed-out"
 RUN=$STARTED
-for _ in $(seq 600); do
-    jobs=$(on c --json provide --status | python3 -c "
-import json, sys
-print(sum(1 for o in json.load(sys.stdin)['operators'] for e in o['earnings'] if e['voucher'] and e['state'] == 'promised'))")
-    [ "$jobs" = 0 ] || break
-    sleep 0.1
-done
-[ "$jobs" != 0 ] || fail "host c has no voucher of the third job"
-kill -9 "$C_PID"; { wait "$C_PID"; } 2>/dev/null || true
+has_voucher c
 provide d --bootstrap "$B"
+has_voucher d
+kill -9 "$C_PID"; { wait "$C_PID"; } 2>/dev/null || true
 wait "$RUN" || fail "the job with a dead provider"
 check killed long 3
 has_pay b

@@ -20,7 +20,7 @@ const SESSIONS: usize = 256;
 const SESSIONS_PER_PEER: usize = 4;
 /// How long a listing holds, seconds.
 const LISTED_SECS: u64 = 120;
-/// How often it is said again.
+/// How often it is said again, when nothing is new.
 const SAY_AGAIN: Duration = Duration::from_secs(20);
 /// How often the number of free slots is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -81,12 +81,20 @@ impl Advert {
         let runtime = place.runtime().clone();
         runtime.spawn(async move {
             let (mut told, mut at) = (None, tokio::time::Instant::now());
+            // Gossip takes a moment to find its ways, so it is said often at first, and when somebody new is there.
+            let (mut pause, mut peers) = (LOOK, 0);
             loop {
-                let free = (self.free_slots)();
-                let stale = told.is_none() || at.elapsed() >= SAY_AGAIN;
-                if let Some(free) = free.filter(|free| stale || told != Some(*free)) {
+                let connected = place.network().peers().len();
+                if connected > peers {
+                    pause = LOOK;
+                }
+                peers = connected;
+                let stale = told.is_none() || at.elapsed() >= pause;
+                let free = (self.free_slots)().filter(|free| stale || told != Some(*free));
+                if let Some(free) = free {
                     place.list(&self.listing(&place, free)).await;
                     (told, at) = (Some(free), tokio::time::Instant::now());
+                    pause = pause.saturating_mul(2).min(SAY_AGAIN);
                 }
                 tokio::time::sleep(LOOK).await;
             }
