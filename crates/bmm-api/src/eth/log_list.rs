@@ -82,7 +82,7 @@ mod tests {
             let place = Place { block, header: &header, index };
             let (mut list, mut expected) = (LogList::default(), Vec::new());
             for at in 0..count {
-                let topics = (0..at).map(|topic| B256::with_last_byte(topic)).collect();
+                let topics = (0..at).map(B256::with_last_byte).collect();
                 let data = LogData::new_unchecked(topics, vec![at; usize::from(at) * 11].into());
                 let log = Log { address: Address::repeat_byte(at), data };
                 list.push(&log, &tx, place, index + usize::from(at));
