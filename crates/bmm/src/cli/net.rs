@@ -110,11 +110,8 @@ fn status(context: &Context) -> Outcome {
         (Value::Bool(_), Some(best)) => format!("in step (the best peer is at block {best})"),
         (sync, _) => format!("catching up to block {}", self::number(&sync["highestBlock"])),
     };
-    output::print(
-        context.global.json,
-        &status,
-        format!("block {number}, {} peers, {listening}, {state}", status.peers),
-    );
+    let peers = if status.peers == 1 { "1 peer".to_owned() } else { format!("{} peers", status.peers) };
+    output::print(context.global.json, &status, format!("block {number}, {peers}, {listening}, {state}"));
     Ok(())
 }
 
