@@ -22,6 +22,7 @@ enum Task {
     #[command(after_help = "Examples:
   cargo xtask bench vm
   cargo xtask bench tasks --tasks 1000000
+  cargo xtask bench million
   cargo xtask bench efficiency --json
   cargo xtask bench transfers --rounds 5
   cargo xtask bench erc20 --transactions 50000
@@ -63,6 +64,9 @@ Cases for the rules of Cancun and Osaka run; those for other networks are counte
         #[arg(long)]
         side: bench::Side,
     },
+    /// The measured process of `bench million`
+    #[command(hide = true)]
+    MillionCase { tasks: u64, case: bench::Case },
 }
 
 fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -74,6 +78,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         Task::ImportBlocks { prepared, database, side } => {
             (serde_json::to_string(&bench::measured(&prepared, &database, side)?)?, true)
         }
+        Task::MillionCase { tasks, case } => (serde_json::to_string(&bench::million_measured(tasks, case)?)?, true),
         Task::Vectors { options, json } => {
             let report = vectors::run(&options)?;
             (if json { serde_json::to_string_pretty(&report)? } else { report.text() }, report.is_good())

@@ -3,12 +3,14 @@
 mod blob;
 mod efficiency;
 mod ledger;
+mod million;
 mod report;
 mod tasks;
 mod town;
 mod vm;
 
 pub use ledger::{Side, measured};
+pub use million::{Case, measured as million_measured};
 pub use report::Report;
 
 use std::{path::PathBuf, process::Command};
@@ -23,6 +25,8 @@ pub enum Name {
     Tasks,
     /// The same between processes, over the network on loopback
     NetworkTasks,
+    /// A job of 1,000,000 tasks through the requester's state machine: memory a task, and its rate from beginning to end
+    Million,
     /// A float and an integer kernel in the sandbox and native
     Vm,
     /// A large file between two nodes, against a plain copy over TCP
@@ -49,6 +53,9 @@ pub struct Options {
     /// Tasks of `bench tasks` and `bench network-tasks`
     #[arg(long, value_name = "N", default_value_t = 400_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     tasks: u64,
+    /// Tasks of `bench million`
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(10_000..=100_000_000))]
+    million_tasks: u64,
     /// Providers of one slot each in `bench tasks`, `bench efficiency` and their like on the network
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     providers: u16,
@@ -75,6 +82,7 @@ pub fn run(name: Name, options: &Options) -> Outcome {
         Name::Tasks => tasks::run(options.tasks, options.providers),
         Name::NetworkTasks => town::run(options.tasks, options.providers),
         Name::Blob => blob::run(options.mib, options.rounds),
+        Name::Million => million::run(options.million_tasks),
         Name::Vm => vm::run(),
         Name::Efficiency => efficiency::run(options.providers, false),
         Name::NetworkEfficiency => efficiency::run(options.providers, true),
