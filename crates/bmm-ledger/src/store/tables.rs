@@ -3,7 +3,7 @@
 use super::{Head, Receipt, StoreError, TransactionPlace};
 use crate::diff::Account;
 use crate::trie::Nibbles;
-use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, keccak256};
+use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256, utils::keccak256_cached};
 use alloy_rlp::{Decodable, RlpEncodable};
 use alloy_trie::EMPTY_ROOT_HASH;
 use redb::TableDefinition;
@@ -194,12 +194,15 @@ pub(super) fn slot_key(owner: &B256, slot: &B256) -> [u8; 64] {
     key
 }
 
+/// keccak(address). Execution asks for it, then staging, then the next block: the last 131,072 short hashes of the process are kept
+/// (16 MiB).
 pub(super) fn hash_address(address: Address) -> B256 {
-    keccak256(address)
+    keccak256_cached(address)
 }
 
+/// keccak(slot), kept likewise.
 pub(super) fn hash_slot(slot: U256) -> B256 {
-    keccak256(slot.to_be_bytes::<32>())
+    keccak256_cached(slot.to_be_bytes::<32>())
 }
 
 /// Key of a record in [`ACCOUNT_TRIE`] or, with an owner, [`STORAGE_TRIE`].
