@@ -40,9 +40,9 @@ pub struct RpcConfig {
     pub listen: SocketAddr,
     /// A node to use instead of one on this machine, such as "http://127.0.0.1:8545".
     pub url: Option<String>,
-    /// Names beside `localhost` and plain addresses by which the node may be called, as in a request's `Host`; "*" for any.
+    /// Names beside `localhost` and plain addresses by which the node may be called, as in a request's `Host`; `*` for any.
     pub allowed_hosts: Vec<String>,
-    /// Origins of web pages that may use the node from a browser, such as "https://wallet.example.org"; "*" for any.
+    /// Origins of web pages that may use the node from a browser, such as `https://wallet.example.org`; `*` for any.
     pub allowed_origins: Vec<String>,
 }
 

@@ -71,7 +71,7 @@ impl Case {
 
 /// The measured process.
 pub fn measured(tasks: u64, case: Case) -> Outcome<Measured> {
-    Run::new(tasks, case.verify(), case.batch())?.to_the_end()
+    Run::new(tasks, case.verify(), case.batch())?.finish()
 }
 
 /// Measures each case in a process of its own, so that none uses memory that another has freed.
@@ -232,7 +232,7 @@ impl Run {
         }
     }
 
-    fn to_the_end(mut self) -> Outcome<Measured> {
+    fn finish(mut self) -> Outcome<Measured> {
         let before = resident()?;
         self.feed(Event::Opened { job: JOB, escrow: Amount::from_bmm(1_000_000), deadline: u64::MAX });
         for number in 0..PROVIDERS {
@@ -264,7 +264,7 @@ impl Run {
                 return Err(format!("the job stands still at {done} tasks").into());
             }
         }
-        let secs = |from: usize, to: usize| (marks[to] - marks[from]).as_secs_f64();
+        let secs = |from: usize, to: usize| marks[to].saturating_sub(marks[from]).as_secs_f64();
         Ok(Measured { memory, first_secs: secs(0, 1), last_secs: secs(2, 3) })
     }
 }

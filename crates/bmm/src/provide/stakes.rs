@@ -34,10 +34,9 @@ fn duty(state: u8, until: u64, now: u64, job_is_open: bool) -> Duty {
     match state {
         stake_state::NONE if job_is_open => Duty::Wait,
         stake_state::HELD | stake_state::CLEARED if now >= until => Duty::TakeBack,
-        stake_state::HELD | stake_state::CLEARED => Duty::Wait,
-        stake_state::ACCUSED if now < until => Duty::Object,
         stake_state::OBJECTED if now >= until => Duty::Resolve,
-        stake_state::OBJECTED => Duty::Wait,
+        stake_state::HELD | stake_state::CLEARED | stake_state::OBJECTED => Duty::Wait,
+        stake_state::ACCUSED if now < until => Duty::Object,
         // Accused and silent for too long: whoever wants ends it, and nothing is left to save.
         _ => Duty::Forget,
     }
