@@ -11,6 +11,7 @@ use alloy_primitives::{Address, B256};
 use bmm_ledger::{
     diff::Account,
     exec::{execute_block_with, header::check_body, recover_missing_senders},
+    store::{Receipt, Staged},
 };
 use bmm_pow::Work;
 use bmm_types::{BlockBody, SealedBlock};
@@ -170,14 +171,35 @@ impl Chain {
             }
         };
         let touched = accounts_after(staged.diff());
+        let head =
+            self.commit_head(staged, block, id, &receipts, work, true).map_err(|error| invalid(importing, error))?;
+        Ok(Applied { head, touched })
+    }
+
+    /// A block whose header names the state that it leads to becomes the head; any other is refused. Without `sync` it is durable after
+    /// the next block that is, or when the store is told to sync.
+    pub(crate) fn commit_head(
+        &self,
+        staged: Staged,
+        block: &SealedBlock,
+        id: B256,
+        receipts: &[Receipt],
+        work: Work,
+        sync: bool,
+    ) -> Result<Arc<HeadBlock>, ImportError> {
+        let header = &block.block.header;
         let (got, expected) = (header.state_root, staged.root());
         if got != expected {
-            return Err(invalid(importing, ImportError::StateRoot { got, expected }));
+            return Err(ImportError::StateRoot { got, expected });
         }
-        self.store.commit(staged, block, &receipts, work.get())?;
+        if sync {
+            self.store.commit(staged, block, receipts, work.get())?;
+        } else {
+            self.store.commit_unsynced(&staged, block, receipts, work.get())?;
+        }
         let head = Arc::new(HeadBlock { id, header: header.clone(), work });
         *self.head.write() = head.clone();
-        Ok(Applied { head, touched })
+        Ok(head)
     }
 
     /// Tells subscribers and waiters of the new head.

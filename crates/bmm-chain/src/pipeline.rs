@@ -287,20 +287,9 @@ impl Chain {
 
     fn store_next(&self, ready: Ready, work: Work, sync: bool) -> Result<Arc<HeadBlock>, ImportError> {
         let Ready { block, id, executed } = ready;
-        let header = &block.block.header;
         let touched = accounts_after(&executed.diff);
-        let staged = self.store.stage(header.parent_hash, executed.diff)?;
-        let (got, expected) = (header.state_root, staged.root());
-        if got != expected {
-            return Err(ImportError::StateRoot { got, expected });
-        }
-        if sync {
-            self.store.commit(staged, &block, &executed.receipts, work.get())?;
-        } else {
-            self.store.commit_unsynced(&staged, &block, &executed.receipts, work.get())?;
-        }
-        let head = Arc::new(HeadBlock { id, header: header.clone(), work });
-        *self.head.write() = head.clone();
+        let staged = self.store.stage(block.block.header.parent_hash, executed.diff)?;
+        let head = self.commit_head(staged, &block, id, &executed.receipts, work, sync)?;
         self.pool_follows(&head, &touched);
         self.announce(head.clone(), None);
         Ok(head)

@@ -1,7 +1,7 @@
 //! Gossip of new blocks.
 
 use super::{
-    Node, judge,
+    Node, judge, refuse_rubbish, start_one_of,
     wire::{self, Announcement, ENOUGH_BYTES, MAX_TRANSACTIONS, Request},
 };
 use crate::{
@@ -81,11 +81,7 @@ async fn publish(node: &Node, block: &SealedBlock) {
 pub(super) async fn hear(node: Arc<Node>, mut gossip: mpsc::Receiver<Gossip>) {
     let mut running: JoinSet<()> = JoinSet::new();
     while let Some(gossip) = gossip.recv().await {
-        while running.len() >= AT_ONCE {
-            running.join_next().await;
-        }
-        while running.try_join_next().is_some() {}
-        running.spawn(look_at(node.clone(), gossip));
+        start_one_of(&mut running, AT_ONCE, look_at(node.clone(), gossip)).await;
     }
 }
 
@@ -94,11 +90,7 @@ async fn look_at(node: Arc<Node>, gossip: Gossip) {
     let from = gossip.from;
     let announcement = match Announcement::decode(&gossip.data) {
         Ok(announcement) => announcement,
-        Err(error) => {
-            tracing::debug!(%from, %error, "an announcement that cannot be understood");
-            node.network.report(from, Offence::Rubbish);
-            return judge(&node, &gossip, Verdict::Reject).await;
-        }
+        Err(error) => return refuse_rubbish(&node, &gossip, "an announcement", &error).await,
     };
     let id = announcement.sealed.header.hash_slow();
     let also = node.clone();

@@ -18,7 +18,7 @@ pub use sync::SyncProgress;
 use crate::{
     error::NetError,
     network::{Network, Verdict},
-    peers::PeerEvent,
+    peers::{Offence, PeerEvent},
 };
 use alloy_primitives::{B256, U256};
 use bmm_chain::{Chain, ChainError};
@@ -258,6 +258,22 @@ async fn follow_peers(node: Arc<Node>) {
 /// Judges a message; the network being shut down ends the task by itself.
 async fn judge(node: &Node, gossip: &crate::network::Gossip, verdict: Verdict) {
     let _ = node.network.judge(gossip, verdict).await;
+}
+
+/// Refuses a message that cannot be understood, and reports who sent it.
+async fn refuse_rubbish(node: &Node, gossip: &crate::network::Gossip, what: &str, error: &impl std::fmt::Display) {
+    tracing::debug!(from = %gossip.from, %error, "{what} that cannot be understood");
+    node.network.report(gossip.from, Offence::Rubbish);
+    judge(node, gossip, Verdict::Reject).await;
+}
+
+/// Looks at a message beside others, once fewer than `most` are looked at.
+async fn start_one_of(running: &mut JoinSet<()>, most: usize, look: impl Future<Output = ()> + Send + 'static) {
+    while running.len() >= most {
+        running.join_next().await;
+    }
+    while running.try_join_next().is_some() {}
+    running.spawn(look);
 }
 
 /// The last blocks that were announced here, imported or not yet.

@@ -1,7 +1,7 @@
 //! Gossip of transactions.
 
 use super::{
-    Node, judge,
+    Node, judge, refuse_rubbish, start_one_of,
     wire::{self, MAX_POOL, MAX_TRANSACTIONS, Request, exact_list},
 };
 use crate::{
@@ -108,11 +108,7 @@ pub(super) async fn hear(node: Arc<Node>, mut gossip: mpsc::Receiver<Gossip>) {
             judge(&node, &gossip, Verdict::Ignore).await;
             continue;
         }
-        while running.len() >= AT_ONCE {
-            running.join_next().await;
-        }
-        while running.try_join_next().is_some() {}
-        running.spawn(look_at(node.clone(), gossip));
+        start_one_of(&mut running, AT_ONCE, look_at(node.clone(), gossip)).await;
     }
 }
 
@@ -120,11 +116,7 @@ async fn look_at(node: Arc<Node>, gossip: Gossip) {
     let from = gossip.from;
     let batch = match wire::transactions(&gossip.data) {
         Ok(batch) => batch,
-        Err(error) => {
-            tracing::debug!(%from, %error, "transactions that cannot be understood");
-            node.network.report(from, Offence::Rubbish);
-            return judge(&node, &gossip, Verdict::Reject).await;
-        }
+        Err(error) => return refuse_rubbish(&node, &gossip, "transactions", &error).await,
     };
     let also = node.clone();
     let verdict = match tokio::task::spawn_blocking(move || submit(&also, &batch)).await {
