@@ -31,6 +31,11 @@ impl Chain {
         Ok(self.store.stats()?)
     }
 
+    /// Writes what is only in the journal so far into the database's tables. See [`Store::flush`].
+    pub fn flush(&self) -> Result<(), ChainError> {
+        Ok(self.store.flush()?)
+    }
+
     /// Returns the canonical block of that number as others need it: with the seal on whose randomness its canonical child builds.
     /// `None` above the head, and for a block whose body is not stored.
     pub fn sealed_block(&self, number: u64) -> Result<Option<SealedBlock>, ChainError> {

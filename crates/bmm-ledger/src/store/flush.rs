@@ -179,7 +179,7 @@ impl Core {
             self.state.lock().since = None;
             (frozen, segment)
         };
-        let written = self.write_tables(&Layer::merge(&frozen), segment);
+        let written = self.write_tables(&frozen, segment);
         let base = written.and_then(|()| Base::take(&self.db));
         let mut writer = self.writer.lock();
         writer.frozen = 0;
@@ -191,26 +191,24 @@ impl Core {
         Ok(())
     }
 
-    fn write_tables(&self, merged: &Layer, segment: Option<u64>) -> Result<(), StoreError> {
+    fn write_tables(&self, layers: &[Arc<Layer>], segment: Option<u64>) -> Result<(), StoreError> {
         let mut txn = self.db.begin_write()?;
         txn.set_durability(Durability::Immediate)?;
         // Keeps the map of free pages in the file, so that opening after a crash need not walk all of it.
         txn.set_quick_repair(true);
+        // Keys ascend, so that neighbours meet in the same pages.
         for table in tables::ALL {
             let mut open = txn.open_table(table.definition())?;
-            // Keys ascend, so that neighbours meet in the same pages.
-            for key in merged.keys(table) {
-                match merged.get(table, key).and_then(Option::as_ref) {
+            for (key, value) in Layer::newest(layers, table) {
+                match value {
                     Some(value) => open.insert(key.as_ref(), value.as_ref())?,
                     None => open.remove(key.as_ref())?,
                 };
             }
         }
-        let mut records: Vec<_> = merged.records().iter().collect();
-        records.sort_unstable_by_key(|(key, _)| **key);
         let mut accounts = txn.open_table(tables::ACCOUNT_TRIE.definition())?;
         let mut storage = txn.open_table(tables::STORAGE_TRIE.definition())?;
-        for ((owner, path), node) in records {
+        for ((owner, path), node) in Layer::newest_records(layers) {
             let table = if owner.is_some() { &mut storage } else { &mut accounts };
             let key = tables::path_key(owner.as_ref(), path);
             match node {

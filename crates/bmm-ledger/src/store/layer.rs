@@ -95,6 +95,18 @@ impl Layer {
         Self { tables, records, len, batches: sum(|layer| layer.batches), bytes: sum(|layer| layer.bytes) }
     }
 
+    /// The changes of a table in several layers, the oldest first: its keys ascending, each with its newest value.
+    pub fn newest(layers: &[Arc<Self>], table: Table) -> Vec<(&Bytes, Option<&Bytes>)> {
+        let entries = layers.iter().rev().flat_map(|layer| &layer.table(table).map);
+        newest_first(entries.map(|(key, value)| (key, value.as_ref())))
+    }
+
+    /// The changes of the tries' records in several layers, likewise.
+    pub fn newest_records(layers: &[Arc<Self>]) -> Vec<(&RecordKey, Option<&Node>)> {
+        let entries = layers.iter().rev().flat_map(|layer| &layer.records);
+        newest_first(entries.map(|(key, node)| (key, node.as_ref())))
+    }
+
     fn table(&self, table: Table) -> &MemTable {
         self.tables.get(table.index()).expect("a layer has all tables")
     }
@@ -120,11 +132,6 @@ impl Layer {
         self.records = records;
     }
 
-    /// All changed records of the tries.
-    pub fn records(&self) -> &TrieRecords {
-        &self.records
-    }
-
     /// The changed keys of a table, ascending.
     pub fn keys(&self, table: Table) -> &[Bytes] {
         let table = self.table(table);
@@ -134,4 +141,12 @@ impl Layer {
             keys
         })
     }
+}
+
+/// Sorts by key; of entries with one key the first stays.
+fn newest_first<K: Ord, V>(entries: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
+    let mut entries: Vec<(K, V)> = entries.collect();
+    entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+    entries.dedup_by(|(later, _), (earlier, _)| later == earlier);
+    entries
 }

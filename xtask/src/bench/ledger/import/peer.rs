@@ -46,7 +46,7 @@ pub fn run(contents: &Contents) -> Outcome<Measured> {
         clock.stop(&mut pace);
         kinds.push(pace);
     }
-    Ok(Measured { kinds, close_secs: 0.0, memory_bytes: memory_peak_of(std::process::id())? })
+    Ok(Measured { kinds, memory_bytes: memory_peak_of(std::process::id())? })
 }
 
 type Machine = MainnetEvm<Context<BlockEnv, TxEnv, CfgEnv, CacheDB<EmptyDB>>>;

@@ -5,7 +5,7 @@ use super::{
         people::Person,
         server::{disk_bytes, folder},
     },
-    workload::{BLOCKS, Kind, SENDERS, account, setup},
+    workload::{Kind, SENDERS, account, setup},
 };
 use crate::bench::Outcome;
 use alloy_consensus::EMPTY_ROOT_HASH;
@@ -77,7 +77,7 @@ impl Prepared {
         let mut load = Vec::new();
         for kind in Kind::ALL {
             let mut blocks = Vec::new();
-            for number in 0..BLOCKS {
+            for number in 0..kind.blocks() {
                 let first = number * kind.transactions();
                 let sign = |at: usize| {
                     let deed = kind.deed(at, accounts, contracts);
@@ -137,6 +137,8 @@ pub fn params<'a>(funded: impl Iterator<Item = &'a Person>) -> Outcome<ChainPara
     let mut params = ChainParams::dev(system::AIRDROP, now);
     params.engine = Engine::Dev;
     params.max_ahead_secs = 1_000_000_000;
+    // The blocks are about half full, so that the base fee stays where it is.
+    params.gas_limit = 100_000_000;
     let balance = Amount::from_bmm(1_000_000);
     params.alloc.extend(funded.map(|person| Allocation { address: person.address(), balance }));
     Ok(params)

@@ -9,9 +9,6 @@ use alloy_primitives::{Address, keccak256};
 /// Accounts that send.
 pub const SENDERS: usize = 2_000;
 
-/// Blocks of each kind.
-pub const BLOCKS: usize = 20;
-
 /// A kind of blocks, in the order in which they follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -45,6 +42,14 @@ impl Kind {
             Self::Transfers => "transfers",
             Self::Erc20 => "ERC-20 transfers",
             Self::Mix => "mix",
+        }
+    }
+
+    /// Blocks of the kind: enough for the tables to be written several times on the way.
+    pub fn blocks(self) -> usize {
+        match self {
+            Self::Transfers | Self::Erc20 => 60,
+            Self::Mix => 200,
         }
     }
 
