@@ -22,6 +22,8 @@ pub struct NetConfig {
     pub mdns: bool,
     /// Whether all nodes are within one machine or one local network, so that local addresses are worth telling.
     pub private: bool,
+    /// What is relayed for nodes that cannot be reached otherwise.
+    pub relay: RelayLimits,
     /// Bounds.
     pub limits: NetLimits,
 }
@@ -37,6 +39,7 @@ impl NetConfig {
             bootstrap: Vec::new(),
             mdns: false,
             private: false,
+            relay: RelayLimits::DEFAULT,
             limits: NetLimits::DEFAULT,
         }
     }
@@ -51,6 +54,22 @@ impl NetConfig {
 pub(crate) fn protocol(genesis: B256, name: &str) -> String {
     let [a, b, c, d, ..] = genesis.0;
     format!("/bmm/{a:02x}{b:02x}{c:02x}{d:02x}/{name}")
+}
+
+/// Bounds of what a node relays. Traffic of others costs its bandwidth twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayLimits {
+    /// Bytes of one relayed connection, both ways together; 0 relays nothing.
+    pub bytes: u64,
+    /// How long one relayed connection may last, in seconds.
+    pub secs: u32,
+    /// Relayed connections at once.
+    pub circuits: usize,
+}
+
+impl RelayLimits {
+    /// A job of moderate size: 256 MiB within two hours, 32 connections at once.
+    pub const DEFAULT: Self = Self { bytes: 256 << 20, secs: 7_200, circuits: 32 };
 }
 
 /// Bounds of what others can make this node hold or do.
@@ -75,11 +94,12 @@ pub struct NetLimits {
 }
 
 impl NetLimits {
-    /// Some 100 connections, half of them for who comes.
+    /// Some 100 connections, half of them for who comes. Of one peer there may be a relayed one and the direct ones that are tried in its
+    /// place, one of which stays.
     pub const DEFAULT: Self = Self {
         incoming: 96,
         outgoing: 64,
-        per_peer: 2,
+        per_peer: 4,
         per_ip: 16,
         wanted_peers: 16,
         known_peers: 1_024,

@@ -25,9 +25,9 @@ mod streams;
 mod swarm;
 
 pub use bucket::{Buckets, Rate};
-pub use config::{NetConfig, NetLimits};
+pub use config::{NetConfig, NetLimits, RelayLimits};
 pub use error::NetError;
-pub use libp2p::{Multiaddr, PeerId};
+pub use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 pub use network::{Gossip, Network, Verdict};
 pub use node::{ChainNode, NodeConfig, PeerSource, PeerStanding, SyncProgress, wire};
 pub use peers::{Ban, Offence, PeerEvent, PeerInfo};

@@ -55,6 +55,8 @@ pub enum Verdict {
 pub(crate) struct Shared {
     pub me: PeerId,
     pub genesis: B256,
+    /// Whether all nodes are within one local network.
+    pub private: bool,
     pub limits: NetLimits,
     pub book: Arc<Mutex<Book>>,
     pub listens: Mutex<Vec<Multiaddr>>,
@@ -94,6 +96,7 @@ impl Network {
         let shared = Arc::new(Shared {
             me,
             genesis: config.genesis,
+            private: config.private,
             limits: config.limits,
             book: Arc::new(Mutex::new(book)),
             listens: Mutex::default(),
@@ -124,6 +127,11 @@ impl Network {
         protocol(self.shared.genesis, name)
     }
 
+    /// Whether an address of this node is worth telling others: in the internet those of local networks are not.
+    pub fn is_told(&self, address: &Multiaddr) -> bool {
+        self.shared.private || swarm::is_global(address)
+    }
+
     /// Returns the addresses that this node listens at.
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
         self.shared.listens.lock().clone()
@@ -149,7 +157,8 @@ impl Network {
         self.shared.news.subscribe()
     }
 
-    /// Connects with the node at an address that ends in `/p2p/PEER`, and returns the peer once it is connected.
+    /// Connects with the node at an address that ends in `/p2p/PEER`, and returns the peer once it is connected: directly, or through a
+    /// relay where a direct connection did not come within ten seconds.
     pub async fn dial(&self, address: Multiaddr) -> Result<PeerId, NetError> {
         self.ask(|reply| Command::Dial(address, reply)).await
     }

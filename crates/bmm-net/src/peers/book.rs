@@ -142,6 +142,11 @@ impl Book {
         record.connected.get_or_insert(connected);
     }
 
+    /// Notes that a peer is reached by another connection now.
+    pub fn moved(&mut self, peer: PeerId, address: Multiaddr, incoming: bool) {
+        self.update(peer, |connected| (connected.address, connected.incoming) = (address, incoming));
+    }
+
     /// Changes what is known of a connection.
     pub fn update(&mut self, peer: PeerId, change: impl FnOnce(&mut Connected)) {
         if let Some(connected) = self.records.get_mut(&peer).and_then(|record| record.connected.as_mut()) {

@@ -32,6 +32,13 @@ pub struct PeerInfo {
     pub score: i32,
 }
 
+impl PeerInfo {
+    /// Whether its bytes go through a relay.
+    pub fn is_relayed(&self) -> bool {
+        crate::swarm::is_relayed(&self.address)
+    }
+}
+
 /// A node that is not spoken to for a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {

@@ -1,6 +1,6 @@
 //! What the connections tell the task.
 
-use super::{BehaviourEvent, unix_secs};
+use super::{BehaviourEvent, is_relayed, unix_secs};
 use crate::{
     config::protocol,
     error::NetError,
@@ -11,12 +11,12 @@ use crate::{
 use libp2p::{
     Multiaddr, PeerId, autonat,
     core::ConnectedPoint,
-    gossipsub, identify,
+    dcutr, gossipsub, identify,
     kad::{self, store::RecordStore as _},
     mdns,
     multiaddr::Protocol,
     ping,
-    swarm::SwarmEvent,
+    swarm::{ConnectionId, SwarmEvent},
 };
 use std::{net::IpAddr, time::Instant};
 
@@ -34,6 +34,7 @@ pub(super) fn handle(task: &mut Task, event: SwarmEvent<BehaviourEvent>) {
         SwarmEvent::NewListenAddr { listener_id, address } => {
             tracing::info!(%address, "listening");
             task.opening.remove(&listener_id);
+            task.ways.listener_opened(listener_id);
             if task.private {
                 task.swarm.add_external_address(address.clone());
             }
@@ -45,7 +46,7 @@ pub(super) fn handle(task: &mut Task, event: SwarmEvent<BehaviourEvent>) {
         }
         SwarmEvent::ListenerClosed { listener_id, reason, addresses } => {
             task.shared.listens.lock().retain(|address| !addresses.contains(address));
-            task.relays.remove(&listener_id);
+            task.ways.listener_closed(listener_id);
             if task.opening.remove(&listener_id) {
                 task.failed = Some(reason.err().map_or_else(|| "closed".into(), |error| error.to_string()));
             }
@@ -54,23 +55,17 @@ pub(super) fn handle(task: &mut Task, event: SwarmEvent<BehaviourEvent>) {
             task.failed = Some(error.to_string());
         }
         SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-            let connected = Connected {
-                address: endpoint.get_remote_address().clone(),
-                incoming: matches!(endpoint, ConnectedPoint::Listener { .. }),
-                agent: String::new(),
-                protocols: Vec::new(),
-                since: Instant::now(),
-                round_trip: None,
-                joined: false,
-            };
-            task.shared.book.lock().connected(peer_id, connected, unix_secs());
-            if let Some((_, reply)) = task.dials.remove(&connection_id) {
-                let _ = reply.send(Ok(peer_id));
-            }
+            connected(task, peer_id, connection_id, &endpoint);
         }
-        SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+        SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+            let left = task.ways.closed(peer_id, connection_id);
+            if let (Some((address, incoming)), true) = (left, num_established > 0) {
+                task.shared.book.lock().moved(peer_id, address, incoming);
+                return;
+            }
             let jitter = task.jitter();
             let joined = task.shared.book.lock().left(peer_id, jitter, Instant::now(), unix_secs());
+            task.ways.decided(peer_id);
             if joined {
                 task.tell(PeerEvent::Left(peer_id));
             }
@@ -85,6 +80,29 @@ pub(super) fn handle(task: &mut Task, event: SwarmEvent<BehaviourEvent>) {
             }
         }
         _ => {}
+    }
+}
+
+/// A peer is connected, perhaps not for the first time.
+fn connected(task: &mut Task, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint) {
+    let connected = Connected {
+        address: endpoint.get_remote_address().clone(),
+        incoming: endpoint.is_listener(),
+        agent: String::new(),
+        protocols: Vec::new(),
+        since: Instant::now(),
+        round_trip: None,
+        joined: false,
+    };
+    task.shared.book.lock().connected(peer, connected, unix_secs());
+    if let Some((address, incoming)) = task.ways.connected(peer, id, endpoint) {
+        task.shared.book.lock().moved(peer, address, incoming);
+    }
+    if !endpoint.is_relayed() {
+        task.ways.upgraded(peer, &mut task.swarm);
+    }
+    if let Some((_, reply)) = task.dials.remove(&id) {
+        task.ways.wait(peer, reply);
     }
 }
 
@@ -107,8 +125,20 @@ fn behaviour(task: &mut Task, event: BehaviourEvent) {
         }
         BehaviourEvent::Autonat(autonat::Event::StatusChanged { new, .. }) => {
             tracing::info!(status = ?new, "how others reach this node");
-            task.unreachable = matches!(new, autonat::NatStatus::Private);
+            match new {
+                autonat::NatStatus::Private => task.reachable(false),
+                autonat::NatStatus::Public(_) => task.reachable(true),
+                autonat::NatStatus::Unknown => {}
+            }
         }
+        BehaviourEvent::Dcutr(dcutr::Event { remote_peer_id, result }) => match result {
+            Ok(_) => tracing::debug!(peer = %remote_peer_id, "reached directly in place of a relay"),
+            Err(error) => {
+                tracing::debug!(peer = %remote_peer_id, %error, "reached through a relay only");
+                task.ways.decided(remote_peer_id);
+            }
+        },
+        BehaviourEvent::Relay(event) => tracing::debug!(?event, "relaying"),
         _ => {}
     }
 }
@@ -120,6 +150,10 @@ fn identified(task: &mut Task, peer: PeerId, info: identify::Info) {
         task.shared.book.lock().other_chain(peer, Instant::now());
         let _ = task.swarm.disconnect_peer_id(peer);
         return;
+    }
+    if !task.private && is_global(&info.observed_addr) && !is_relayed(&info.observed_addr) {
+        let listens = task.shared.listens.lock().clone();
+        task.swarm.behaviour_mut().candidates.seen(&info.observed_addr, &listens);
     }
     let (now, now_secs) = (Instant::now(), unix_secs());
     let told = info.listen_addrs.into_iter().filter(|address| task.private || is_global(address));
@@ -195,7 +229,7 @@ fn kademlia(task: &mut Task, event: kad::Event) {
 }
 
 /// Whether an address means the same everywhere.
-fn is_global(address: &Multiaddr) -> bool {
+pub(crate) fn is_global(address: &Multiaddr) -> bool {
     let ip: IpAddr = match address.iter().next() {
         Some(Protocol::Ip4(ip)) => ip.into(),
         Some(Protocol::Ip6(ip)) => ip.to_canonical(),

@@ -1,19 +1,24 @@
 //! The parts of libp2p that a node is made of.
 
+mod candidates;
 mod commands;
 mod events;
 mod gate;
 mod task;
+mod ways;
 
 pub(crate) use commands::Command;
+pub(crate) use events::is_global;
 pub(crate) use gate::unix_secs;
 pub(crate) use task::Task;
+pub(crate) use ways::is_relayed;
 
 use crate::{
-    config::{NetConfig, protocol},
+    config::{NetConfig, RelayLimits, protocol},
     error::NetError,
     peers::Book,
 };
+use candidates::Candidates;
 use gate::Gate;
 use libp2p::{
     StreamProtocol, Swarm, SwarmBuilder, autonat,
@@ -53,8 +58,9 @@ pub struct Behaviour {
     pub(crate) streams: libp2p_stream::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
     autonat: Toggle<autonat::Behaviour>,
-    relay: relay::Behaviour,
+    relay: Toggle<relay::Behaviour>,
     relay_client: relay::client::Behaviour,
+    pub(crate) candidates: Candidates,
     dcutr: dcutr::Behaviour,
 }
 
@@ -101,7 +107,7 @@ fn behaviour(
         .with_push_listen_addr_updates(true);
     let mdns = config.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), me)).transpose();
     // Within one local network there is nothing to find out, and its nodes are reached as they are.
-    let autonat = (!config.private).then(|| autonat::Behaviour::new(me, autonat::Config::default()));
+    let autonat = (!config.private).then(|| autonat::Behaviour::new(me, reachability()));
     Ok(Behaviour {
         gate: Gate::new(book, limits.per_ip),
         limits: connection_limits::Behaviour::new(connections),
@@ -112,10 +118,33 @@ fn behaviour(
         streams: libp2p_stream::Behaviour::new(),
         mdns: mdns.map_err(|error| format!("mDNS: {error}; switch it off with --no-mdns"))?.into(),
         autonat: autonat.into(),
-        relay: relay::Behaviour::new(me, relay::Config::default()),
+        relay: relay(config, me).into(),
         relay_client,
+        candidates: Candidates::default(),
         dcutr: dcutr::Behaviour::new(me),
     })
+}
+
+/// Whoever has just begun is asked soon how others reach it: until then a node behind a router has no address.
+fn reachability() -> autonat::Config {
+    autonat::Config {
+        boot_delay: Duration::from_secs(3),
+        retry_interval: Duration::from_secs(20),
+        throttle_server_period: Duration::from_secs(15),
+        ..autonat::Config::default()
+    }
+}
+
+/// What this node relays for others; `None` for nothing.
+fn relay(config: &NetConfig, me: libp2p::PeerId) -> Option<relay::Behaviour> {
+    let RelayLimits { bytes, secs, circuits } = config.relay;
+    let limits = relay::Config {
+        max_circuits: circuits,
+        max_circuit_bytes: bytes,
+        max_circuit_duration: Duration::from_secs(secs.max(1).into()),
+        ..relay::Config::default()
+    };
+    (bytes > 0 && circuits > 0).then(|| relay::Behaviour::new(me, limits))
 }
 
 fn kademlia(config: &NetConfig, me: libp2p::PeerId) -> Result<kad::Behaviour<kad::store::MemoryStore>, String> {

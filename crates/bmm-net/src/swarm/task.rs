@@ -1,6 +1,6 @@
 //! The task that drives the connections. It decides nothing about blocks or content: those who do are behind channels.
 
-use super::{Behaviour, Command, commands::Reply, events, unix_secs};
+use super::{Behaviour, Command, commands::Reply, events, unix_secs, ways::Ways};
 use crate::{
     bucket::{Buckets, Rate},
     config::NetConfig,
@@ -42,10 +42,6 @@ const LISTEN_WITHIN: Duration = Duration::from_secs(10);
 const MAX_DIALS: usize = 256;
 /// Questions to the table of providers at most.
 const MAX_QUERIES: usize = 256;
-/// Relays through which a node that cannot be reached is reached.
-const WANTED_RELAYS: usize = 2;
-/// The protocol of relays.
-const RELAY: &str = "/libp2p/circuit/relay/0.2.0/hop";
 /// Announcements of one peer that it provides something, a second.
 const PROVIDES_PER_SEC: u32 = 256;
 
@@ -72,9 +68,7 @@ pub(crate) struct Task {
     /// Listeners that wait for their first address.
     pub(super) opening: HashSet<ListenerId>,
     pub(super) failed: Option<String>,
-    /// Whether others cannot reach this node.
-    pub(super) unreachable: bool,
-    pub(super) relays: HashMap<ListenerId, PeerId>,
+    pub(super) ways: Ways,
     random: RandomState,
     ticks: u64,
     saved: Instant,
@@ -104,8 +98,7 @@ impl Task {
             announcements: Buckets::new(Rate::per_sec(PROVIDES_PER_SEC)),
             opening: HashSet::new(),
             failed: None,
-            unreachable: false,
-            relays: HashMap::new(),
+            ways: Ways::default(),
             random: RandomState::new(),
             ticks: 0,
             saved: Instant::now(),
@@ -214,7 +207,7 @@ impl Task {
     fn dial(&mut self, address: Multiaddr, reply: Reply<PeerId>) {
         let answer = match peer_of(&address) {
             None => Err(NetError::NoPeer(address)),
-            Some(peer) if self.swarm.is_connected(&peer) => Ok(peer),
+            Some(peer) if self.swarm.is_connected(&peer) => return self.ways.wait(peer, reply),
             Some(_) if self.dials.len() >= MAX_DIALS => Err(NetError::Busy),
             Some(peer) => {
                 let options = DialOpts::peer_id(peer).addresses(vec![address]).condition(PeerCondition::Always).build();
@@ -257,9 +250,8 @@ impl Task {
             let _ = self.swarm.disconnect_peer_id(peer);
         }
         self.look_for_peers();
-        if self.unreachable && self.relays.len() < WANTED_RELAYS {
-            self.look_for_relays();
-        }
+        self.look_for_relays();
+        self.ways.look_after_waiting(Instant::now());
         *self.shared.external.lock() = self.swarm.external_addresses().cloned().collect();
         if self.saved.elapsed() >= SAVE_EVERY {
             self.saved = Instant::now();
@@ -286,26 +278,6 @@ impl Task {
             if let Err(error) = self.swarm.dial(options) {
                 tracing::debug!(%peer, %error, "a peer is not dialed");
             }
-        }
-    }
-
-    /// Asks a peer that relays to be reached through it.
-    fn look_for_relays(&mut self) {
-        let taken: HashSet<PeerId> = self.relays.values().copied().collect();
-        let peers = self.shared.book.lock().peers(Instant::now());
-        let relay = peers.into_iter().find(|info| {
-            !info.incoming && !taken.contains(&info.peer) && info.protocols.iter().any(|name| name == RELAY)
-        });
-        let Some(relay) = relay else { return };
-        let mut address = relay.address.clone();
-        if peer_of(&address).is_none() {
-            address.push(Protocol::P2p(relay.peer));
-        }
-        match self.swarm.listen_on(address.with(Protocol::P2pCircuit)) {
-            Ok(listener) => {
-                self.relays.insert(listener, relay.peer);
-            }
-            Err(error) => tracing::debug!(%error, "a relay cannot be listened at"),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::jobs::{RemoteProvider, ToDriver};
 use alloy_primitives::Address;
 use bmm_market::requester::explain_offers;
 use bmm_net::{
-    Multiaddr, PeerId, Stream,
+    Multiaddr, Network, PeerId, Stream,
     content::{ContentStore, Fetcher},
     market::{MARKET_PROTOCOL, Pulse, Role, Speaker, introduce, run_session},
 };
@@ -141,6 +141,8 @@ impl Line {
             return Err(format!("the peer speaks for {provider}"));
         }
         let session = next_session();
+        let way = network_way(self.place.network(), peer);
+        tracing::info!(%provider, way, "a session with a provider begins");
         let (sender, mut receiver) = run_session(stream, Pulse::default());
         let (fetcher, runtime) = (self.fetcher.clone(), tokio::runtime::Handle::current());
         let remote = RemoteProvider { address: provider, session, peer, sender, fetcher, runtime };
@@ -156,12 +158,12 @@ impl Line {
         Err(ended.to_string())
     }
 
-    /// Opens a stream to a provider, by the addresses that it lists if there is no connection yet.
+    /// Opens a stream to a provider, directly if that can be, by the addresses that it lists if there is no connection yet.
     async fn reach(&self, peer: PeerId, listing: &Listing) -> Result<Stream, String> {
         let network = self.place.network();
         let name = network.protocol(MARKET_PROTOCOL);
-        let connected = network.peers().iter().any(|info| info.peer == peer);
-        if !connected {
+        let direct = network.peers().iter().any(|info| info.peer == peer && !info.is_relayed());
+        if !direct {
             for address in &listing.addresses {
                 let Ok(address) = Multiaddr::try_from(address.clone()) else { continue };
                 let Ok(address) = address.with_p2p(peer) else { continue };
@@ -172,5 +174,13 @@ impl Line {
             }
         }
         network.open_stream(peer, &name).await.map_err(|error| error.to_string())
+    }
+}
+
+/// Says how a peer is reached.
+fn network_way(network: &Network, peer: PeerId) -> &'static str {
+    match network.peers().into_iter().find(|info| info.peer == peer) {
+        Some(info) if info.is_relayed() => "through a relay",
+        _ => "directly",
     }
 }

@@ -300,7 +300,7 @@ impl Place {
     pub fn addresses(&self) -> Vec<Multiaddr> {
         let mut all = self.network.external_addrs();
         for address in self.network.listen_addrs() {
-            if !all.contains(&address) {
+            if !all.contains(&address) && self.network.is_told(&address) {
                 all.push(address);
             }
         }
