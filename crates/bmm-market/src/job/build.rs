@@ -93,15 +93,16 @@ impl Builder<'_> {
     /// Results can be compared only where equal input gives equal output, and cost a stake only where that holds on every processor.
     fn verify(&mut self) -> Result<Verify, JobError> {
         let job = self.job;
-        if job.verify.compares() && !job.deterministic {
-            let mode = if matches!(job.verify, Verify::Audit(_)) { "audit" } else { "replicate" };
+        let verify = job.verify.unwrap_or_else(|| job.default_verify(false));
+        if verify.compares() && !job.deterministic {
+            let mode = if matches!(verify, Verify::Audit(_)) { "audit" } else { "replicate" };
             let remedy = "write deterministic = true if equal input gives equal output, or verify.mode = \"none\"";
             return Err(self.bad("verify.mode", mode, "only deterministic programs can be compared", remedy));
         }
         if let Some((reason, remedy)) = parse_verify::stake_objection(job) {
             return Err(self.bad("verify.stake", &job.stake.to_string(), reason, remedy));
         }
-        match (job.verify, &job.checker) {
+        match (verify, &job.checker) {
             (Verify::Checker(checker), Some(app)) => {
                 Ok(Verify::Checker(Checker { app: self.program("verify.app", app)?, ..checker }))
             }

@@ -1,12 +1,12 @@
 //! The job file as written: types, units and keys are checked here, files and meaning in `build`.
 
 use bmm_types::Amount;
-use bmm_types::market::{Budget, TaskLimits, Verify};
+use bmm_types::market::{Audit, Budget, TaskLimits, Verify};
 use toml::de::DeTable;
 
 use super::error::{JobError, JobFault, Location};
 use super::toml_reader::{Document, Places, Table, Value};
-use super::{parse_axes, parse_verify, units};
+use super::{parse_axes, parse_verify, parse_verify::FLOOR_PPM, units};
 
 /// Longest job file, bytes.
 const MAX_FILE_BYTES: usize = 4 << 20;
@@ -32,8 +32,8 @@ pub struct JobFile {
     pub merge_args: Vec<String>,
     /// Name of the final output; by default made of the job's name and the collected file's extension.
     pub file: Option<String>,
-    /// How results are verified.
-    pub verify: Verify,
+    /// How results are verified; as [`Self::default_verify`] has it, where the file does not say.
+    pub verify: Option<Verify>,
     /// The program that says whether a result is right, for `checker`.
     pub checker: Option<String>,
     /// What each provider locks before it gets work; zero asks for nothing.
@@ -85,8 +85,8 @@ pub enum AxisSource {
 }
 
 impl JobFile {
-    /// Returns a job of one task that runs `app` with every default: the standard output is collected, nothing is
-    /// verified, 1 BMM is spent at most, for an hour at most.
+    /// Returns a job of one task that runs `app` with every default: the standard output is collected,
+    /// 1 BMM is spent at most, for an hour at most.
     pub fn new(app: impl Into<String>) -> Self {
         Self {
             name: None,
@@ -98,7 +98,7 @@ impl JobFile {
             merge: "concat".to_owned(),
             merge_args: Vec::new(),
             file: None,
-            verify: Verify::None,
+            verify: None,
             checker: None,
             stake: Amount::ZERO,
             limits: TaskLimits::default(),
@@ -107,6 +107,11 @@ impl JobFile {
             deterministic: true,
             places: Places::new(),
         }
+    }
+
+    /// Returns how results are verified if the file does not say: those of strangers by audits, if they can be compared; else not at all.
+    pub fn default_verify(&self, strangers: bool) -> Verify {
+        if strangers && self.deterministic { Verify::Audit(Audit { floor_ppm: FLOOR_PPM }) } else { Verify::None }
     }
 
     /// Reads the text of a job file.

@@ -11,7 +11,7 @@ use super::units;
 /// Keys of `[verify]`.
 pub(super) const KEYS: [&str; 5] = ["mode", "n", "floor", "app", "stake"];
 /// Share that is checked of everybody's results in a job with audits, parts per million.
-const FLOOR_PPM: u32 = 20_000;
+pub(super) const FLOOR_PPM: u32 = 20_000;
 const ALL_PPM: u32 = 1_000_000;
 const MODES: [&str; 4] = ["none", "replicate", "audit", "checker"];
 
@@ -25,7 +25,7 @@ pub(super) fn read(table: &Table<'_>, job: &mut JobFile) -> Result<(), JobError>
     only_in(floor.as_ref(), text, &["audit", "checker"], "only `audit` and `checker` check a share of the results")?;
     only_in(app.as_ref(), text, &["checker"], "only `checker` asks a program")?;
     only_in(stake.as_ref(), text, &["replicate", "audit"], "only results that are compared can cost a stake")?;
-    job.verify = match text {
+    job.verify = Some(match text {
         "none" => Verify::None,
         "replicate" => Verify::Replicate(operators(n.as_ref(), &mode)?),
         "audit" => Verify::Audit(Audit { floor_ppm: share(floor.as_ref(), FLOOR_PPM)? }),
@@ -41,7 +41,7 @@ pub(super) fn read(table: &Table<'_>, job: &mut JobFile) -> Result<(), JobError>
             let hint = format!("{guess}valid: \"none\", \"replicate\", \"audit\", \"checker\"");
             return Err(mode.bad("there is no such mode", hint));
         }
-    };
+    });
     if let Some(value) = stake {
         job.stake = read_amount(&value, "stake = \"5 BMM\"")?;
     }

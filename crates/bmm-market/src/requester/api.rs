@@ -173,6 +173,9 @@ pub enum Effect {
     },
     /// Sends `Jobs.accuse`, unless the accused's stake is disputed or gone already. Given again after a restart.
     Accuse(Box<Jobs::accuseCall>),
+    /// Sends `Jobs.contradict`, unless the provider's stake is gone already; after the settlement, since the escrow makes good what the
+    /// requester has paid by then. Given again after a restart.
+    Contradict(Box<Jobs::contradictCall>),
     /// Merges the results of all tasks ([`super::Requester::result`]); answered by [`Event::Merged`].
     Merge,
     /// Sends `Jobs.settle`; answered by [`Event::Settled`]. Given again after a restart until it is answered.

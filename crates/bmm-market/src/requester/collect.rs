@@ -51,6 +51,9 @@ impl Requester {
             return;
         }
         let kept = self.keep_signed(peer, &signed, &contents);
+        if self.contradicts_itself(peer, kept.as_ref()) {
+            return;
+        }
         let SignedResults { batch, signature } = signed;
         let count = u64::try_from(batch.results.len()).unwrap_or(u64::MAX);
         self.peers.list[peer].news = true;

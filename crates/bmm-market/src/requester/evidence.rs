@@ -1,5 +1,6 @@
 //! What providers signed, kept as long as it may have to be shown to the escrow.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
@@ -7,12 +8,18 @@ use alloy_sol_types::SolCall;
 use bmm_types::market::{
     Content, Receipt, ResultBatch, SignatureBytes, SignedResults, merkle_proof, merkle_root, result_leaf,
 };
-use bmm_types::system::{Jobs::accuseCall, MAX_TESTIMONIES, Testimony};
+use bmm_types::system::{
+    Jobs::{accuseCall, contradictCall},
+    MAX_TESTIMONIES, Testimony,
+};
 
 use super::Requester;
 use super::api::Effect;
 use super::contest::{Answer, Contest, Returned};
 use super::log::Entry;
+
+/// Results that later ones are held against; the oldest are forgotten first.
+const MAX_WORDS: usize = 1 << 16;
 
 /// A batch that its provider signed, without the bytes of its results.
 #[derive(Clone, Debug)]
@@ -34,10 +41,14 @@ impl Signed {
 
     /// Returns what was signed about one task, as the escrow reads it; the last word on it, if there are several.
     pub fn testimony(&self, task: u64) -> Option<Testimony> {
-        let at = self.rows.iter().rposition(|(of, ..)| *of == task)?;
+        self.testimony_at(self.rows.iter().rposition(|(of, ..)| *of == task)?)
+    }
+
+    /// Returns what one row says, as the escrow reads it.
+    fn testimony_at(&self, at: usize) -> Option<Testimony> {
         let leaf = |(task, fuel, output): &(u64, u64, B256)| result_leaf(self.provider, *task, *fuel, *output);
         let leaves: Vec<B256> = self.rows.iter().map(leaf).collect();
-        let (_, fuel, output) = self.rows[at];
+        let (_, fuel, output) = *self.rows.get(at)?;
         // A signer's v of 0 or 1 is 27 or 28 on chain.
         let mut signature = self.signature.to_vec();
         if let Some(v) = signature.last_mut().filter(|v| **v < 27) {
@@ -55,6 +66,42 @@ impl Signed {
             output,
             proof: merkle_proof(&leaves, at)?,
         })
+    }
+}
+
+/// What staked providers have signed of late: of each task the batch and its row there. A provider that signs another result of the same
+/// task contradicts itself.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    said: HashMap<(usize, u64), (Arc<Signed>, usize)>,
+    /// The keys, the oldest first.
+    order: VecDeque<(usize, u64)>,
+}
+
+impl Words {
+    /// Keeps a provider's results. Returns the first task about which it said something else before, or in the same batch, and both words.
+    fn hold(&mut self, peer: usize, signed: &Arc<Signed>) -> Option<(u64, Testimony, Testimony)> {
+        for (at, row) in signed.rows.iter().enumerate() {
+            let (task, fuel, output) = *row;
+            // A failure has no output: who fails first and then does not may be honest.
+            if output.is_zero() {
+                continue;
+            }
+            let Some((earlier, before)) = self.said.get(&(peer, task)) else {
+                self.said.insert((peer, task), (signed.clone(), at));
+                self.order.push_back((peer, task));
+                continue;
+            };
+            if earlier.rows.get(*before).is_some_and(|(_, had, gave)| (*had, *gave) != (fuel, output)) {
+                return Some((task, earlier.testimony_at(*before)?, signed.testimony_at(at)?));
+            }
+        }
+        while self.order.len() > MAX_WORDS {
+            if let Some(oldest) = self.order.pop_front() {
+                self.said.remove(&oldest);
+            }
+        }
+        None
     }
 }
 
@@ -101,11 +148,29 @@ impl Requester {
         }
     }
 
+    /// Holds what a provider signed against what it signed before. If it contradicts itself, the call that shows it is in the log at once,
+    /// the provider is out, and nothing of the batch counts: then this returns true.
+    pub(super) fn contradicts_itself(&mut self, peer: usize, signed: Option<&Arc<Signed>>) -> bool {
+        let (Some(signed), Some(escrow)) = (signed, self.escrow) else { return false };
+        if self.peers.list[peer].contradicted {
+            return true;
+        }
+        let Some((task, first, second)) = self.words.hold(peer, signed) else { return false };
+        self.peers.list[peer].contradicted = true;
+        let call = contradictCall { job: escrow.job, task, first, second };
+        self.record(&Entry::Contradiction { call: call.abi_encode() });
+        self.contradictions.push(call);
+        self.caught.entry(peer).or_insert(task);
+        true
+    }
+
     /// Sends what was recorded.
     pub(super) fn send_accusations(&mut self) {
         if self.escrow.is_some() {
             let calls = std::mem::take(&mut self.accusations);
             self.effects.extend(calls.into_iter().map(|call| Effect::Accuse(Box::new(call))));
+            let calls = std::mem::take(&mut self.contradictions);
+            self.effects.extend(calls.into_iter().map(|call| Effect::Contradict(Box::new(call))));
         }
     }
 }

@@ -42,6 +42,8 @@ pub(super) enum Entry {
     Caught { provider: Address, task: u64 },
     /// The ABI-encoded call of `Jobs.accuse` that is to be sent.
     Accusation { call: Vec<u8> },
+    /// The ABI-encoded call of `Jobs.contradict` that is to be sent.
+    Contradiction { call: Vec<u8> },
 }
 
 /// Encodes an entry.
@@ -106,6 +108,7 @@ mod tests {
                 Entry::Unchecked { provider: Address::ZERO, tasks: vec![paid(3)], fuel: 5, amount: Amount::ONE_BMM },
                 Entry::Caught { provider: Address::ZERO, task: 3 },
                 Entry::Accusation { call: vec![1, 2, 3] },
+                Entry::Contradiction { call: vec![4, 5, 6] },
                 Entry::Merged,
                 Entry::Settled { transaction: B256::ZERO },
             ];

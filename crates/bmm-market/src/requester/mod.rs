@@ -31,13 +31,14 @@ use bmm_types::market::{
 };
 use bmm_types::{Amount, ContentHash};
 
-use bmm_types::system::Jobs::accuseCall;
+use bmm_types::system::Jobs::{accuseCall, contradictCall};
 
 use crate::Micros;
 use crate::money::Prices;
 
 pub use api::{Check, Effect, Ending, Event, JobFailure, Phase, RequesterConfig, Verdict};
 pub use bmm_types::market::{merkle_proof, merkle_root, merkle_verify};
+use evidence::Words;
 pub use evidence::receipt_of;
 pub use progress::{Condition, Explanation, Progress, ProviderProgress, Verification, explain_offers};
 pub use results::VerifiedResult;
@@ -152,6 +153,9 @@ pub struct Requester {
     draws: VecDeque<(Micros, u64)>,
     /// Calls that are in the log and not yet sent.
     accusations: Vec<accuseCall>,
+    contradictions: Vec<contradictCall>,
+    /// What staked providers signed of late.
+    words: Words,
     out_of_budget: bool,
     /// The first reason found in this event to end the job.
     doom: Option<Ending>,
@@ -205,6 +209,8 @@ impl Requester {
             own_checked: 0,
             draws: VecDeque::new(),
             accusations: Vec::new(),
+            contradictions: Vec::new(),
+            words: Words::default(),
             out_of_budget: false,
             doom: None,
             now: 0,

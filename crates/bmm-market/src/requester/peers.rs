@@ -58,6 +58,8 @@ pub(super) struct Peer {
     pub wrong: bool,
     /// The task that showed it.
     pub wrong_in: Option<u64>,
+    /// Whether it signed two results of one task.
+    pub contradicted: bool,
     /// What is known of its stake.
     pub stake: StakeKnown,
     /// Trust in it, of [`crate::trust::TrustBook::trust`].
@@ -108,6 +110,7 @@ impl Peer {
             touched: false,
             wrong: false,
             wrong_in: None,
+            contradicted: false,
             stake: StakeKnown::From(0),
             trust: 0,
             drawn: VecDeque::new(),

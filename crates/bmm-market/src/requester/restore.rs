@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use alloy_sol_types::SolCall;
 use bmm_types::market::{Content, JobSpec, Verify};
-use bmm_types::system::Jobs::accuseCall;
+use bmm_types::system::Jobs::{accuseCall, contradictCall};
 use bmm_types::{Amount, ContentHash};
 
 use super::log::{self, Entry, PaidTask};
@@ -68,6 +68,13 @@ impl Requester {
                 }
             }
             Entry::Accusation { call } => self.accusations.extend(accuseCall::abi_decode(&call)),
+            Entry::Contradiction { call } => {
+                if let Ok(call) = contradictCall::abi_decode(&call) {
+                    let peer = self.peers.enter(call.first.provider);
+                    self.peers.list[peer].contradicted = true;
+                    self.contradictions.push(call);
+                }
+            }
             Entry::Ending(ending) => self.ending = Some(ending),
             Entry::Merged => self.merged = true,
             Entry::Settled { transaction } => self.settled = Some(transaction),

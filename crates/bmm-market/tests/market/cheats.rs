@@ -3,14 +3,15 @@
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::provider::{self, Provider, ProviderConfig};
-use bmm_market::requester::{self, Effect, Ending, JobFailure, Requester, RequesterConfig};
+use bmm_market::requester::{self, Effect, Ending, JobFailure, Requester, RequesterConfig, receipt_of};
 use bmm_market::{Micros, SECOND};
 use bmm_types::Amount;
 use bmm_types::market::{
-    Content, FailureKind, JobAnnouncement, Lease, ResultBatch, SignedResults, SignedVoucher, Standing, TaskEnd,
-    TaskFailure, TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester, Verify, Wire, receipt_hash, voucher_hash,
+    Content, FailureKind, JobAnnouncement, JobSpec, Lease, ResultBatch, SignatureBytes, SignedResults, SignedVoucher,
+    Standing, TaskEnd, TaskFailure, TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester, Verify, Wire,
+    merkle_verify, receipt_hash, recover, result_leaf, voucher_hash,
 };
-use bmm_types::system::Voucher;
+use bmm_types::system::{Jobs::contradictCall, Voucher};
 
 use super::fixtures::{CHAIN, JOB, key, offer, sign, spec};
 
@@ -27,9 +28,13 @@ struct Bench {
 
 impl Bench {
     fn new(tasks: u64, verify: Verify, providers: &[&PrivateKeySigner]) -> Self {
-        let escrow = Amount::from_bmm(1_000);
+        Self::of(spec(tasks, verify, Amount::from_bmm(1_000)), providers)
+    }
+
+    fn of(spec: JobSpec, providers: &[&PrivateKeySigner]) -> Self {
+        let escrow = spec.budget.max;
         let config = RequesterConfig::new(CHAIN, key(1).address());
-        let requester = Requester::new(config, spec(tasks, verify, escrow)).unwrap();
+        let requester = Requester::new(config, spec).unwrap();
         let mut bench = Self { requester, effects: Vec::new(), now: NOW };
         bench.tell(requester::Event::Opened { job: JOB, escrow, deadline: DEADLINE });
         for provider in providers {
@@ -39,7 +44,16 @@ impl Bench {
     }
 
     fn tell(&mut self, event: requester::Event) {
-        self.effects.extend(self.requester.handle(self.now, event));
+        let effects = self.requester.handle(self.now, event);
+        let asks = |effect: &Effect| match effect {
+            Effect::LookUpStake { provider } => Some(*provider),
+            _ => None,
+        };
+        let asked: Vec<Address> = effects.iter().filter_map(asks).collect();
+        self.effects.extend(effects);
+        for provider in asked {
+            self.tell(requester::Event::Stake { provider, amount: Amount::from_bmm(5) });
+        }
     }
 
     fn says(&mut self, from: &PrivateKeySigner, message: &ToRequester) {
@@ -265,4 +279,65 @@ fn results_whose_bytes_were_lost_are_made_again() {
     bench.results(&honest, lease.id, 1, vec![done(1, GFUEL, b"lost"), done(2, GFUEL, b"new")]);
     assert_eq!((bench.requester.phase(), bench.total(&honest)), (requester::Phase::Merging, Amount::from_bmm(4)));
     assert_eq!(bench.requester.give_up_missing(|_| false), 0, "only before the work begins");
+}
+
+/// A job of two tasks, each run on two providers that have 5 BMM at stake.
+fn staked() -> JobSpec {
+    let spec = spec(2, Verify::Replicate(2), Amount::from_bmm(1_000));
+    JobSpec { stake: Amount::from_bmm(5), canonical_nans: true, ..spec }
+}
+
+/// Returns the contradictions that the effects show to the escrow.
+fn shown(effects: &[Effect]) -> Vec<contradictCall> {
+    let call = |effect: &Effect| if let Effect::Contradict(call) = effect { Some((**call).clone()) } else { None };
+    effects.iter().filter_map(call).collect()
+}
+
+#[test]
+fn two_signed_results_of_one_task_are_shown_to_the_escrow() {
+    let (first, second, liar) = (key(2), key(3), key(4));
+    for together in [true, false] {
+        let mut bench = Bench::of(staked(), &[&first, &second, &liar]);
+        let opened = records(&bench.effects);
+        // At first its stake is looked up.
+        let lease = bench.lease(&liar, 2).or_else(|| bench.lease(&liar, 2)).unwrap();
+        let (one, other) = (done(tasks(&lease)[0], GFUEL, b"good"), done(tasks(&lease)[0], GFUEL, b"bad"));
+        bench.effects.clear();
+        if together {
+            bench.results(&liar, lease.id, 1, vec![one, other]);
+        } else {
+            bench.results(&liar, lease.id, 1, vec![one.clone()]);
+            bench.results(&liar, lease.id, 1, vec![one]);
+            assert!(shown(&bench.effects).is_empty(), "the same twice is no contradiction");
+            bench.results(&liar, lease.id, 1, vec![other]);
+        }
+        let log = [bench.requester.start_log(), opened, records(&bench.effects)].concat();
+        let calls = shown(&bench.effects);
+        let [call] = calls.as_slice() else { panic!("one call: {calls:?}") };
+        for testimony in [&call.first, &call.second] {
+            let signature = SignatureBytes::from_slice(&testimony.signature);
+            let signer = recover(&signature, receipt_hash(CHAIN, &receipt_of(JOB, testimony)));
+            assert_eq!((signer, testimony.provider), (Some(liar.address()), liar.address()));
+            let leaf = result_leaf(liar.address(), call.task, testimony.fuel, testimony.output);
+            assert!(merkle_verify(&testimony.proof, testimony.root, leaf), "the escrow can follow it");
+        }
+        assert_ne!(call.first.output, call.second.output);
+        // It gets nothing and no more work, and others do the tasks.
+        assert_eq!((bench.total(&liar), bench.lease(&liar, 2)), (Amount::ZERO, None));
+
+        // What was recorded before a crash is shown again after it.
+        let config = RequesterConfig::new(CHAIN, key(1).address());
+        let (mut again, _) = Requester::restore(config, staked(), &log).unwrap();
+        let escrow = Amount::from_bmm(1_000);
+        let effects = again.handle(NOW, requester::Event::Opened { job: JOB, escrow, deadline: DEADLINE });
+        assert_eq!(shown(&effects), calls);
+
+        for honest in [&first, &second] {
+            let lease = bench.lease(honest, 2).or_else(|| bench.lease(honest, 2)).unwrap();
+            let right = tasks(&lease).into_iter().map(|task| done(task, GFUEL, b"good")).collect();
+            bench.results(honest, lease.id, 1, right);
+        }
+        assert_eq!(bench.requester.done(), 2);
+        assert!(shown(&bench.effects).is_empty(), "once is enough");
+    }
 }

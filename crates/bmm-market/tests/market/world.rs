@@ -419,6 +419,7 @@ impl World {
                 return Some(requester::Event::Stake { provider, amount });
             }
             requester::Effect::Accuse(call) => self.accused(&call),
+            requester::Effect::Contradict(call) => panic!("nobody here signs two results of a task: {call:?}"),
             requester::Effect::Merge => return Some(requester::Event::Merged(Ok(()))),
             requester::Effect::Settle(settlement) => {
                 self.settlements.push(settlement);

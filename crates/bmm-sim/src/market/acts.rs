@@ -206,6 +206,9 @@ impl World<'_> {
             requester::Effect::Accuse(call) => {
                 self.bosses[number].accused.insert(call.accused.provider);
             }
+            requester::Effect::Contradict(call) => {
+                self.bosses[number].accused.insert(call.first.provider);
+            }
             requester::Effect::Merge => return Some(requester::Event::Merged(Ok(()))),
             requester::Effect::Settle(settlement) => {
                 self.settle(number, &settlement);

@@ -42,6 +42,8 @@ pub trait Desk {
     fn stake_of(&mut self, provider: Address) -> Amount;
     /// Accuses a provider before the escrow, at the latest before [`Self::settle`]; what cannot be sent is given again after a restart.
     fn accuse(&mut self, call: Jobs::accuseCall);
+    /// Shows before the escrow that a provider contradicts itself, once the job is settled; given again after a restart.
+    fn contradict(&mut self, call: Jobs::contradictCall);
     /// Pays, and returns the transaction.
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256>;
     /// Shows how far the job is; called a few times a second.
@@ -305,6 +307,7 @@ impl<'a, D: Desk> Driver<'a, D> {
                 self.todo.push_back(Event::Stake { provider, amount });
             }
             Effect::Accuse(call) => self.desk.accuse(*call),
+            Effect::Contradict(call) => self.desk.contradict(*call),
             Effect::Merge => {
                 self.journal.sync()?;
                 match self.desk.merge(&self.requester, &mut self.journal.outputs)? {

@@ -106,6 +106,16 @@ impl Escrow {
         self.transact(Amount::ZERO, call).map(Some)
     }
 
+    /// Shows that a provider signed two results of one task, unless its stake is gone already.
+    pub fn contradict(&self, call: &Jobs::contradictCall) -> Outcome<Option<Mined>> {
+        let provider = call.first.provider;
+        let found = self.rpc.contract(system::JOBS, &Jobs::stakeOfCall { job: self.job, provider })?;
+        if matches!(found.state, stake_state::NONE | stake_state::GONE) {
+            return Ok(None);
+        }
+        self.transact(Amount::ZERO, call).map(Some)
+    }
+
     /// Gives a provider its stake back, if there is one and it is time; waits up to `patience` for that time. False if it is too early.
     pub fn unstake(&self, provider: Address, patience: Duration) -> Outcome<bool> {
         let start = std::time::Instant::now();

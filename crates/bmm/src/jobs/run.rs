@@ -62,7 +62,8 @@ pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<&Path
     let vm = open_vm(&context.data, record.providers)?;
     let from = folder.clone();
     let contents: Contents = Arc::new(move |hash: ContentHash| from.content(hash).ok().map(Into::into));
-    let membership = record.network.as_ref().map(|choice| super::reach::join(choice, &network.rpc)).transpose()?;
+    let join = |choice| super::reach::join(&context.config.network, choice, &network.rpc);
+    let membership = record.network.as_ref().map(join).transpose()?;
     Work { context, network: &network, key, folder: folder.clone(), vm, contents, interrupts, membership }
         .run(record, cancel)
 }
@@ -174,7 +175,9 @@ impl Work<'_> {
         let cancelled = cancel.map(|reason| Event::Cancel { reason });
         let chain_id = record.chain_id;
         let view = ProgressView::new(self.context, spec);
-        let desk = JobDesk { work: self, spec, escrow, record, view, cancelling, accusations: Vec::new() };
+        let (accusations, mut contradictions) = (Vec::new(), Vec::new());
+        let told = &mut contradictions;
+        let desk = JobDesk { work: self, spec, escrow, record, view, cancelling, accusations, contradictions: told };
         let parts = DriverParts { requester, key: &self.key, chain_id, journal, inbox, providers, checks, desk };
         let mut driver = Driver::new(parts);
         let ending = driver.run([opened].into_iter().chain(cancelled))?;
@@ -187,7 +190,7 @@ impl Work<'_> {
         record.running_ms = record.running_ms.saturating_add(millis(pace.running()));
         record.busy_ms = record.busy_ms.saturating_add(millis(pace.busy()));
         record.own_checked = record.own_checked.saturating_add(verification.own_machine);
-        Ok(ending.map(|ending| End { ending, settlement, done, verification }))
+        Ok(ending.map(|ending| End { ending, settlement, done, verification, contradictions }))
     }
 
     /// Serves the job's program and inputs, and begins to look for providers.
@@ -209,6 +212,13 @@ impl Work<'_> {
         };
         record.ending = end.ending.to_string();
         let mined = escrow.settle(&end.settlement)?;
+        // Now that the escrow knows what each was paid, it gives that back out of the stake.
+        for call in &end.contradictions {
+            if let Err(failure) = escrow.contradict(call) {
+                let provider = call.first.provider;
+                tracing::warn!(%provider, message = failure.message, "a provider's contradiction could not be shown");
+            }
+        }
         let mut receipt = end.receipt(&record, mined);
         self.folder.save_receipt(&receipt)?;
         self.folder.save(&record)?;
@@ -283,6 +293,7 @@ struct End {
     settlement: Settlement,
     done: u64,
     verification: Verification,
+    contradictions: Vec<Jobs::contradictCall>,
 }
 
 impl End {
@@ -338,6 +349,8 @@ struct JobDesk<'a> {
     cancelling: bool,
     /// Sent before the settlement.
     accusations: Vec<Jobs::accuseCall>,
+    /// Sent after it.
+    contradictions: &'a mut Vec<Jobs::contradictCall>,
 }
 
 /// What the merging thread needs.
@@ -408,6 +421,10 @@ impl Desk for JobDesk<'_> {
         self.accusations.push(call);
     }
 
+    fn contradict(&mut self, call: Jobs::contradictCall) {
+        self.contradictions.push(call);
+    }
+
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256> {
         self.view.settling();
         // Before the settlement, which lets the time for them run out.
@@ -439,14 +456,14 @@ pub fn explain(context: &Context, folder: &JobFolder) -> Outcome {
     let spec = folder.spec()?;
     let offers = if let Some(choice) = &record.network {
         let network = Network::join(context)?;
-        let membership = super::reach::join(choice, &network.rpc)?;
+        let membership = super::reach::join(&context.config.network, choice, &network.rpc)?;
         super::reach::wait_for_offers(membership.place(), &spec)
     } else {
         let vm = open_vm(&context.data, record.providers)?;
         super::hosts::offers(&context.data, &context.config.provide, &vm, record.providers)?
     };
     let explanation = super::reach::explain(&spec, &offers);
-    let shown = super::explain::Shown::of(&explanation);
+    let shown = super::explain::Shown::of(&spec, &explanation);
     output::print(context.global.json, &shown, &shown);
     Ok(())
 }
