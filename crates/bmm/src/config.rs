@@ -2,7 +2,7 @@
 
 mod network;
 
-pub use network::NetworkConfig;
+pub use network::{NetworkConfig, Reach};
 
 use crate::{
     failure::{Failure, IoContext, Outcome},

@@ -2,6 +2,8 @@
 
 #[path = "cli/chain.rs"]
 mod chain;
+#[path = "cli/cheat.rs"]
+mod cheat;
 #[path = "cli/crash.rs"]
 mod crash;
 #[path = "cli/crash_chain.rs"]

@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::{
+    config::Reach,
     failure::Outcome,
     jobs::{NetChoice, join_market},
     output,
@@ -30,12 +31,15 @@ pub enum MarketCommand {
 /// `bmm market offers`
 #[derive(Debug, Args)]
 pub struct Offers {
-    /// A node of the network to begin with (repeat for more)
+    /// A node of the network to begin with (repeat for more) [default: network.bootstrap of the configuration]
     #[arg(long, value_name = "ADDRESS")]
     bootstrap: Vec<String>,
     /// Do not look for nodes of the same local network
     #[arg(long)]
     no_mdns: bool,
+    /// How far the network reaches [default: network.reach of the configuration]
+    #[arg(long, value_name = "HOW_FAR")]
+    reach: Option<Reach>,
     /// Seconds to listen
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     wait: u64,
@@ -45,8 +49,9 @@ pub struct Offers {
 pub fn run(context: &Context, command: &MarketCommand) -> Outcome {
     let MarketCommand::Offers(args) = command;
     let rpc = connect(context)?;
-    let choice = NetChoice { bootstrap: args.bootstrap.clone(), mdns: !args.no_mdns };
-    let membership = join_market(&choice, &rpc)?;
+    let config = &context.config.network;
+    let choice = NetChoice::new(config, &args.bootstrap, !args.no_mdns, args.reach)?;
+    let membership = join_market(config, &choice, &rpc)?;
     std::thread::sleep(Duration::from_secs(args.wait));
     let place = membership.place();
     let mut offers: Vec<Row> = place.listings().iter().map(Row::of).collect();

@@ -2,7 +2,7 @@
 
 use super::{Context, Which, chain::Begin};
 use crate::{
-    config::NetworkConfig,
+    config::{NetworkConfig, Reach},
     failure::{Failure, Outcome},
     node::{Mine, NetOptions, Node, NodeOptions, dev_key},
     output,
@@ -78,6 +78,9 @@ struct Peers {
     /// Do not look for nodes of the local network
     #[arg(long)]
     no_mdns: bool,
+    /// How far the network reaches [default: network.reach of the configuration]
+    #[arg(long, value_name = "HOW_FAR")]
+    reach: Option<Reach>,
     /// Stay alone
     #[arg(long)]
     no_network: bool,
@@ -96,6 +99,7 @@ impl Peers {
         }
         config.mdns &= !self.no_mdns;
         config.enable &= !self.no_network;
+        config.reach = self.reach.unwrap_or(config.reach);
         config.options(chain)
     }
 }

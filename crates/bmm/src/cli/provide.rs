@@ -2,6 +2,7 @@
 
 use super::{Context, interrupts};
 use crate::{
+    config::Reach,
     failure::Outcome,
     provide::{self, ProvideOptions},
 };
@@ -16,6 +17,9 @@ use std::path::PathBuf;
   bmm provide --slots 2 --price '0.002 BMM'
   bmm provide --bootstrap /ip4/192.0.2.7/tcp/20190/p2p/12D3KooW…
   bmm provide --status                             what runs, and what it has earned
+
+The network is that of [network] in the configuration; what is typed goes before it. Behind a router that lets nobody in, a
+provider is reached through a relay, which any node with a public address is.
 
 Programs run in a sandbox: no file of yours, no network, and no more memory or time than you allow.
 A provider works for jobs whose budget is locked on chain, keeps every voucher on disk before it goes on, and claims what
@@ -36,12 +40,18 @@ pub struct ProvideArgs {
     /// Price of 10^9 units of fuel [default: provide.price_per_gfuel of the configuration]
     #[arg(long, value_name = "AMOUNT")]
     price: Option<Amount>,
-    /// Where to listen for others (repeat for more)
-    #[arg(long, value_name = "ADDRESS", default_values = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"])]
+    /// Where to listen for others (repeat for more) [default: network.listen of the configuration where no node has that port, else any free one]
+    #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// A node of the network to begin with (repeat for more)
+    /// An address at which others reach this provider, where a router leads to it (repeat for more)
+    #[arg(long, value_name = "ADDRESS")]
+    external: Vec<String>,
+    /// A node of the network to begin with (repeat for more) [default: network.bootstrap of the configuration]
     #[arg(long, value_name = "ADDRESS")]
     bootstrap: Vec<String>,
+    /// How far the network reaches [default: network.reach of the configuration]
+    #[arg(long, value_name = "HOW_FAR")]
+    reach: Option<Reach>,
     /// Do not look for nodes of the same local network
     #[arg(long)]
     no_mdns: bool,
@@ -58,8 +68,10 @@ pub fn run(context: &Context, args: &ProvideArgs) -> Outcome {
         slots: args.slots,
         price: args.price,
         listen: args.listen.clone(),
+        external: args.external.clone(),
         bootstrap: args.bootstrap.clone(),
         mdns: !args.no_mdns,
+        reach: args.reach,
     };
     provide::run(context, &options, &interrupts()?)
 }

@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::{
+    config::Reach,
     failure::{Failure, IoContext, Outcome},
     jobs::{NetChoice, NewJob, RunOptions},
 };
@@ -53,12 +54,15 @@ pub struct RunArgs {
     /// Providers of this process, one core each [default: provide.providers of the configuration]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     providers: Option<u16>,
-    /// Let providers of the network do the work, found through the nodes of --bootstrap and on this local network
+    /// Let providers of the network do the work, found through the nodes of --bootstrap, else of the configuration, and on this local network
     #[arg(long)]
     network: bool,
     /// A node of the network to begin with, as `bmm provide` prints it (repeat for more)
     #[arg(long, value_name = "ADDRESS")]
     bootstrap: Vec<String>,
+    /// How far the network reaches [default: network.reach of the configuration]
+    #[arg(long, value_name = "HOW_FAR")]
+    reach: Option<Reach>,
     /// Most that is spent, in place of the job file's
     #[arg(long, value_name = "AMOUNT")]
     budget: Option<Amount>,
@@ -77,8 +81,8 @@ pub struct RunArgs {
 pub fn run(context: &Context, args: &RunArgs) -> Outcome {
     let job = args.job()?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("bmm-out").join(safe_name(&job.spec.name)));
-    let network = (args.network || !args.bootstrap.is_empty())
-        .then(|| NetChoice { bootstrap: args.bootstrap.clone(), mdns: args.network });
+    let choose = || NetChoice::new(&context.config.network, &args.bootstrap, args.network, args.reach);
+    let network = args.on_network().then(choose).transpose()?;
     // Strangers do the work, unless the user wants this machine to help them.
     let providers = if network.is_some() { 0 } else { default_providers(context, &job) };
     let options = RunOptions {
@@ -98,6 +102,11 @@ fn default_providers(context: &Context, job: &Job) -> u16 {
 }
 
 impl RunArgs {
+    /// Whether providers of the network are to do the work.
+    fn on_network(&self) -> bool {
+        self.network || !self.bootstrap.is_empty()
+    }
+
     fn job(&self) -> Outcome<Job> {
         let (mut file, base) = match &self.file {
             Some(path) => {
@@ -115,9 +124,9 @@ impl RunArgs {
             file.budget.max = budget;
         }
         match self.replicate {
-            Some(1) => file.verify = Verify::None,
-            Some(n) => file.verify = Verify::Replicate(n),
-            None => {}
+            Some(1) => file.verify = Some(Verify::None),
+            Some(n) => file.verify = Some(Verify::Replicate(n)),
+            None => file.verify = file.verify.or(Some(file.default_verify(self.on_network()))),
         }
         file.build(&base).map_err(|error| job_failure(self.file.as_deref(), &error))
     }

@@ -1,7 +1,10 @@
 //! The market's explanation, as people and programs read it.
 
+use super::quote::how_verified;
 use alloy_primitives::Address;
+
 use bmm_market::requester::Explanation;
+use bmm_types::market::JobSpec;
 use serde::Serialize;
 use std::fmt;
 
@@ -11,6 +14,7 @@ pub struct Shown {
     providers: usize,
     matching: usize,
     needed: usize,
+    verify: String,
     conditions: Vec<Row>,
 }
 
@@ -29,8 +33,8 @@ struct Other {
 }
 
 impl Shown {
-    /// Takes over an explanation.
-    pub fn of(explanation: &Explanation) -> Self {
+    /// Takes over an explanation of a job.
+    pub fn of(spec: &JobSpec, explanation: &Explanation) -> Self {
         let rows = explanation.conditions.iter().map(|condition| Row {
             name: condition.name,
             wanted: condition.wanted.clone(),
@@ -45,6 +49,7 @@ impl Shown {
             providers: explanation.providers,
             matching: explanation.matching,
             needed: explanation.needed,
+            verify: how_verified(spec.verify),
             conditions: rows.collect(),
         }
     }
@@ -60,6 +65,6 @@ impl fmt::Display for Shown {
             }
             writeln!(f)?;
         }
-        Ok(())
+        writeln!(f, "  {:<16} {}", "verify", self.verify)
     }
 }

@@ -32,7 +32,7 @@ pub use new::{NewJob, RunOptions};
 pub use outputs::Outputs;
 pub use progress::read_progress;
 pub use provider::{Input, Outlet, Prepare, ProviderHandle, ProviderHost, Session};
-pub use reach::{NetChoice, addresses, join as join_market, speaker};
+pub use reach::{NetChoice, addresses, enter as enter_market, join as join_market, speaker};
 pub use receipt::{FoundWrong, ProviderPay, Receipt, Verified};
 pub use remote::RemoteProvider;
 pub use run::{explain, resume};

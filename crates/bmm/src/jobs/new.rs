@@ -97,7 +97,7 @@ impl NewJob {
     /// Joins the network and finds enough providers that match.
     fn reach(&self, context: &Context, choice: &NetChoice) -> Outcome<(Network, Membership, Sellers)> {
         let network = Network::join(context)?;
-        let membership = reach::join(choice, &network.rpc)?;
+        let membership = reach::join(&context.config.network, choice, &network.rpc)?;
         output::note(context.global.json, "looking for providers");
         let offers = reach::wait_for_offers(membership.place(), &self.job.spec);
         if offers.is_empty() {
@@ -105,7 +105,7 @@ impl NewJob {
         }
         let explanation = reach::explain(&self.job.spec, &offers);
         if explanation.matching < explanation.needed.max(1) {
-            let shown = super::explain::Shown::of(&explanation);
+            let shown = super::explain::Shown::of(&self.job.spec, &explanation);
             return Err(Failure::user(format!("too few providers match\n{shown}"))
                 .hint("lower what the job asks for, or wait for others: `bmm market offers` shows who offers what"));
         }
@@ -144,8 +144,11 @@ impl NewJob {
         if explanation.matching >= explanation.needed {
             return Ok(());
         }
-        Err(Failure::user(format!("too few providers match\n{}", super::explain::Shown::of(&explanation)))
-            .hint("lower what the job asks for, or start fewer providers with more memory each (--providers)"))
+        Err(Failure::user(format!(
+            "too few providers match\n{}",
+            super::explain::Shown::of(&self.job.spec, &explanation)
+        ))
+        .hint("lower what the job asks for, or start fewer providers with more memory each (--providers)"))
     }
 
     /// The wallet must hold the budget, and gas for the job's transactions.

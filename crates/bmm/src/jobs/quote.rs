@@ -5,7 +5,7 @@ use crate::failure::{Failure, Outcome};
 use bmm_market::money::Prices;
 use bmm_types::{
     Amount,
-    market::{FailureKind, JobSpec, TaskEnd, TaskFailure},
+    market::{Audit, Checker, FailureKind, JobSpec, TaskEnd, TaskFailure, Verify},
 };
 use bmm_vm::StopFlag;
 use serde::Serialize;
@@ -33,6 +33,8 @@ pub struct Quote {
     pub price_bmm: Option<Amount>,
     /// How long they will take about, milliseconds.
     pub time_ms: Option<u64>,
+    /// How results are verified.
+    pub verify: String,
 }
 
 /// Who could run a job.
@@ -60,6 +62,7 @@ pub fn probe(spec: &JobSpec, job: &PreparedJob, sellers: Sellers) -> Outcome<Quo
         fuel_per_task: None,
         price_bmm: None,
         time_ms: None,
+        verify: how_verified(spec.verify),
     };
     let index = tasks / 2;
     let ran = run_for(job, index, PATIENCE);
@@ -77,6 +80,27 @@ pub fn probe(spec: &JobSpec, job: &PreparedJob, sellers: Sellers) -> Outcome<Quo
     let time = micros.saturating_mul(tasks).saturating_mul(copies) / sellers.slots.max(1) / 1_000;
     quote.time_ms = Some(time);
     Ok(quote)
+}
+
+/// Says how results are verified.
+pub fn how_verified(verify: Verify) -> String {
+    let percent = |ppm: u32| {
+        let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    match verify {
+        Verify::None => "nobody checks results".to_owned(),
+        Verify::Replicate(n) => format!("each task runs on {n} providers that must agree"),
+        Verify::Audit(Audit { floor_ppm }) => format!(
+            "results are audited by a second run: all of a provider that nobody knows yet, at least {} % of each, for up to as much again",
+            percent(floor_ppm)
+        ),
+        Verify::Checker(Checker { floor_ppm: 1_000_000, .. }) => "a program looks at each result".to_owned(),
+        Verify::Checker(Checker { floor_ppm, .. }) => format!(
+            "a program looks at results: all of a provider that nobody knows yet, at least {} % of each",
+            percent(floor_ppm)
+        ),
+    }
 }
 
 /// Runs a task, but stops it when `patience` is over.
@@ -183,10 +207,11 @@ impl fmt::Display for Quote {
         match (self.price_bmm, self.time_ms) {
             (Some(price), Some(time)) => {
                 let price = round_up(price);
-                write!(f, "; about {price} and {}, at most {}", people_time(time), self.budget_bmm)
+                write!(f, "; about {price} and {}, at most {}", people_time(time), self.budget_bmm)?;
             }
-            _ => write!(f, "; at most {}", self.budget_bmm),
+            _ => write!(f, "; at most {}", self.budget_bmm)?,
         }
+        write!(f, "; {}", self.verify)
     }
 }
 
@@ -203,6 +228,14 @@ pub fn people_time(millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_verification_is_told() {
+        let told = |floor_ppm| how_verified(Verify::Audit(Audit { floor_ppm }));
+        assert!(told(20_000).contains("at least 2 %") && told(1_005_000).contains("at least 100.5 %"));
+        assert!(how_verified(Verify::None).contains("nobody"));
+        assert!(how_verified(Verify::Replicate(3)).contains("3 providers"));
+    }
 
     #[test]
     fn prices_are_rounded_up_for_people() {

@@ -2,20 +2,23 @@
 
 use super::quote::Sellers;
 use crate::{
+    config::{NetworkConfig, Reach},
     failure::{Failure, Outcome},
     marketplace::{Joining, Membership, Place},
+    node::NetOptions,
     rpc::RpcClient,
 };
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::requester::{Explanation, explain_offers};
-use bmm_net::{NetConfig, market::Speaker};
+use bmm_net::market::Speaker;
 use bmm_types::{
     Amount,
     market::{JobSpec, Offer, SignatureBytes},
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,16 +27,30 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long further offers are waited for, once there are enough.
 const MORE: Duration = Duration::from_millis(1_500);
+/// Addresses of the node behind JSON-RPC that are tried.
+const MAX_NODE_ADDRESSES: usize = 8;
 /// How often the offers are looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How a job finds the network; kept with the job, so that it finds it again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetChoice {
-    /// Nodes to begin with.
+    /// Nodes to begin with, beside the one that is used for JSON-RPC.
     pub bootstrap: Vec<String>,
     /// Whether nodes of the same local network are looked for.
     pub mdns: bool,
+    /// How far the network reaches.
+    #[serde(default)]
+    pub reach: Reach,
+}
+
+impl NetChoice {
+    /// Puts what was typed in place of what is configured.
+    pub fn new(config: &NetworkConfig, bootstrap: &[String], mdns: bool, reach: Option<Reach>) -> Outcome<Self> {
+        addresses(bootstrap)?;
+        let bootstrap = if bootstrap.is_empty() { config.bootstrap.clone() } else { bootstrap.to_vec() };
+        Ok(Self { bootstrap, mdns: mdns && config.mdns, reach: reach.unwrap_or(config.reach) })
+    }
 }
 
 /// Returns one side of a session that speaks for `key`.
@@ -52,16 +69,31 @@ pub fn speaker(key: &PrivateKeySigner, place: &Place) -> Speaker {
     }
 }
 
-/// Joins the network as one who looks for providers: with a key of its own for as long as it takes, and listening nowhere.
-pub fn join(choice: &NetChoice, rpc: &RpcClient) -> Outcome<Membership> {
+/// Joins the network as one who looks for providers, with a key of its own for as long as it takes.
+pub fn join(config: &NetworkConfig, choice: &NetChoice, rpc: &RpcClient) -> Outcome<Membership> {
     let chain_id = rpc.chain_id()?;
-    let genesis = rpc.block_hash(0)?.ok_or_else(|| Failure::internal("the node does not know its genesis block"))?;
-    let mut net = NetConfig::new(genesis);
-    net.bootstrap = addresses(&choice.bootstrap)?;
-    net.mdns = choice.mdns;
-    let membership = Place::join(Joining { net, chain_id, threads: 2 })?;
+    let NetChoice { bootstrap, mdns, reach } = choice.clone();
+    let options = NetworkConfig { bootstrap, mdns, reach, ..config.clone() }.requester(chain_id)?;
+    let membership = enter(options, None, rpc, chain_id)?;
     membership.place().seek();
     Ok(membership)
+}
+
+/// Joins the market of a chain; begins with the given nodes and with the one that is used for JSON-RPC.
+pub fn enter(mut options: NetOptions, folder: Option<PathBuf>, rpc: &RpcClient, chain_id: u64) -> Outcome<Membership> {
+    let genesis = rpc.block_hash(0)?.ok_or_else(|| Failure::internal("the node does not know its genesis block"))?;
+    options.bootstrap.extend(node_addresses(rpc));
+    Place::join(Joining { net: options.config(folder, genesis), chain_id, threads: 2 })
+}
+
+/// Returns where the node behind JSON-RPC is in its network; nowhere if it is in none, or does not say.
+fn node_addresses(rpc: &RpcClient) -> Vec<bmm_net::Multiaddr> {
+    let info: serde_json::Value = rpc.call("admin_nodeInfo", serde_json::json!([])).unwrap_or_default();
+    let lists = [&info["external"], &info["listens"]].into_iter().filter_map(serde_json::Value::as_array).flatten();
+    let mut found: Vec<bmm_net::Multiaddr> = lists.filter_map(|text| text.as_str()?.parse().ok()).collect();
+    found.dedup();
+    found.truncate(MAX_NODE_ADDRESSES);
+    found
 }
 
 /// Reads addresses as people write them.

@@ -2,13 +2,14 @@
 
 use crate::{
     failure::{Failure, Outcome},
+    marketplace::Place,
     paths::DataDir,
 };
 use alloy_primitives::B256;
 use bmm_api::{NetworkView, NodeView, PeerView, SyncView};
 use bmm_chain::Chain;
-use bmm_net::{ChainNode, Multiaddr, NetConfig, NetLimits, Network, NodeConfig, PeerId};
-use std::{sync::Arc, time::Duration};
+use bmm_net::{ChainNode, Multiaddr, NetConfig, NetLimits, Network, NodeConfig, PeerId, RelayLimits};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::runtime::{Handle, Runtime};
 
 /// How long leaving the network may take.
@@ -31,20 +32,24 @@ pub struct NetOptions {
     pub max_peers: u32,
     /// Whether all nodes are within one local network.
     pub private: bool,
+    /// What is relayed for others.
+    pub relay: RelayLimits,
 }
 
 impl NetOptions {
-    fn config(&self, data: &DataDir, genesis: B256) -> NetConfig {
+    /// Returns the settings of the network of a chain. `folder` keeps key and peers; without one they are for this time only.
+    pub fn config(&self, folder: Option<PathBuf>, genesis: B256) -> NetConfig {
         let outgoing = (self.max_peers / 3).max(1);
         let incoming = self.max_peers.saturating_sub(outgoing).max(1);
         let wanted_peers = usize::try_from(outgoing).unwrap_or(usize::MAX).min(ENOUGH_PEERS);
         NetConfig {
-            folder: Some(data.network()),
+            folder,
             listen: self.listen.clone(),
             external: self.external.clone(),
             bootstrap: self.bootstrap.clone(),
             mdns: self.mdns,
             private: self.private,
+            relay: self.relay,
             limits: NetLimits { incoming, outgoing, wanted_peers, ..NetLimits::DEFAULT },
             ..NetConfig::new(genesis)
         }
@@ -67,7 +72,7 @@ impl Joined {
             .enable_all()
             .build()
             .map_err(|error| Failure::internal(format!("cannot start threads for the network: {error}")))?;
-        let config = options.config(data, chain.genesis());
+        let config = options.config(Some(data.network()), chain.genesis());
         let (network, node) = runtime
             .block_on(async {
                 let network = Network::start(config).await?;
@@ -77,6 +82,8 @@ impl Joined {
             .map_err(|error: bmm_net::NetError| {
                 Failure::config(error).hint("choose addresses with --peer-listen, or stay alone with --no-network")
             })?;
+        // The node buys and sells nothing, but those who do may have only it in common.
+        runtime.block_on(Place::attach(network.clone(), chain.params().chain_id))?;
         Ok(Self { network, node: Some(Arc::new(node)), runtime: Some(runtime) })
     }
 

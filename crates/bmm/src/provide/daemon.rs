@@ -8,20 +8,21 @@ use super::{
 };
 use crate::{
     cli::Context,
+    config::Reach,
     failure::{Failure, IoContext, Outcome},
     jobs::{
-        Input, Prepare, ProviderHandle, ProviderHost, Results, addresses,
+        Input, Prepare, ProviderHandle, ProviderHost, Results, addresses, enter_market,
         hosts::{Share, check_escrow, memory_share, offer, open_vm, post_stake, rating, sign_offer},
         speaker,
     },
-    marketplace::{Advert, ContentDesk, Joining, Membership, Place, take_sessions},
+    marketplace::{Advert, ContentDesk, Membership, Place, take_sessions},
     output,
     rpc::{RpcClient, connect},
     wallet::{Passwords, WalletStore, load_key, load_or_create_key},
 };
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::provider::ProviderConfig;
-use bmm_net::{NetConfig, content::ContentStore};
+use bmm_net::content::ContentStore;
 use bmm_types::{Amount, market::SignedOffer};
 use bmm_vm::Vm;
 use parking_lot::Mutex;
@@ -49,12 +50,16 @@ pub struct ProvideOptions {
     pub slots: Option<u16>,
     /// Price of 10^9 units of fuel.
     pub price: Option<Amount>,
-    /// Where to listen.
+    /// Where to listen; by default as configured.
     pub listen: Vec<String>,
-    /// Nodes to begin with.
+    /// At which addresses others reach it; by default as configured.
+    pub external: Vec<String>,
+    /// Nodes to begin with; by default as configured.
     pub bootstrap: Vec<String>,
-    /// Whether nodes of the same local network are looked for.
+    /// Whether nodes of the same local network are looked for, if the configuration lets them be.
     pub mdns: bool,
+    /// How far the network reaches; by default as configured.
+    pub reach: Option<Reach>,
 }
 
 /// Runs until it is interrupted.
@@ -145,14 +150,20 @@ fn everybody(context: &Context, key: &PrivateKeySigner, ledger: Ledger) -> Outco
 }
 
 fn join(context: &Context, options: &ProvideOptions, rpc: &RpcClient, chain_id: u64) -> Outcome<Membership> {
-    let genesis = rpc.block_hash(0)?.ok_or_else(|| Failure::internal("the node does not know its genesis block"))?;
-    let mut net = NetConfig::new(genesis);
-    net.folder = Some(context.data.providers().join("net"));
-    net.listen = addresses(&options.listen)?;
-    net.bootstrap = addresses(&options.bootstrap)?;
-    net.mdns = options.mdns;
-    net.private = true;
-    Place::join(Joining { net, chain_id, threads: 2 })
+    let mut config = context.config.network.clone();
+    config.mdns &= options.mdns;
+    config.reach = options.reach.unwrap_or(config.reach);
+    let mut net = config.provider(chain_id)?;
+    if !options.listen.is_empty() {
+        (net.listen, net.external) = (addresses(&options.listen)?, Vec::new());
+    }
+    if !options.external.is_empty() {
+        net.external = addresses(&options.external)?;
+    }
+    if !options.bootstrap.is_empty() {
+        net.bootstrap = addresses(&options.bootstrap)?;
+    }
+    enter_market(net, Some(context.data.providers().join("net")), rpc, chain_id)
 }
 
 /// Waits for the user to stop it; tells meanwhile how it is, and pauses it when its owner wants so.
@@ -243,12 +254,14 @@ impl Parts<'_> {
 
     fn running(&self, place: &Place, provider: &ProviderHandle) -> Running {
         let peer = place.network().peer_id();
-        let address = |address: bmm_net::Multiaddr| format!("{address}/p2p/{peer}");
+        let whole = |address: bmm_net::Multiaddr| match address.with_p2p(peer) {
+            Ok(address) | Err(address) => address.to_string(),
+        };
         Running {
             pid: std::process::id(),
             operator: self.key.address(),
             peer: peer.to_string(),
-            addresses: place.addresses().into_iter().map(address).collect(),
+            addresses: place.addresses().into_iter().map(whole).collect(),
             slots: self.offer.offer.slots,
             free_slots: provider.free_slots(),
             price_per_gfuel_bmm: self.offer.offer.price_per_gfuel,

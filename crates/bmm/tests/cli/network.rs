@@ -5,7 +5,7 @@ use crate::{
     programs::{job, worked, worker},
     run::{Bmm, Running},
 };
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use bmm_types::system::Jobs;
 use serde_json::Value;
 use std::{
@@ -20,14 +20,14 @@ const PATIENCE: Duration = Duration::from_mins(3);
 const ROUNDS: u32 = 40_000_000;
 
 /// A running `bmm provide` with a data folder of its own.
-struct Provider {
+pub struct Provider {
     bmm: Bmm,
     running: Running,
-    operator: Address,
-    address: String,
+    pub operator: Address,
+    pub address: String,
 }
 
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -54,7 +54,14 @@ fn provide(bmm: &Bmm, chain: &Chain, bootstrap: Option<&Provider>) -> (Running, 
 
 impl Provider {
     fn start(chain: &Chain, bootstrap: Option<&Self>) -> Self {
+        Self::with(chain, bootstrap, "")
+    }
+
+    /// Starts one with a configuration of its own.
+    pub fn with(chain: &Chain, bootstrap: Option<&Self>, config: &str) -> Self {
         let bmm = Bmm::new();
+        std::fs::create_dir_all(bmm.data()).expect("a folder");
+        std::fs::write(bmm.data().join("config.toml"), config).expect("written");
         let (running, told) = provide(&bmm, chain, bootstrap);
         let address = told["addresses"][0].as_str().expect("an address").to_owned();
         Self { bmm, running, operator: read(&told, "operator"), address }
@@ -114,6 +121,24 @@ fn strangers_do_a_job_and_are_paid() {
     let id = receipt["job"].as_str().expect("an id");
     let explained = bmm.json(&["job", "explain", id]);
     assert_eq!((&explained["providers"], &explained["matching"]), (&2.into(), &2.into()), "{explained}");
+    assert!(explained["verify"].as_str().is_some_and(|how| how.contains("2 providers")), "{explained}");
+}
+
+#[test]
+fn what_strangers_do_is_audited_unless_the_job_says_otherwise() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let first = Provider::start(&chain, None);
+    let file = job(&bmm, &worker(1_000), 8, "");
+    let path = file.to_str().expect("UTF-8");
+    let quoted = |more: &[&str]| bmm.json(&[&["run", path, "--dry-run"], more].concat())["verify"].to_string();
+    let network = ["--bootstrap", first.address.as_str()];
+    assert!(quoted(&[]).contains("nobody checks") && quoted(&network).contains("audited"));
+    assert!(quoted(&[&network[..], &["--replicate", "1"]].concat()).contains("nobody checks"));
+    let receipt = start_job(&bmm, &first, 30, "").wait().json();
+    check(&bmm, &chain, &receipt, 30, &[&first]);
+    let checked: u64 = read(&receipt["verified"], "checked");
+    assert!(checked > 0, "a provider that nobody knows is looked at: {receipt}");
 }
 
 #[test]
@@ -122,7 +147,9 @@ fn a_job_outlives_the_providers_that_it_began_with() {
     let chain = Chain::up(&bmm);
     let second = Provider::start(&chain, None);
     let mut doomed = Provider::start(&chain, Some(&second));
-    let mut running = start_job(&bmm, &second, 400, "[budget]\nmax = \"20 BMM\"\n");
+    // Without checks each task is paid once, to whoever delivered it.
+    let more = "[verify]\nmode = \"none\"\n[budget]\nmax = \"20 BMM\"\n";
+    let mut running = start_job(&bmm, &second, 400, more);
     has_earned(&mut running, &doomed);
     doomed.running.signal("KILL");
     assert_eq!(doomed.running.end(), None);
@@ -131,6 +158,21 @@ fn a_job_outlives_the_providers_that_it_began_with() {
     let receipt = running.wait().json();
     let paid = check(&bmm, &chain, &receipt, 400, &[&second, &doomed, &third]);
     assert!(paid.contains(&third.operator) && paid.contains(&doomed.operator), "{paid:?}");
+    nothing_undelivered_is_paid(&chain, &receipt, 400);
+}
+
+/// Holds that every task was paid once, and each provider on chain exactly for the work that it delivered.
+fn nothing_undelivered_is_paid(chain: &Chain, receipt: &Value, tasks: u64) {
+    let providers = receipt["providers"].as_array().expect("a list");
+    let delivered: u64 = providers.iter().map(|provider| read::<u64>(provider, "tasks")).sum();
+    assert_eq!(delivered, tasks, "a task that a provider took with it is paid to who did it");
+    let paid: Vec<Jobs::Paid> = chain.events(Some(read(receipt, "job")));
+    for provider in providers {
+        // 0.001 BMM for 10^9 fuel are 10^6 units for each.
+        let earned = U256::from(read::<u64>(provider, "fuel")) * U256::from(1_000_000);
+        let on_chain = paid.iter().find(|event| event.provider == read::<Address>(provider, "address")).expect("paid");
+        assert_eq!(on_chain.amount, earned, "{provider}");
+    }
 }
 
 /// Waits until a provider has a voucher.
