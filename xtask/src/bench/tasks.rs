@@ -22,7 +22,7 @@ use bmm_market::{
     provider::ProviderConfig,
     requester::{Ending, Event, Requester, RequesterConfig, Settlement},
 };
-use bmm_types::system::Jobs::accuseCall;
+use bmm_types::system::Jobs::{accuseCall, contradictCall};
 use bmm_types::{
     Amount, ContentHash,
     market::{Offer, Runtime, SignatureBytes, SignedOffer, SignedVoucher, offer_hash},
@@ -215,6 +215,8 @@ impl Desk for NoChain {
     }
 
     fn accuse(&mut self, _: accuseCall) {}
+
+    fn contradict(&mut self, _: contradictCall) {}
 
     fn settle(&mut self, settlement: &Settlement) -> Result<B256, Failure> {
         Ok(settlement.root)

@@ -197,9 +197,7 @@ fn run_with_a_cheat(bmm: &Bmm, chain: &Chain, lie: Lie, verify: &str) -> (B256, 
     let receipt: Value = bmm.json(&run);
 
     assert_eq!((&receipt["status"], &receipt["done"]), (&"settled".into(), &TASKS.into()), "{receipt}");
-    let output = std::fs::read(bmm.dir.path().join("out/staked.bin"))
-        .or_else(|_| std::fs::read(bmm.dir.path().join("out/out.bin")))
-        .expect("the output");
+    let output = std::fs::read(bmm.dir.path().join("out/out.bin")).expect("the output");
     assert!(output == worked(ROUNDS, TASKS), "other bytes than on one machine");
     let wrong: Vec<Address> =
         receipt["verified"]["wrong"].as_array().expect("a list").iter().map(|found| read(found, "address")).collect();
