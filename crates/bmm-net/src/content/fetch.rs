@@ -24,6 +24,9 @@ use tokio::{
     time::timeout,
 };
 
+/// Bytes of a list that are read at once.
+const LIST_PART_BYTES: usize = 64 << 10;
+
 /// Says why content did not come.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -114,18 +117,21 @@ async fn ask_for_list<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     content: Content,
 ) -> Result<ChunkList, FetchError> {
-    if let Some(list) = ChunkList::single(content.hash, content.size) {
+    if let Some(list) = ChunkList::single(content.size) {
         return Ok(list);
     }
     let count = chunks(content.size).filter(|_| content.size <= MAX_CONTENT_BYTES).ok_or(ListError::TooLarge)?;
     ask(stream, Request { list: true, hash: content.hash, size: content.size, from: 0 }).await?;
     let mut bytes = Vec::new();
-    for _ in 0..count {
-        let mut hash = [0; 32];
-        within(stream.read_exact(&mut hash)).await?;
-        bytes.extend_from_slice(&hash);
+    let mut left = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(32);
+    while left > 0 {
+        // Memory for what comes, not for what is announced.
+        let (begin, part) = (bytes.len(), left.min(LIST_PART_BYTES));
+        bytes.resize(begin + part, 0);
+        within(stream.read_exact(&mut bytes[begin..])).await?;
+        left -= part;
     }
-    Ok(ChunkList::decode(content.hash, content.size, &bytes)?)
+    Ok(ChunkList::decode(content.size, &bytes)?)
 }
 
 /// Reads the rest of the chunks, while a thread checks and writes them.
@@ -135,18 +141,22 @@ async fn receive<S: AsyncRead + Unpin>(
 ) -> Result<(Arrival, Result<(), FetchError>), FetchError> {
     let (size, first, count) = (begin.list.size(), begin.next, begin.list.count());
     let (sender, mut receiver) = mpsc::channel::<Vec<u8>>(PIPELINE);
+    // Buffers go round: clearing new ones costs as much as copying into them.
+    let (give_back, mut used) = mpsc::channel::<Vec<u8>>(PIPELINE);
     let writing = tokio::task::spawn_blocking(move || {
         let mut arrival = begin;
         while let Some(chunk) = receiver.blocking_recv() {
             if let Err(error) = arrival.add(&chunk) {
                 return (arrival, Err(error));
             }
+            let _ = give_back.try_send(chunk);
         }
         (arrival, Ok(()))
     });
     let mut read = Ok(());
     for index in first..count {
-        let mut chunk = vec![0; chunk_len(size, index)];
+        let mut chunk = used.try_recv().unwrap_or_default();
+        chunk.resize(chunk_len(size, index), 0);
         read = within(stream.read_exact(&mut chunk)).await;
         // A closed channel means that a chunk was wrong.
         if read.is_err() || sender.send(chunk).await.is_err() {

@@ -5,11 +5,12 @@ use bmm_types::ContentHash;
 use sha2::{Digest, Sha256};
 use std::io::Read;
 
-/// The SHA-256 of each chunk, in order. Each is the name of an IPFS leaf (`bafkrei…`).
+/// The BLAKE3 of each chunk, in order. Each names a block of IPFS, too: as a CIDv1 of codec `raw` and multihash `blake3` (0x1e).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkList {
     size: u64,
-    hashes: Vec<ContentHash>,
+    /// None for content of one chunk, which its name is enough for.
+    hashes: Vec<[u8; 32]>,
 }
 
 /// Says why a list is none.
@@ -23,9 +24,6 @@ pub enum ListError {
         /// The content's length.
         size: u64,
     },
-    /// The content has one chunk, and another name than that.
-    #[error("the only chunk has another name than the whole")]
-    Single,
     /// The content is larger than any may be.
     #[error("the content is too large")]
     TooLarge,
@@ -33,52 +31,41 @@ pub enum ListError {
 
 impl ChunkList {
     /// Takes a list from a peer: `bytes` are the hashes one after the other.
-    pub fn decode(name: ContentHash, size: u64, bytes: &[u8]) -> Result<Self, ListError> {
-        let wanted = usize::try_from(chunks(size).ok_or(ListError::TooLarge)?).map_err(|_| ListError::TooLarge)?;
-        if bytes.len() != wanted * 32 {
-            return Err(ListError::Length { found: bytes.len() / 32, size });
+    pub fn decode(size: u64, bytes: &[u8]) -> Result<Self, ListError> {
+        let wanted = usize::try_from(listed(size).ok_or(ListError::TooLarge)?).map_err(|_| ListError::TooLarge)?;
+        let (hashes, rest) = bytes.as_chunks::<32>();
+        if hashes.len() != wanted || !rest.is_empty() {
+            return Err(ListError::Length { found: hashes.len(), size });
         }
-        let hash = |bytes: &[u8]| ContentHash(alloy_primitives::B256::from_slice(bytes));
-        let list = Self { size, hashes: bytes.chunks_exact(32).map(hash).collect() };
-        if let [only] = list.hashes[..]
-            && only != name
-        {
-            Err(ListError::Single)
-        } else {
-            Ok(list)
-        }
+        Ok(Self { size, hashes: hashes.to_vec() })
     }
 
     /// Returns the hashes one after the other.
     pub fn encode(&self) -> Vec<u8> {
-        self.hashes.iter().flat_map(|hash| hash.0).collect()
+        self.hashes.concat()
     }
 
-    /// Returns the list of content of one chunk, or none, which its name tells.
-    pub fn single(name: ContentHash, size: u64) -> Option<Self> {
-        match chunks(size)? {
-            0 => Some(Self { size, hashes: Vec::new() }),
-            1 => Some(Self { size, hashes: vec![name] }),
-            _ => None,
-        }
+    /// Returns the list of content of one chunk, or none: it is empty, as the name says all.
+    pub fn single(size: u64) -> Option<Self> {
+        (listed(size)? == 0).then(|| Self { size, hashes: Vec::new() })
     }
 
     /// Reads content of `size` bytes and lists its chunks.
     pub fn read(mut from: impl Read, size: u64) -> std::io::Result<Self> {
-        let count = chunks(size).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::FileTooLarge))?;
+        let count = listed(size).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::FileTooLarge))?;
         let mut buffer = vec![0; CHUNK_BYTES];
         let mut hashes = Vec::new();
         for index in 0..count {
             let chunk = &mut buffer[..chunk_len(size, index)];
             from.read_exact(chunk)?;
-            hashes.push(ContentHash::of(chunk));
+            hashes.push(blake3::hash(chunk).into());
         }
         Ok(Self { size, hashes })
     }
 
-    /// Returns the number of chunks.
+    /// Returns the number of chunks that the content has.
     pub fn count(&self) -> u32 {
-        u32::try_from(self.hashes.len()).unwrap_or(u32::MAX)
+        chunks(self.size).unwrap_or(u32::MAX)
     }
 
     /// Returns the content's length, bytes.
@@ -86,16 +73,19 @@ impl ChunkList {
         self.size
     }
 
-    /// Returns the names of the chunks.
-    pub fn hashes(&self) -> &[ContentHash] {
-        &self.hashes
-    }
-
-    /// Whether `bytes` are the chunk number `index`.
+    /// Whether `bytes` can be the chunk number `index`; of content of one chunk only its name tells.
     pub fn is_chunk(&self, index: u32, bytes: &[u8]) -> bool {
+        if index >= self.count() || bytes.len() != chunk_len(self.size, index) {
+            return false;
+        }
         let hash = usize::try_from(index).ok().and_then(|index| self.hashes.get(index));
-        hash.is_some_and(|hash| *hash == ContentHash::of(bytes))
+        self.count() == 1 || hash.is_some_and(|hash| blake3::hash(bytes) == *hash)
     }
+}
+
+/// Returns the number of chunks that are listed: all, where there are several.
+fn listed(size: u64) -> Option<u32> {
+    chunks(size).map(|count| if count > 1 { count } else { 0 })
 }
 
 /// Hashes content as it comes, to hold the whole against its name.

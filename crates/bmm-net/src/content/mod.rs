@@ -1,8 +1,8 @@
 //! Content exchange: bytes by their name, verified chunk by chunk, kept on disk under a limit.
 //!
-//! The name of content is its SHA-256. Beside it goes a list of the SHA-256 of each chunk of [`CHUNK_BYTES`]: the leaves into which IPFS cuts
+//! The name of content is its SHA-256. Beside it goes a list of the BLAKE3 of each chunk of [`CHUNK_BYTES`]: the leaves into which IPFS cuts
 //! a file by default, so that the same blocks can be served there under their CIDs. The list is the word of the peer that serves it: a
-//! chunk that differs from it, or a whole that differs from its name, is that peer's fault.
+//! chunk that differs from it, or a whole that differs from its name, is that peer's fault. Content of one chunk needs no list.
 
 mod fetch;
 mod list;
@@ -18,7 +18,7 @@ use bmm_types::ContentHash;
 use std::time::Duration;
 
 /// Name of the protocol within a network.
-pub const CONTENT_PROTOCOL: &str = "content/1";
+pub const CONTENT_PROTOCOL: &str = "content/2";
 /// Length of every chunk but the last, bytes: that of IPFS's leaves.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Largest content, bytes.

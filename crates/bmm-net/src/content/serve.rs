@@ -87,11 +87,14 @@ async fn serve_chunks<S: AsyncWrite + Unpin>(stream: &mut S, source: &Source, re
     let Some((mut file, count)) = file else { return within(stream.write_all(&[NOT_HERE])).await };
     within(stream.write_all(&[HERE])).await?;
     let (sender, mut receiver) = mpsc::channel::<Vec<u8>>(PIPELINE);
+    // Buffers go round: clearing new ones costs as much as reading into them.
+    let (give_back, mut used) = mpsc::channel::<Vec<u8>>(PIPELINE);
     let reading = tokio::task::spawn_blocking(move || -> io::Result<()> {
         let chunk = u64::try_from(CHUNK_BYTES).unwrap_or(u64::MAX);
         file.seek(SeekFrom::Start(u64::from(request.from).saturating_mul(chunk)))?;
         for index in request.from..count {
-            let mut bytes = vec![0; chunk_len(request.size, index)];
+            let mut bytes = used.try_recv().unwrap_or_default();
+            bytes.resize(chunk_len(request.size, index), 0);
             file.read_exact(&mut bytes)?;
             if sender.blocking_send(bytes).is_err() {
                 break;
@@ -101,6 +104,7 @@ async fn serve_chunks<S: AsyncWrite + Unpin>(stream: &mut S, source: &Source, re
     });
     while let Some(bytes) = receiver.recv().await {
         within(stream.write_all(&bytes)).await?;
+        let _ = give_back.try_send(bytes);
     }
     reading.await?
 }
