@@ -3,10 +3,10 @@
 
 use crate::{chain::Chain, error::ChainError};
 use alloy_primitives::{B256, Bytes, KECCAK256_EMPTY, U256};
-use alloy_rlp::{Decodable, RlpDecodable, RlpEncodable};
+use alloy_rlp::{Decodable, Header, RlpDecodable, RlpEncodable};
 use bmm_ledger::{
     store::{StateRanges, StoreError},
-    trie::{EMPTY_ROOT_HASH, Leaf, Nibbles, RangeProof, TrieAccount},
+    trie::{EMPTY_ROOT_HASH, Leaf, MAX_RANGE_PROOF_NODES, Nibbles, RangeProof, TrieAccount},
 };
 use parking_lot::Mutex;
 use std::{
@@ -49,7 +49,7 @@ pub struct RangeAccount {
 }
 
 /// Consecutive accounts and the nodes that show that they are all there are between the key asked for and the last of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, RlpEncodable)]
 pub struct AccountRange {
     /// Accounts, ascending by key.
     pub accounts: Vec<RangeAccount>,
@@ -67,12 +67,41 @@ pub struct RangeSlot {
 }
 
 /// Consecutive slots of one account, likewise.
-#[derive(Clone, Debug, Default, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, RlpEncodable)]
 pub struct SlotRange {
     /// Slots, ascending by key.
     pub slots: Vec<RangeSlot>,
     /// RLP of nodes of the account's storage trie; none if these are all its slots.
     pub nodes: Vec<Bytes>,
+}
+
+impl Decodable for AccountRange {
+    fn decode(buf: &mut &[u8]) -> alloy_rlp::Result<Self> {
+        let (accounts, nodes) = range(buf)?;
+        Ok(Self { accounts, nodes })
+    }
+}
+
+impl Decodable for SlotRange {
+    fn decode(buf: &mut &[u8]) -> alloy_rlp::Result<Self> {
+        let (slots, nodes) = range(buf)?;
+        Ok(Self { slots, nodes })
+    }
+}
+
+/// Reads leaves and nodes. A node can be one byte here and thirty in memory, so there may be no more of them than a proof has.
+fn range<T: Decodable>(buf: &mut &[u8]) -> alloy_rlp::Result<(Vec<T>, Vec<Bytes>)> {
+    let mut payload = Header::decode_bytes(buf, true)?;
+    let leaves = Vec::decode(&mut payload)?;
+    let mut list = Header::decode_bytes(&mut payload, true)?;
+    let mut nodes = Vec::new();
+    while !list.is_empty() {
+        if nodes.len() >= MAX_RANGE_PROOF_NODES {
+            return Err(alloy_rlp::Error::Custom("a proof has too many nodes"));
+        }
+        nodes.push(Bytes::decode(&mut list)?);
+    }
+    if payload.is_empty() { Ok((leaves, nodes)) } else { Err(alloy_rlp::Error::UnexpectedLength) }
 }
 
 impl RangeAccount {

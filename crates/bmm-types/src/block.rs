@@ -3,7 +3,7 @@
 use crate::seal::Seal;
 use alloy_consensus::{EthereumTxEnvelope, TxEip4844};
 use alloy_primitives::B256;
-use alloy_rlp::{RlpDecodable, RlpEncodable};
+use alloy_rlp::{Decodable, Encodable, RlpEncodable};
 
 /// A block header, bit for bit Ethereum's, so that hashes, libraries and foreign test vectors agree.
 pub use alloy_consensus::Header;
@@ -18,12 +18,36 @@ pub type Block = alloy_consensus::Block<Transaction>;
 pub type BlockBody = alloy_consensus::BlockBody<Transaction>;
 
 /// A block as it travels: with the seal that proves its work.
-#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+#[derive(Clone, Debug, PartialEq, Eq, RlpEncodable)]
 pub struct SealedBlock {
     /// Header and transactions.
     pub block: Block,
     /// The proof of work over the block's id.
     pub seal: Seal,
+}
+
+impl Decodable for SealedBlock {
+    fn decode(buf: &mut &[u8]) -> alloy_rlp::Result<Self> {
+        let mut payload = alloy_rlp::Header::decode_bytes(buf, true)?;
+        let (block, seal) = (decode_strict(&mut payload)?, Seal::decode(&mut payload)?);
+        if payload.is_empty() { Ok(Self { block, seal }) } else { Err(alloy_rlp::Error::UnexpectedLength) }
+    }
+}
+
+/// Reads a value, and refuses it if it was not written as it is. For everything that holds transactions: their library takes a typed one
+/// with any length in front, or with none, so that one block could have many encodings.
+///
+/// # Errors
+/// Those of reading, and `Custom` for another encoding of the value.
+pub fn decode_strict<T: Decodable + Encodable>(buf: &mut &[u8]) -> alloy_rlp::Result<T> {
+    let before = *buf;
+    let value = T::decode(buf)?;
+    let read = before.len().checked_sub(buf.len()).and_then(|length| before.get(..length));
+    if read == Some(&alloy_rlp::encode(&value)[..]) {
+        Ok(value)
+    } else {
+        Err(alloy_rlp::Error::Custom("a second encoding of a block or of its transactions"))
+    }
 }
 
 impl SealedBlock {
@@ -50,6 +74,23 @@ mod tests {
             let _ = alloy_rlp::decode_exact::<SealedBlock>(&bytes);
             let _ = alloy_rlp::decode_exact::<Transaction>(&bytes);
         }
+    }
+
+    #[test]
+    fn a_transaction_has_its_length_in_front() {
+        let typed = alloy_consensus::TxEip1559 { chain_id: 1, ..Default::default() };
+        let signature = alloy_primitives::Signature::test_signature();
+        let transaction = Transaction::from(alloy_consensus::SignableTransaction::into_signed(typed, signature));
+        let mut block = Block::default();
+        block.body.transactions.push(transaction);
+        let bytes = alloy_rlp::encode(SealedBlock { block, seal: Seal::None });
+        assert!(alloy_rlp::decode_exact::<SealedBlock>(&bytes).is_ok());
+        // The string of the transaction begins with its type, 2.
+        let at = bytes.windows(2).rposition(|pair| pair == [2, 0xf8]).expect("a typed transaction");
+        let mut wrong = bytes.clone();
+        wrong[at - 1] -= 1;
+        assert!(alloy_rlp::decode_exact::<SealedBlock>(&wrong).is_err());
+        assert!(decode_strict::<BlockBody>(&mut &wrong[..]).is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub mod seal;
 pub mod system;
 
 pub use amount::{Amount, ParseAmountError};
-pub use block::{Block, BlockBody, Header, SealedBlock, Transaction};
+pub use block::{Block, BlockBody, Header, SealedBlock, Transaction, decode_strict};
 pub use content::ContentHash;
 pub use params::{ChainParams, Emission, Engine};
 pub use seal::{AuxPow, Seal};

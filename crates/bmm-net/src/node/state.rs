@@ -14,7 +14,7 @@ use crate::{
     streams::{Incoming, Stream},
 };
 use alloy_primitives::{B256, Bytes, U256};
-use alloy_rlp::{BufMut as _, Decodable as _, Encodable, Error};
+use alloy_rlp::{BufMut as _, Decodable, Encodable, Error, Header as Prefix};
 use bmm_chain::{
     AccountRange, CODES_AT_ONCE, Chain, NODES_AT_ONCE, OWNERS_AT_ONCE, SealedHeader, SlotRange,
     sync::{Answer, ChainSource, Nibbles, Request, Source},
@@ -97,8 +97,8 @@ fn path(nibbles: &Bytes) -> Result<Nibbles, Error> {
     if sound { Ok(Nibbles::from_nibbles(nibbles)) } else { Err(Error::Custom("a path of a trie")) }
 }
 
-/// Writes an answer: a list that is empty where the state is not at hand.
-fn encode_answer(answer: &Answer) -> Vec<u8> {
+/// Writes an answer: a list that is empty where the state is not at hand. One that is not about the state is no bytes.
+pub fn encode_answer(answer: &Answer) -> Vec<u8> {
     fn maybe<T: Encodable + Clone>(found: Option<&T>) -> Vec<u8> {
         alloy_rlp::encode(found.into_iter().cloned().collect::<Vec<T>>())
     }
@@ -115,13 +115,20 @@ fn encode_answer(answer: &Answer) -> Vec<u8> {
 pub fn decode_answer(request: &Request, bytes: &[u8]) -> Result<Answer, Error> {
     Ok(match request {
         Request::Accounts { .. } => Answer::Accounts(exact_list::<AccountRange>(bytes, 1)?.pop()),
-        Request::Slots { .. } => Answer::Slots(exact_list::<Vec<SlotRange>>(bytes, 1)?.pop()),
-        Request::Nodes { .. } => Answer::Nodes(exact_list::<Vec<Bytes>>(bytes, 1)?.pop()),
-        Request::Codes { .. } => Answer::Codes(exact_list(bytes, CODES_AT_ONCE)?),
+        Request::Slots { owners, .. } => Answer::Slots(maybe_list::<SlotRange>(bytes, owners.len())?),
+        Request::Nodes { paths, .. } => Answer::Nodes(maybe_list::<Bytes>(bytes, paths.len())?),
+        Request::Codes { hashes } => Answer::Codes(exact_list(bytes, hashes.len())?),
         Request::Head | Request::Headers { .. } | Request::Blocks { .. } => {
             return Err(Error::Custom("no question about the state"));
         }
     })
+}
+
+/// Reads a list that holds nothing or one list, which is no longer than what was asked for.
+fn maybe_list<T: Decodable>(mut bytes: &[u8], most: usize) -> Result<Option<Vec<T>>, Error> {
+    let mut payload = Prefix::decode_bytes(&mut bytes, true)?;
+    let found = if payload.is_empty() { None } else { Some(list(&mut payload, most)?) };
+    if payload.is_empty() && bytes.is_empty() { Ok(found) } else { Err(Error::UnexpectedLength) }
 }
 
 /// Answers questions about the state until the network is shut down.

@@ -3,7 +3,12 @@
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_rlp::{BufMut, Decodable, Encodable, Error, Header as Prefix, RlpDecodable, RlpEncodable};
 use bmm_chain::SealedHeader;
-use bmm_types::{BlockBody, Header, Seal};
+use bmm_types::{BlockBody, Header, Seal, decode_strict};
+
+pub use super::state::{
+    decode as decode_state_question, decode_answer as decode_state_answer, encode as encode_state_question,
+    encode_answer as encode_state_answer,
+};
 
 /// Numbers that one request may name.
 pub const MAX_NUMBERS: usize = 64;
@@ -13,6 +18,8 @@ pub const MAX_HEADERS: usize = 512;
 pub const MAX_BODIES: usize = 128;
 /// Transactions of one answer or one gossip message.
 pub const MAX_TRANSACTIONS: usize = 512;
+/// Transactions of all bodies of one answer. Real ones have 60 bytes and more, and answers end after [`ENOUGH_BYTES`] and a block.
+pub const MAX_BODIES_TRANSACTIONS: usize = 131_072;
 /// Hashes of waiting transactions of one answer.
 pub const MAX_POOL: usize = 4_096;
 /// Transactions of one announced block.
@@ -166,7 +173,37 @@ pub fn headers(bytes: &[u8]) -> Result<Vec<SealedHeader>, Error> {
 
 /// Bodies of an answer.
 pub fn bodies(bytes: &[u8]) -> Result<Vec<BlockBody>, Error> {
-    exact_list(bytes, MAX_BODIES)
+    count_transactions(bytes)?;
+    let strict: Vec<Strict> = exact_list(bytes, MAX_BODIES)?;
+    Ok(strict.into_iter().map(|Strict(body)| body).collect())
+}
+
+/// A body with one encoding.
+struct Strict(BlockBody);
+
+impl Decodable for Strict {
+    fn decode(buf: &mut &[u8]) -> Result<Self, Error> {
+        decode_strict(buf).map(Self)
+    }
+}
+
+/// Looks how many transactions bodies have, before any is read: one of ten bytes takes some hundreds in memory.
+fn count_transactions(mut bytes: &[u8]) -> Result<(), Error> {
+    let mut bodies = Prefix::decode_bytes(&mut bytes, true)?;
+    let mut count = 0;
+    while !bodies.is_empty() {
+        let mut body = Prefix::decode_bytes(&mut bodies, true)?;
+        let mut transactions = Prefix::decode_bytes(&mut body, true)?;
+        while !transactions.is_empty() {
+            let length = Prefix::decode(&mut transactions)?.payload_length;
+            transactions = transactions.get(length..).ok_or(Error::InputTooShort)?;
+            count += 1;
+            if count > MAX_BODIES_TRANSACTIONS {
+                return Err(Error::Custom("too many transactions"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Transactions of an answer or a gossip message: their EIP-2718 encodings.
@@ -265,6 +302,25 @@ mod tests {
                 read_all(&bytes);
             }
         }
+    }
+
+    #[test]
+    fn bodies_have_no_more_transactions_than_fit_into_memory() {
+        let bodies = |transactions: usize| {
+            // A list of one body: its transactions (each an empty list, so none is one), no ommers.
+            let payload = vec![alloy_rlp::EMPTY_LIST_CODE; transactions];
+            let wrap = |payload: Vec<u8>| {
+                let mut out = Vec::new();
+                Prefix { list: true, payload_length: payload.len() }.encode(&mut out);
+                out.extend(payload);
+                out
+            };
+            let mut body = wrap(payload);
+            body.push(alloy_rlp::EMPTY_LIST_CODE);
+            super::bodies(&wrap(wrap(body))).expect_err("empty lists are no transactions")
+        };
+        assert_eq!(bodies(MAX_BODIES_TRANSACTIONS + 1), Error::Custom("too many transactions"));
+        assert_ne!(bodies(MAX_BODIES_TRANSACTIONS), Error::Custom("too many transactions"));
     }
 
     #[test]
