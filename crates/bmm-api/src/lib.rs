@@ -28,4 +28,4 @@ mod txpool;
 
 pub use config::ApiConfig;
 pub use network::{NetworkView, NodeView, PeerView, SyncView};
-pub use server::{ApiError, ApiHandle, serve, serve_in_network};
+pub use server::{ApiError, ApiHandle, Desk, serve, serve_in_network};

@@ -29,6 +29,16 @@ const UNITS_PER_BYTE: u64 = 2;
 /// Bytes of a page of linear memory.
 pub(crate) const PAGE_BYTES: u64 = 65_536;
 
+/// Checks what can be checked of a module before it is compiled, which is all that bounds the compiler's work: its header, and how much of
+/// everything it has. [`crate::Vm::prepare`] does so first.
+///
+/// # Errors
+/// The first rule that the module breaks.
+pub fn check_module(wasm: &[u8], max_module_bytes: u64, max_memory_bytes: u64) -> Result<(), ModuleError> {
+    header(wasm, max_module_bytes)?;
+    contents(wasm, max_memory_bytes)
+}
+
 /// A module begins with the magic number and version 1, is no component, and is not too large.
 pub(crate) fn header(wasm: &[u8], max_bytes: u64) -> Result<(), ModuleError> {
     let bytes = wasm.len() as u64;

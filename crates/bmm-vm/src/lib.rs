@@ -35,6 +35,7 @@ mod vm;
 mod wasi;
 mod weight;
 
+pub use check::check_module;
 pub use error::{ModuleError, VmError};
 pub use input::{Blob, InputError, InputSet, InputSetBuilder, MAX_INPUT_FILES};
 pub use program::Program;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// Programs for developers, which no user runs.
-const DEVELOPERS: [&str; 2] = ["bmm-sim", "xtask"];
+const DEVELOPERS: [&str; 3] = ["bmm-fuzz", "bmm-sim", "xtask"];
 
 /// Edges between our crates, and the heavy dependencies of each.
 fn table() -> BTreeMap<String, (Vec<String>, Vec<String>)> {

@@ -5,12 +5,14 @@
 //! of HTTP/1.1, and from there to [`ws`].
 
 mod accept;
+mod desk;
 mod http;
 mod plain;
 mod pulse;
 mod subscribe;
 mod ws;
 
+pub use desk::Desk;
 pub(crate) use subscribe::Session;
 
 use crate::{config::ApiConfig, gate::Gate, methods::Context, network::NetworkView, news};

@@ -100,6 +100,14 @@ async fn write(stream: &mut TcpStream, pulse: &Pulse, origin: Option<&str>, body
     Ok(())
 }
 
+/// Reads the head of a usual request: its length and that of the body.
+pub(super) fn usual(input: &[u8], shared: &Shared) -> Option<(usize, usize)> {
+    match read_head(input, shared) {
+        Head::Usual { len, body, .. } => Some((len, body)),
+        Head::Part | Head::Other => None,
+    }
+}
+
 /// Reads the head at the beginning of `input`.
 fn read_head(input: &[u8], shared: &Shared) -> Head {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
