@@ -1,30 +1,31 @@
-//! The load: JSON-RPC over HTTP/1.1 on raw sockets, one thread, every request's bytes made before the clock starts.
+//! JSON-RPC over HTTP/1.1 on raw sockets: requests ready to be written, and answers read as far as is needed.
 
 use crate::bench::Outcome;
 use alloy_primitives::Bytes;
-use cpu_time::ProcessTime;
 use serde_json::{Value, json};
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
-use tokio::io::AsyncReadExt as _;
 
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
 /// Longest wait for one answer.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// Pause before what a full pool refused is sent again.
-const FULL_PAUSE: Duration = Duration::from_millis(5);
+pub const PATIENCE: Duration = Duration::from_mins(1);
+/// The header that says how long an answer is.
+const LENGTH: &[u8] = b"content-length:";
 /// Pool's words when it has no room.
 const FULL: &str = "full";
 
-/// One request, ready to be written.
+/// One request, ready to be written. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Request {
-    bytes: Vec<u8>,
-    calls: usize,
+    /// Head and body.
+    pub bytes: Arc<[u8]>,
+    /// Calls in it.
+    pub calls: usize,
 }
 
 impl Request {
@@ -33,7 +34,7 @@ impl Request {
             "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        Self { bytes: bytes.into_bytes(), calls }
+        Self { bytes: bytes.into_bytes().into(), calls }
     }
 
     /// One call.
@@ -72,22 +73,34 @@ fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
 }
 
 /// Returns where the body of the answer at the beginning of `bytes` starts and ends, if its head is complete.
-fn frame(bytes: &[u8]) -> Outcome<Option<(usize, usize)>> {
-    let Some(end) = find(bytes, b"\r\n\r\n") else { return Ok(None) };
-    let head = std::str::from_utf8(&bytes[..end])?;
-    if !head.starts_with("HTTP/1.1 200") {
-        return Err(format!("the server answered {head}").into());
+pub fn frame(bytes: &[u8]) -> Outcome<Option<(usize, usize)>> {
+    let (mut start, mut length) = (0, None);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.strip_suffix(b"\r\n");
+        match text {
+            None if !line.ends_with(b"\n") => return Ok(None),
+            Some(status) if start == 0 && !status.starts_with(b"HTTP/1.1 200") => {
+                return Err(format!("the server answered {}", String::from_utf8_lossy(status)).into());
+            }
+            Some([]) => {
+                let length = length.filter(|length| *length <= MAX_ANSWER);
+                let (start, length) = (start + 2, length.ok_or("the server's answer has no usable length")?);
+                return Ok(Some((start, start + length)));
+            }
+            _ => {}
+        }
+        if let Some((name, value)) = line.split_at_checked(LENGTH.len())
+            && name.eq_ignore_ascii_case(LENGTH)
+        {
+            length = std::str::from_utf8(value)?.trim().parse::<usize>().ok();
+        }
+        start += line.len();
     }
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    });
-    let length = length.filter(|length| *length <= MAX_ANSWER).ok_or("the server's answer has no usable length")?;
-    Ok(Some((end + 4, end + 4 + length)))
+    Ok(None)
 }
 
 /// Whether each of `calls` answers has a result that is not null. Results stand behind `jsonrpc` and `id`.
-fn is_good(body: &[u8], calls: usize) -> bool {
+pub fn is_good(body: &[u8], calls: usize) -> bool {
     let is_result = |bytes: &[u8]| bytes.starts_with(b"\"result\":") && !bytes[9..].starts_with(b"null");
     if calls == 1 {
         let head = &body[..body.len().min(64)];
@@ -153,101 +166,9 @@ impl Client {
     }
 }
 
-/// What the load cost its sender.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Sent {
-    /// From the first request to the last answer.
-    pub wall: Duration,
-    /// Processor time of this process meanwhile.
-    pub cpu: Duration,
-    /// Requests that were sent again because the server's pool was full.
-    pub again: u64,
-}
-
-/// Sends each connection's requests one after another, all connections at once, and checks every answer.
-pub fn drive(address: SocketAddr, connections: Vec<Vec<Request>>) -> Outcome<Sent> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async move {
-        let mut lines = Vec::with_capacity(connections.len());
-        for requests in connections {
-            let stream = tokio::net::TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            lines.push(Line { stream, buffer: Vec::with_capacity(1 << 16), requests, again: 0 });
-        }
-        let (started, cpu) = (Instant::now(), ProcessTime::now());
-        let mut running = tokio::task::JoinSet::new();
-        for line in lines {
-            running.spawn(async move { line.run().await.map_err(|error| error.to_string()) });
-        }
-        let mut again = 0;
-        while let Some(line) = running.join_next().await {
-            again += line??;
-        }
-        Ok(Sent { wall: started.elapsed(), cpu: cpu.elapsed(), again })
-    })
-}
-
-/// A connection under load.
-struct Line {
-    stream: tokio::net::TcpStream,
-    buffer: Vec<u8>,
-    requests: Vec<Request>,
-    again: u64,
-}
-
-type LineResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-impl Line {
-    async fn run(mut self) -> LineResult<u64> {
-        for request in std::mem::take(&mut self.requests) {
-            let mut open = Some(request);
-            while let Some(request) = open {
-                self.write(&request.bytes).await?;
-                let (start, end) = self.read().await?;
-                let body = &self.buffer[start..end];
-                open = if is_good(body, request.calls) { None } else { Some(refused(&request, body)?) };
-                if open.is_some() {
-                    self.again += 1;
-                    tokio::time::sleep(FULL_PAUSE).await;
-                }
-            }
-        }
-        Ok(self.again)
-    }
-
-    async fn write(&self, mut bytes: &[u8]) -> LineResult<()> {
-        while !bytes.is_empty() {
-            match self.stream.try_write(bytes) {
-                Ok(written) => bytes = &bytes[written..],
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.stream.writable().await?,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self) -> LineResult<(usize, usize)> {
-        self.buffer.clear();
-        loop {
-            // Not `try_read_buf`, which looks once more, in vain, whether there is another answer.
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err("the server closed a connection".into());
-            }
-            if let Some((start, end)) = frame(&self.buffer).map_err(|error| error.to_string())? {
-                if self.buffer.len() >= end {
-                    return Ok((start, end));
-                }
-                self.buffer.reserve(end - self.buffer.len());
-            } else if self.buffer.capacity() == self.buffer.len() {
-                self.buffer.reserve(1 << 16);
-            }
-        }
-    }
-}
-
 /// Returns those calls of a request that a full pool refused; any other refusal is an error.
-fn refused(request: &Request, answer: &[u8]) -> LineResult<Request> {
-    let list = |bytes: &[u8]| -> LineResult<Vec<Value>> {
+pub fn refused(request: &Request, answer: &[u8]) -> Outcome<Request> {
+    let list = |bytes: &[u8]| -> Outcome<Vec<Value>> {
         Ok(match serde_json::from_slice(bytes)? {
             Value::Array(list) => list,
             one => vec![one],
@@ -279,7 +200,9 @@ mod tests {
     fn answers_are_framed_and_judged() {
         let text = b"HTTP/1.1 200 OK\r\nContent-Type: x\r\ncontent-length: 2\r\n\r\n{}";
         assert_eq!(frame(text).expect("good"), Some((text.len() - 2, text.len())));
-        assert_eq!(frame(&text[..20]).expect("good so far"), None);
+        for part in [0, 16, 20, text.len() - 3] {
+            assert_eq!(frame(&text[..part]).expect("good so far"), None);
+        }
         assert!(frame(b"HTTP/1.1 429 no\r\n\r\n").is_err() && frame(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
         assert!(is_good(br#"{"jsonrpc":"2.0","id":0,"result":"0x1"}"#, 1));
         assert!(!is_good(br#"{"jsonrpc":"2.0","id":0,"result":null}"#, 1));

@@ -2,6 +2,7 @@
 //! and taking a chain with and without a snapshot.
 
 mod contracts;
+mod drive;
 mod http;
 mod import;
 mod people;

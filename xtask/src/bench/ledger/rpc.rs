@@ -2,7 +2,8 @@
 
 use super::{
     contracts,
-    http::{Client, Request, drive},
+    drive::drive,
+    http::{Client, Request},
     people::{Deed, Person},
     server::{Kind, Server},
     submit::{CHAIN_ID, CONNECTIONS, TokenSetup, mine, quantity},
@@ -13,10 +14,7 @@ use crate::bench::{
 };
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use serde_json::{Value, json};
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 /// Accounts that have sent something.
 const PEOPLE: usize = 300;
@@ -24,8 +22,10 @@ const PEOPLE: usize = 300;
 const TURNS: usize = 10;
 /// Length of one measurement.
 const MEASURE: Duration = Duration::from_millis(700);
-/// Requests before it, which say how many it takes.
-const WARM_UP: usize = 64;
+/// Requests of the first one, which say how many it takes.
+const FEWEST: usize = 64;
+/// Requests of one measurement at most.
+const MOST: usize = 200_000;
 /// Times that our answers must be as many as anvil's in the same time.
 const BAR: f64 = 2.0;
 /// Blocks that one `eth_getLogs` spans.
@@ -142,19 +142,33 @@ impl History {
 }
 
 impl Question {
-    /// Asks for a while over all connections.
+    /// Asks for a while over all connections: with as many requests as it takes, which a first few tell.
     fn measure(&self, server: &Server) -> Outcome<Pace> {
-        let warm_up = drive(server.address, self.lanes(WARM_UP))?;
-        let share = MEASURE.as_secs_f64() / warm_up.wall.as_secs_f64();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive number of requests")]
-        let count = ((number(WARM_UP as u64) * share) as usize).clamp(WARM_UP, 200_000);
+        let mut count = FEWEST;
+        loop {
+            let (wall, pace) = self.ask(server, count)?;
+            if count == MOST || wall >= MEASURE / 2 {
+                return Ok(pace);
+            }
+            let share = MEASURE.as_secs_f64() / wall.as_secs_f64();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a positive number of requests"
+            )]
+            let enough = (number(u64::try_from(count)?) * share) as usize;
+            count = enough.clamp(count + 1, MOST);
+        }
+    }
+
+    /// Asks so many times.
+    fn ask(&self, server: &Server, count: usize) -> Outcome<(Duration, Pace)> {
         let lanes = self.lanes(count);
-        let count: usize = lanes.iter().map(Vec::len).sum();
-        let (cpu, began) = (server.cpu()?, Instant::now());
-        drive(server.address, lanes)?;
-        let (wall, cpu) = (began.elapsed(), server.cpu()?.saturating_sub(cpu));
+        let before = server.cpu()?;
+        let wall = drive(server.address, lanes)?.wall;
+        let cpu = server.cpu()?.saturating_sub(before);
         let count = number(u64::try_from(count)?);
-        Ok((count / wall.as_secs_f64(), cpu.as_secs_f64() * 1e6 / count))
+        Ok((wall, (count / wall.as_secs_f64(), cpu.as_secs_f64() * 1e6 / count)))
     }
 
     /// Spreads `count` requests over the connections.

@@ -2,7 +2,8 @@
 
 use super::{
     contracts,
-    http::{Client, Request, Sent, drive},
+    drive::{Sent, drive},
+    http::{Client, Request},
     people::{Deed, Person},
     server::Kind,
 };
