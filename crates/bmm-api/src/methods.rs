@@ -1,5 +1,5 @@
-//! The table of methods and how they run: at once on the connection's thread as long as another one stays free for cheap calls, else
-//! on blocking threads behind bounded queues.
+//! The table of methods and how they run: what is short at once on the connection's thread, what reads the disk there too as long as
+//! another one stays free for cheap calls, all else on blocking threads behind bounded queues.
 
 use crate::{
     admin,
@@ -49,8 +49,11 @@ impl Json {
 /// What a method does with its parameters.
 type Run = fn(&Context, &mut Args<'_>) -> RpcResult<Json>;
 
+/// Does that as well if it takes not much longer than to hand it to another thread; `None` where it would.
+type RunIfShort = fn(&Context, &mut Args<'_>) -> RpcResult<Option<Json>>;
+
 /// How much a call may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Weight {
     /// A few look-ups in the newest state, or one signature: runs where it was read.
     Light,
@@ -58,8 +61,8 @@ enum Weight {
     ByBlock,
     /// Reads whole blocks from the disk: many at once.
     Reading,
-    /// Runs one call of the EVM, most of which take microseconds: as many at once as there are cores.
-    Brief,
+    /// [`Weight::Heavy`], but for what is short: that runs where it was read. What turns out not to be is begun anew.
+    Brief(RunIfShort),
     /// Runs the EVM or reads many blocks, perhaps for as long as a trace may take: as many at once as there are cores, and never on a
     /// thread that serves connections. Such a thread may be the one that hears of new requests; while it computes, no other would.
     Heavy,
@@ -88,8 +91,8 @@ const fn reading(name: &'static str, params: &'static [&'static str], run: Run) 
     Method { name, params, weight: Weight::Reading, run }
 }
 
-const fn brief(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
-    Method { name, params, weight: Weight::Brief, run }
+const fn brief(name: &'static str, params: &'static [&'static str], short: RunIfShort, run: Run) -> Method {
+    Method { name, params, weight: Weight::Brief(short), run }
 }
 
 const fn heavy(name: &'static str, params: &'static [&'static str], run: Run) -> Method {
@@ -119,7 +122,12 @@ static METHODS: &[Method] = &[
     light("eth_accounts", &[], eth::state::accounts),
     light("eth_blobBaseFee", &[], eth::fees::blob_base_fee),
     light("eth_blockNumber", &[], eth::blocks::number),
-    brief("eth_call", &["transaction", "block", "state overrides", "block overrides"], eth::call::call),
+    brief(
+        "eth_call",
+        &["transaction", "block", "state overrides", "block overrides"],
+        eth::call::call_if_short,
+        eth::call::call,
+    ),
     light("eth_chainId", &[], eth::state::chain_id),
     heavy("eth_createAccessList", &["transaction", "block", "state overrides"], eth::access::create),
     heavy("eth_estimateGas", &["transaction", "block", "state overrides", "block overrides"], eth::call::estimate_gas),
@@ -291,12 +299,13 @@ impl Context {
 }
 
 impl Method {
+    /// Reads the list of parameters.
+    fn args<'a>(&self, params: Option<&'a RawValue>) -> RpcResult<Args<'a>> {
+        Args::new(self.params, params.map(RawValue::get))
+    }
+
     /// Runs the method on this thread. A panic is a fault of the node and of this call alone.
-    fn answer(&self, context: &Context, params: Option<&RawValue>) -> RpcResult<Json> {
-        let work = || {
-            let mut args = Args::new(self.params, params.map(RawValue::get))?;
-            (self.run)(context, &mut args)
-        };
+    fn answer<T>(&self, work: impl FnOnce() -> RpcResult<T>) -> RpcResult<T> {
         // What a call shares with others is behind locks that do not poison, and changed in one step.
         let result = catch_unwind(AssertUnwindSafe(work));
         result.unwrap_or_else(|_| Err(RpcError::Internal(format!("{} panicked", self.name))))
@@ -304,24 +313,34 @@ impl Method {
 
     /// Answers in the way of the method's weight.
     async fn run(&'static self, context: &Arc<Context>, params: Option<&RawValue>) -> RpcResult<Json> {
-        let weight = match self.weight {
-            Weight::ByBlock if Args::new(self.params, params.map(RawValue::get))?.names_newest_block() => Weight::Light,
-            Weight::ByBlock => Weight::Reading,
-            weight => weight,
-        };
-        let queue = match weight {
-            Weight::Heavy | Weight::Brief => &context.heavy,
-            Weight::Reading => &context.reading,
-            Weight::Light | Weight::ByBlock => return self.answer(context, params),
-        };
-        // Changing threads costs more than most short calls.
-        if weight != Weight::Heavy
-            && let (Ok(_here), Ok(_running)) = (context.at_once.try_acquire(), queue.running.try_acquire())
-        {
-            return self.answer(context, params);
+        if let Weight::Heavy = self.weight {
+            return self.queue(context, &context.heavy, params).await;
         }
-        let (also, params) = (Arc::clone(context), params.map(ToOwned::to_owned));
-        queue.run(self.name, move || self.answer(&also, params.as_deref())).await
+        let mut args = self.args(params)?;
+        match self.weight {
+            Weight::Light => self.answer(|| (self.run)(context, &mut args)),
+            Weight::ByBlock if args.names_newest_block() => self.answer(|| (self.run)(context, &mut args)),
+            Weight::Brief(run_if_short) => match self.answer(|| run_if_short(context, &mut args))? {
+                Some(json) => Ok(json),
+                None => self.queue(context, &context.heavy, params).await,
+            },
+            Weight::ByBlock | Weight::Reading | Weight::Heavy => {
+                // Changing threads costs more than most of them.
+                let permits = (context.at_once.try_acquire(), context.reading.running.try_acquire());
+                if let (Ok(_), Ok(_)) = &permits {
+                    return self.answer(|| (self.run)(context, &mut args));
+                }
+                drop(permits);
+                self.queue(context, &context.reading, params).await
+            }
+        }
+    }
+
+    /// Answers on a thread of its own, once it is the call's turn.
+    async fn queue(&'static self, context: &Arc<Context>, queue: &Queue, params: Option<&RawValue>) -> RpcResult<Json> {
+        let (context, params) = (Arc::clone(context), params.map(ToOwned::to_owned));
+        let work = move || self.answer(|| (self.run)(&context, &mut self.args(params.as_deref())?));
+        queue.run(self.name, work).await
     }
 }
 

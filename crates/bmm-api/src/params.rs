@@ -7,6 +7,7 @@ use alloy_rpc_types_eth::{Filter, TransactionRequest};
 use alloy_serde::JsonStorageKey;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// Parameters that any method takes at most; more are refused before their values are looked at.
 const MAX_PARAMS: usize = 8;
@@ -62,6 +63,17 @@ impl<'a> Args<'a> {
         let block = self.names.len().checked_sub(1).and_then(|last| self.values.get(last));
         block.is_none_or(|block| matches!(block.get(), "null" | "\"latest\"" | "\"pending\""))
     }
+
+    /// Whether the second parameter, a block, is left out or says `latest`, and all behind it are left out.
+    pub(crate) fn name_only_the_head(&self) -> bool {
+        let mut rest = self.values.iter().skip(1).map(|value| value.get());
+        rest.next().is_none_or(|block| matches!(block, "null" | "\"latest\"")) && rest.all(|value| value == "null")
+    }
+
+    /// Length of all parameters together, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.values.iter().map(|value| value.get().len()).sum()
+    }
 }
 
 /// Shortens a value for a message.
@@ -92,11 +104,19 @@ fn without_position(error: &serde_json::Error) -> String {
     words.split_once(" at line ").map_or(words.clone(), |(reason, _)| reason.to_owned())
 }
 
-/// Reads a JSON string that holds `0x` and hex digits, and returns the digits.
-fn hex_digits(json: &str) -> Result<String, Option<String>> {
-    let text: String = serde_json::from_str(json).map_err(|_| None)?;
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).ok_or(Some("0x is missing".to_owned()))?;
-    Ok(digits.to_owned())
+/// Reads a JSON string that holds `0x` and hex digits, and returns the digits, in place where nothing is escaped.
+fn hex_digits(json: &str) -> Result<Cow<'_, str>, Option<String>> {
+    let plain = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
+    let text = match plain.filter(|text| text.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        Some(text) => Cow::Borrowed(text),
+        None => Cow::Owned(serde_json::from_str(json).map_err(|_| None)?),
+    };
+    let is_marked = text.starts_with("0x") || text.starts_with("0X");
+    match text {
+        _ if !is_marked => Err(Some("0x is missing".to_owned())),
+        Cow::Borrowed(text) => Ok(Cow::Borrowed(&text[2..])),
+        Cow::Owned(mut text) => Ok(Cow::Owned(text.split_off(2))),
+    }
 }
 
 /// Reads exactly `N` bytes.
@@ -106,7 +126,7 @@ fn fixed<const N: usize>(json: &str) -> Result<[u8; N], Option<String>> {
     if digits.len() != 2 * N {
         return Err(Some(format!("{} hex digits", digits.len())));
     }
-    hex::decode_to_slice(&digits, &mut bytes).map_err(|e| Some(e.to_string()))?;
+    hex::decode_to_slice(digits.as_bytes(), &mut bytes).map_err(|e| Some(e.to_string()))?;
     Ok(bytes)
 }
 
@@ -130,7 +150,7 @@ impl Param for Bytes {
     const EXPECTED: &'static str = "bytes, 0x and an even number of hex digits";
 
     fn read(json: &str) -> Result<Self, Option<String>> {
-        hex::decode(hex_digits(json)?).map(Self::from).map_err(|e| Some(e.to_string()))
+        hex::decode(hex_digits(json)?.as_bytes()).map(Self::from).map_err(|e| Some(e.to_string()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Light calls while long ones run.
 
 use super::node::{Node, nobody};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     thread,
     time::{Duration, Instant},
@@ -10,20 +10,25 @@ use std::{
 /// Time that a trace takes.
 const TRACE: Duration = Duration::from_secs(2);
 
-/// Runs so many endless traces at once, and asks for a balance again and again until all have ended.
-fn assert_served_during(traces: usize) {
-    // The time ends a trace, not the gas of a call or of a block.
-    let node = Node::without_blocks(|config| config.call_gas_limit = u64::MAX);
+/// Parameters of a trace without an end.
+fn endless() -> Value {
     let endless = json!({ nobody(0x55).to_string(): { "code": "0x5b5f56" } });
     let options = json!({
         "tracer": "callTracer", "timeout": format!("{}s", TRACE.as_secs()), "stateOverrides": endless,
         "blockOverrides": { "gasLimit": "0xffffffffffffff" },
     });
+    json!([{ "to": nobody(0x55), "gas": "0xffffffffffffff" }, "latest", options])
+}
+
+/// Runs so many endless traces at once, and asks for a balance again and again until all have ended.
+fn assert_served_during(traces: usize) {
+    // The time ends a trace, not the gas of a call or of a block.
+    let node = Node::without_blocks(|config| config.call_gas_limit = u64::MAX);
     // A connection that has been served before, and threads that have gone to sleep since: the one that hears of the first trace is the
     // one that listens for everybody.
     node.call("eth_chainId", json!([]));
     thread::sleep(Duration::from_millis(200));
-    let params = json!([{ "to": nobody(0x55), "gas": "0xffffffffffffff" }, "latest", options]);
+    let params = endless();
     thread::scope(|scope| {
         let trace = || {
             let begin = Instant::now();
@@ -50,4 +55,32 @@ fn one_long_call_holds_up_no_light_ones() {
 #[test]
 fn long_calls_on_every_core_hold_up_no_light_ones() {
     assert_served_during(8);
+}
+
+#[test]
+fn short_calls_need_no_place_among_the_expensive_ones() {
+    let node = Node::without_blocks(|config| {
+        (config.call_gas_limit, config.max_running, config.max_waiting) = (u64::MAX, 1, 0);
+    });
+    let to = json!({ "to": nobody(0x66), "gas": "0x100000" });
+    // What overrides the state counts as expensive, whatever it does.
+    let overridden = json!({ nobody(0x66).to_string(): { "code": "0x5a5f5260205ff3" } });
+    let is_full = || {
+        let answer = node.ask("eth_call", &json!([to, "latest", overridden]));
+        answer["error"]["message"].as_str().is_some_and(|words| words.contains("busy"))
+    };
+    thread::scope(|scope| {
+        let trace = scope.spawn(|| node.error("debug_traceCall", endless()));
+        let mut answered = 0;
+        while !trace.is_finished() {
+            let full = is_full();
+            let short = node.call("eth_call", json!([to, "latest"]));
+            assert_eq!(short, "0x");
+            answered += u32::from(full && is_full());
+        }
+        assert!(answered > 0, "the trace never filled the queue");
+        let (code, words, _) = trace.join().expect("the trace ended");
+        assert!(code == -32005 && words.contains("took longer"), "{code} {words}");
+    });
+    assert!(!is_full());
 }

@@ -16,7 +16,7 @@ use bmm_types::{
 use revm::{
     Database as _,
     context::{
-        Cfg as _, TxEnv,
+        BlockEnv, Cfg as _, TxEnv,
         either::Either,
         result::{EVMError, ExecutionResult, HaltReason},
     },
@@ -110,12 +110,38 @@ pub fn call(
     gas_cap: u64,
 ) -> Result<CallOutcome, CallError> {
     let mut simulation = Simulation::new(params, header, db, request, Cap::Lifted);
-    let gas = request.gas.unwrap_or(gas_cap).min(gas_cap).min(header.gas_limit);
-    match simulation.run(gas)? {
+    let gas = gas_limit(request, header, gas_cap);
+    let done = simulation.transact(gas);
+    outcome(done, simulation.machine.block(), params.chain_id, gas)
+}
+
+/// The gas that a call may take.
+pub(super) fn gas_limit(request: &CallRequest, header: &Header, gas_cap: u64) -> u64 {
+    request.gas.unwrap_or(gas_cap).min(gas_cap).min(header.gas_limit)
+}
+
+/// Reads what the machine says of a call with this gas limit.
+pub(super) fn outcome(
+    done: Result<ExecutionResult, EVMError<impl std::error::Error>>,
+    block: &BlockEnv,
+    chain_id: u64,
+    gas_limit: u64,
+) -> Result<CallOutcome, CallError> {
+    match done.map_err(|error| refusal(error, block, chain_id, gas_limit))? {
         ExecutionResult::Success { gas, logs, output, .. } => {
             Ok(CallOutcome { output: output.into_data(), gas_used: gas.tx_gas_used(), logs })
         }
-        failed => Err(failure(failed, gas)),
+        failed => Err(failure(failed, gas_limit)),
+    }
+}
+
+/// Reads why the machine did not run a call with this gas limit.
+fn refusal(error: EVMError<impl std::error::Error>, block: &BlockEnv, chain_id: u64, gas_limit: u64) -> CallError {
+    match error {
+        EVMError::Transaction(error) => {
+            TxError::from_evm(error, chain_id, block.basefee, block.gas_limit, gas_limit).into()
+        }
+        other => CallError::State(unreadable(other)),
     }
 }
 
@@ -163,9 +189,27 @@ pub fn estimate_gas(
 
 /// Whether the fork's cap for one transaction holds for the call.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cap {
+pub(super) enum Cap {
     Kept,
     Lifted,
+}
+
+/// A call as the machine takes it.
+pub(super) struct Simulated {
+    pub(super) env: EvmEnv,
+    /// Without its gas limit.
+    pub(super) tx: TxEnv,
+}
+
+impl Simulated {
+    pub(super) fn new(params: &ChainParams, header: &Header, request: &CallRequest, cap: Cap) -> Self {
+        let mut env = env::env(params, header);
+        request.relax(&mut env);
+        if cap == Cap::Kept {
+            env.cfg_env.tx_gas_limit_cap = None;
+        }
+        Self { env, tx: request.tx_env(params.chain_id) }
+    }
 }
 
 struct Simulation<'a, DB: StateRead> {
@@ -176,26 +220,18 @@ struct Simulation<'a, DB: StateRead> {
 
 impl<'a, DB: StateRead> Simulation<'a, DB> {
     fn new(params: &'a ChainParams, header: &Header, db: DB, request: &CallRequest, cap: Cap) -> Self {
-        let mut env = env::env(params, header);
-        request.relax(&mut env);
-        if cap == Cap::Kept {
-            env.cfg_env.tx_gas_limit_cap = None;
-        }
-        let tx = request.tx_env(params.chain_id);
+        let Simulated { env, tx } = Simulated::new(params, header, request, cap);
         Self { machine: env::machine(params, env, db), tx, chain_id: params.chain_id }
     }
 
     /// Runs the call with a gas limit; the state stays as it was.
+    fn transact(&mut self, gas_limit: u64) -> Result<ExecutionResult, EVMError<DB::Error>> {
+        Ok(self.machine.transact_raw(TxEnv { gas_limit, ..self.tx.clone() })?.result)
+    }
+
+    /// As [`Self::transact`], with errors in words.
     fn run(&mut self, gas_limit: u64) -> Result<ExecutionResult, CallError> {
-        let done = self.machine.transact_raw(TxEnv { gas_limit, ..self.tx.clone() });
-        done.map(|done| done.result).map_err(|error| match error {
-            EVMError::Transaction(error) => {
-                let block = self.machine.block();
-                let (base_fee, left) = (block.basefee, block.gas_limit);
-                TxError::from_evm(error, self.chain_id, base_fee, left, gas_limit).into()
-            }
-            other => CallError::State(unreadable(other)),
-        })
+        self.transact(gas_limit).map_err(|error| refusal(error, self.machine.block(), self.chain_id, gas_limit))
     }
 
     /// Whether the call succeeds with a gas limit; a limit below the intrinsic gas is a failure like any other.

@@ -13,6 +13,7 @@ mod parallel;
 mod receipts;
 mod replay;
 mod senders;
+pub(crate) mod short;
 mod simulate;
 mod speculation;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use error::{BlockError, CallError, ExecError, TxError};
 pub use overrides::{MAX_OVERRIDDEN_ACCOUNTS, MAX_OVERRIDDEN_SLOTS, Overridden, OverrideError};
 pub use replay::{Replay, Subject, TraceError};
 pub use senders::{recover_missing_senders, recover_senders};
+pub use short::call_within;
 pub use simulate::{SimulateOptions, SimulatedCall, Simulation};
 pub use trace::AccessListOutcome;
 pub use watch::TraceLimits;

@@ -12,6 +12,7 @@ mod stakes;
 mod tests;
 mod token;
 
+use crate::exec::short::Budget;
 use alloy_evm::{Database, EvmInternals, eth::EthEvmContext, precompiles::PrecompileInput};
 use alloy_primitives::{Address, B256, U256, map::AddressSet};
 use bmm_types::{
@@ -79,6 +80,8 @@ pub(crate) struct Builtins<'a> {
     params: &'a ChainParams,
     of_the_fork: &'static Precompiles,
     addresses: &'static AddressSet,
+    /// What calls may take, if that is bounded beside their gas limit.
+    budget: Option<&'a Budget>,
 }
 
 impl<'a> Builtins<'a> {
@@ -101,7 +104,17 @@ impl<'a> Builtins<'a> {
                 addresses
             })
         };
-        Self { params, of_the_fork, addresses }
+        Self { params, of_the_fork, addresses, budget: None }
+    }
+
+    /// Bounds what calls take, see [`Budget`].
+    pub(crate) fn within(self, budget: &'a Budget) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// Returns the addresses that they have.
+    pub(crate) const fn addresses(&self) -> &'static AddressSet {
+        self.addresses
     }
 
     /// Whether calls of `address` run one of them rather than the account's code.
@@ -136,12 +149,15 @@ impl<DB: Database> PrecompileProvider<EthEvmContext<DB>> for Builtins<'_> {
         }
         let (block, tx, cfg, journal, (), local) = context.all_mut();
         let data = call.input.as_bytes_local(local);
+        // What they return depends on their gas only where it is not enough.
+        let most = self.budget.map_or(u64::MAX, Budget::left);
+        let gas = call.gas_limit.min(most);
         let result = if let Some(precompile) = self.of_the_fork.get(&address) {
-            precompile.execute(data.as_ref(), call.gas_limit, call.reservoir)
+            precompile.execute(data.as_ref(), gas, call.reservoir)
         } else if let Some((run, rules)) = self.contract(address) {
             let mut frame = Frame::new(PrecompileInput {
                 data: data.as_ref(),
-                gas: call.gas_limit,
+                gas,
                 reservoir: call.reservoir,
                 caller: call.caller,
                 value: call.call_value(),
@@ -156,6 +172,16 @@ impl<DB: Database> PrecompileProvider<EthEvmContext<DB>> for Builtins<'_> {
             return Ok(None);
         };
         let output = result.map_err(|error| error.to_string())?;
+        if let Some(budget) = self.budget {
+            // What fails may have worked for all its gas, and may not have failed with more.
+            let starved = output.is_halt() && gas < call.gas_limit;
+            if starved {
+                budget.leave();
+            }
+            if starved || !budget.take(if output.is_halt() { gas } else { output.gas_used }) {
+                return Err("more than a short call".to_owned());
+            }
+        }
         Ok(Some(precompile_output_to_interpreter_result(output, call.gas_limit)))
     }
 

@@ -4,4 +4,5 @@ mod blocks;
 mod calls;
 mod headers;
 mod parallel;
+mod short;
 mod transactions;
