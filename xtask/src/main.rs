@@ -21,6 +21,7 @@ enum Task {
     /// Measure something against a peer in the same run; the exit code is 1 where a bar is not met
     #[command(after_help = "Examples:
   cargo xtask bench vm
+  cargo xtask bench scrypt
   cargo xtask bench tasks --tasks 1000000
   cargo xtask bench million
   cargo xtask bench efficiency --json

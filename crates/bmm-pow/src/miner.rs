@@ -1,7 +1,8 @@
 //! A miner for one thread, which can be held to a share of a core.
 
-use crate::{difficulty::Target, scrypt::scrypt_hash, synthetic::SyntheticParent};
+use crate::{difficulty::Target, synthetic::SyntheticParent};
 use alloy_primitives::B256;
+use bmm_scrypt::Hasher;
 use bmm_types::AuxPow;
 use std::{
     ops::RangeInclusive,
@@ -9,9 +10,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// Hashes between two looks at the stop flag and the clock: about a millisecond.
-const BATCH: u32 = 4;
 
 /// Longest rest at a stretch. On a busy machine a batch may have waited for its turn, and that is no work to rest from.
 const MAX_REST: Duration = Duration::from_millis(250);
@@ -59,26 +57,31 @@ pub fn mine(job: &MiningJob, nonces: &RangeInclusive<u32>, stop: &AtomicBool, th
     if nonces.is_empty() {
         return None;
     }
+    let mut hasher = Hasher::new();
+    let (mut headers, mut hashes) = (Vec::new(), Vec::new());
     let mut extra_nonce = job.extra_nonce;
     let mut began = Instant::now();
     loop {
         let parent = SyntheticParent::new(job.block_id, extra_nonce, job.time);
-        for nonce in nonces.clone() {
-            if nonce % BATCH == 0 {
-                if stop.load(Ordering::Relaxed) {
-                    return None;
-                }
-                thread::sleep(throttle.rest_after(began.elapsed()));
-                began = Instant::now();
+        let mut rest = nonces.clone();
+        while !rest.is_empty() {
+            if stop.load(Ordering::Relaxed) {
+                return None;
             }
-            if job.target.is_met_by(&scrypt_hash(&parent.header(nonce))) {
-                return Some(parent.assemble(nonce));
+            thread::sleep(throttle.rest_after(began.elapsed()));
+            began = Instant::now();
+            // As many as the kernel computes at once, which takes about half a millisecond.
+            let batch: Vec<u32> = rest.by_ref().take(hasher.lanes()).collect();
+            headers.clear();
+            headers.extend(batch.iter().map(|nonce| parent.header(*nonce)));
+            hashes.resize(headers.len(), [0; 32]);
+            hasher.hash(&headers, &mut hashes);
+            let found = batch.iter().zip(&hashes).find(|(_, hash)| job.target.is_met_by(hash));
+            if let Some((nonce, _)) = found {
+                return Some(parent.assemble(*nonce));
             }
         }
         extra_nonce = extra_nonce.wrapping_add(1);
-        if stop.load(Ordering::Relaxed) {
-            return None;
-        }
     }
 }
 

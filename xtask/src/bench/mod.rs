@@ -5,6 +5,7 @@ mod efficiency;
 mod ledger;
 mod million;
 mod report;
+mod scrypt;
 mod tasks;
 mod town;
 mod vm;
@@ -29,6 +30,8 @@ pub enum Name {
     Million,
     /// A float and an integer kernel in the sandbox and native
     Vm,
+    /// Scrypt(1024,1,1) by every kernel this processor has, against the crate `scrypt`
+    Scrypt,
     /// A large file between two nodes, against a plain copy over TCP
     Blob,
     /// The share of two cores that a real render's programs get from `bmm run`
@@ -65,7 +68,7 @@ pub struct Options {
     /// MiB of `bench blob`
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     mib: u32,
-    /// Runs of each side in `bench blob`, `bench transfers`, `bench erc20`, `bench rpc` and `bench import`, in turns
+    /// Runs of each side in `bench scrypt`, `bench blob`, `bench transfers`, `bench erc20`, `bench rpc` and `bench import`, in turns
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
     /// Accounts in the state of `bench import` and `bench sync`
@@ -84,6 +87,7 @@ pub fn run(name: Name, options: &Options) -> Outcome {
         Name::Blob => blob::run(options.mib, options.rounds),
         Name::Million => million::run(options.million_tasks),
         Name::Vm => vm::run(),
+        Name::Scrypt => scrypt::run(options.rounds),
         Name::Efficiency => efficiency::run(options.providers, false),
         Name::NetworkEfficiency => efficiency::run(options.providers, true),
         Name::Transfers => ledger::transfers(options.transactions, options.rounds),

@@ -5,11 +5,13 @@ use crate::{
     failure::{Failure, Outcome},
     output,
 };
+use bmm_scrypt::{Hasher, Kernel};
 use bmm_vm::{Vm, VmConfig, hardware};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::{
     fmt::Write as _,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -27,7 +29,7 @@ pub struct Bench {
 enum What {
     /// Fuel per second of the sandbox on one core
     Vm,
-    /// Scrypt hashes per second on one core
+    /// Scrypt hashes per second: every kernel on one core, the best on all
     Hash,
 }
 
@@ -39,8 +41,16 @@ struct Rating {
     memory_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fuel_per_second: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scrypt_hashes_per_second: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scrypt: Vec<HashRate>,
+}
+
+/// How fast a kernel hashes.
+#[derive(Serialize)]
+struct HashRate {
+    kernel: String,
+    threads: usize,
+    hashes_per_second: u64,
 }
 
 /// Answers `bmm bench`.
@@ -57,29 +67,53 @@ pub fn run(context: &Context, args: &Bench) -> Outcome {
         cores: found.logical_cores,
         memory_bytes: found.memory_bytes,
         fuel_per_second: wanted(What::Vm).map(vm).transpose()?,
-        scrypt_hashes_per_second: wanted(What::Hash).map(|()| hash_rate()),
+        scrypt: wanted(What::Hash).map(|()| hash_rates(found.logical_cores)).unwrap_or_default(),
     };
     let memory = rating.memory_bytes.map_or_else(String::new, |bytes| format!(", {} MiB of memory", bytes >> 20));
     let mut text = format!("{} ({}), {} cores{memory}", rating.cpu, rating.arch, rating.cores);
     if let Some(fuel) = rating.fuel_per_second {
         let _ = write!(text, "\nsandbox  {:>10} Mfuel/s on one core", fuel / 1_000_000);
     }
-    if let Some(hashes) = rating.scrypt_hashes_per_second {
-        let _ = write!(text, "\nscrypt   {hashes:>10} hashes/s on one core");
+    for rate in &rating.scrypt {
+        let threads = if rate.threads == 1 { "one core".to_owned() } else { format!("{} cores", rate.threads) };
+        let _ = write!(text, "\nscrypt   {:>10} hashes/s on {threads}, {}", rate.hashes_per_second, rate.kernel);
     }
     output::print(context.global.json, &rating, text);
     Ok(())
 }
 
-/// Hashes headers for a second.
-fn hash_rate() -> u64 {
-    let start = Instant::now();
-    let mut header = [0u8; 80];
-    let mut hashes = 0u64;
-    while start.elapsed() < Duration::from_secs(1) {
-        header[..8].copy_from_slice(&hashes.to_le_bytes());
-        std::hint::black_box(bmm_pow::scrypt_hash(&header));
-        hashes += 1;
+/// Rates every kernel that this processor has on one thread, and the best one on all.
+fn hash_rates(cores: u32) -> Vec<HashRate> {
+    let mut runs: Vec<(Kernel, usize)> =
+        Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()).map(|kernel| (kernel, 1)).collect();
+    let cores = usize::try_from(cores).unwrap_or(1);
+    if cores > 1 {
+        runs.push((Kernel::best(), cores));
+    }
+    let rate = |(kernel, threads): (Kernel, usize)| HashRate {
+        kernel: kernel.to_string(),
+        threads,
+        hashes_per_second: thread::scope(|scope| {
+            let started: Vec<_> = (0..threads).map(|_| scope.spawn(move || hash_rate(kernel))).collect();
+            started.into_iter().map(|thread| thread.join().unwrap_or_default()).fold(0, u64::saturating_add)
+        }),
+    };
+    runs.into_iter().map(rate).collect()
+}
+
+/// Hashes headers for a while; 0 if this processor does not have the kernel.
+fn hash_rate(kernel: Kernel) -> u64 {
+    let Some(mut hasher) = Hasher::with(kernel) else { return 0 };
+    let mut headers = vec![[0u8; 80]; hasher.lanes()];
+    let mut made = vec![[0u8; 32]; hasher.lanes()];
+    let (start, mut hashes) = (Instant::now(), 0u64);
+    while start.elapsed() < Duration::from_millis(700) {
+        for header in &mut headers {
+            header[..8].copy_from_slice(&hashes.to_le_bytes());
+            hashes += 1;
+        }
+        hasher.hash(&headers, &mut made);
+        std::hint::black_box(&made);
     }
     let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
     hashes.saturating_mul(1_000_000) / micros.max(1)
