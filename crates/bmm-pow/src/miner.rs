@@ -57,7 +57,7 @@ pub fn mine(job: &MiningJob, nonces: &RangeInclusive<u32>, stop: &AtomicBool, th
     if nonces.is_empty() {
         return None;
     }
-    let mut hasher = Hasher::new();
+    let mut kernel = Hasher::new();
     let (mut headers, mut hashes) = (Vec::new(), Vec::new());
     let mut extra_nonce = job.extra_nonce;
     let mut began = Instant::now();
@@ -71,11 +71,11 @@ pub fn mine(job: &MiningJob, nonces: &RangeInclusive<u32>, stop: &AtomicBool, th
             thread::sleep(throttle.rest_after(began.elapsed()));
             began = Instant::now();
             // As many as the kernel computes at once, which takes about half a millisecond.
-            let batch: Vec<u32> = rest.by_ref().take(hasher.lanes()).collect();
+            let batch: Vec<u32> = rest.by_ref().take(kernel.lanes()).collect();
             headers.clear();
             headers.extend(batch.iter().map(|nonce| parent.header(*nonce)));
             hashes.resize(headers.len(), [0; 32]);
-            hasher.hash(&headers, &mut hashes);
+            kernel.hash(&headers, &mut hashes);
             let found = batch.iter().zip(&hashes).find(|(_, hash)| job.target.is_met_by(hash));
             if let Some((nonce, _)) = found {
                 return Some(parent.assemble(*nonce));
