@@ -23,6 +23,10 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(2);
 /// How long a direct connection is waited for, once there is a relayed one: three tries of the other side.
 const DIRECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long it is remembered that a peer could not be reached directly, and of how many peers.
+const HOPELESS_FOR: Duration = Duration::from_mins(10);
+const MAX_HOPELESS: usize = 256;
+
 /// A relay that was asked.
 struct Asked {
     failures: u32,
@@ -60,6 +64,8 @@ pub(super) struct Ways {
     asked: HashMap<PeerId, Asked>,
     peers: HashMap<PeerId, Reached>,
     waiting: Vec<Waiting>,
+    /// Peers whose direct connection was waited for in vain, and until when nobody waits for it again.
+    hopeless: HashMap<PeerId, Instant>,
 }
 
 /// Whether an address leads through a relay.
@@ -80,7 +86,10 @@ impl Ways {
             // Of who comes through a relay nothing is known but its name.
             address = Multiaddr::empty().with(Protocol::P2pCircuit).with(Protocol::P2p(peer));
         }
-        let new = || Reached { ways: Vec::new(), undecided_until: Instant::now() + DIRECT_WITHIN };
+        let now = Instant::now();
+        let hopeless = self.hopeless.get(&peer).is_some_and(|until| *until > now);
+        let undecided_until = if hopeless { now } else { now + DIRECT_WITHIN };
+        let new = || Reached { ways: Vec::new(), undecided_until };
         let ways = &mut self.peers.entry(peer).or_insert_with(new).ways;
         let replaces = !is_relayed(&address) && !ways.is_empty() && ways.iter().all(|way| is_relayed(&way.address));
         ways.push(Way { id, address: address.clone(), incoming });
@@ -121,6 +130,12 @@ impl Ways {
     /// Answers those who waited long enough.
     pub fn look_after_waiting(&mut self, now: Instant) {
         for waiting in self.waiting.extract_if(.., |waiting| waiting.until <= now) {
+            if self.hopeless.len() >= MAX_HOPELESS {
+                self.hopeless.retain(|_, until| *until > now);
+            }
+            if self.hopeless.len() < MAX_HOPELESS {
+                self.hopeless.insert(waiting.peer, now + HOPELESS_FOR);
+            }
             let _ = waiting.reply.send(Ok(waiting.peer));
         }
     }
@@ -129,6 +144,7 @@ impl Ways {
     pub fn upgraded(&mut self, peer: PeerId, swarm: &mut Swarm<Behaviour>) {
         let ways = self.peers.get(&peer).map(|reached| reached.ways.as_slice()).unwrap_or_default();
         if ways.iter().any(|way| !is_relayed(&way.address)) {
+            self.hopeless.remove(&peer);
             for way in ways.iter().filter(|way| is_relayed(&way.address) && !way.incoming) {
                 swarm.close_connection(way.id);
             }
@@ -218,6 +234,8 @@ mod tests {
         let (reply, mut answer) = tokio::sync::oneshot::channel();
         ways.wait(peer, reply);
         assert!(answer.try_recv().is_ok(), "nothing better can come");
+        ways.look_after_waiting(Instant::now() + DIRECT_WITHIN);
+        assert!(ways.hopeless.is_empty(), "nobody waited in vain");
         let (address, _) = ways.closed(peer, second).expect("the relayed one is left");
         assert!(is_relayed(&address));
         assert_eq!(ways.closed(peer, first), None);
@@ -240,5 +258,21 @@ mod tests {
         ways.relays.insert(listener, relay);
         ways.listener_opened(listener);
         assert!(ways.asked.is_empty(), "a relay that takes us is forgiven");
+    }
+
+    #[test]
+    fn a_direct_way_that_did_not_come_is_not_waited_for_again() {
+        let (mut ways, peer, relay) = (Ways::default(), PeerId::random(), PeerId::random());
+        let through = dialed(&format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit/p2p/{peer}"));
+        for waits in [true, false] {
+            let id = ConnectionId::new_unchecked(usize::from(waits));
+            ways.connected(peer, id, &through);
+            let (reply, mut answer) = tokio::sync::oneshot::channel();
+            ways.wait(peer, reply);
+            assert_eq!(answer.try_recv().is_err(), waits);
+            ways.look_after_waiting(Instant::now() + DIRECT_WITHIN);
+            assert!(!waits || answer.try_recv().is_ok(), "the relayed one has to do");
+            ways.closed(peer, id);
+        }
     }
 }

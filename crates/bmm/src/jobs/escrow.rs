@@ -1,6 +1,7 @@
 //! The job's money on chain: open, settle, take back the rest. Every step looks at the chain first, so that it can be repeated after
 //! a crash at any moment without paying twice.
 
+use super::disputes::Dispute;
 use crate::{
     failure::{Failure, Outcome},
     rpc::RpcClient,
@@ -114,6 +115,17 @@ impl Escrow {
             return Ok(None);
         }
         self.transact(Amount::ZERO, call).map(Some)
+    }
+
+    /// Returns where the dispute about a provider's stake stands.
+    pub fn dispute(&self, provider: Address) -> Outcome<Dispute> {
+        let found = self.rpc.contract(system::JOBS, &Jobs::stakeOfCall { job: self.job, provider })?;
+        Ok(Dispute::of(found.state, found.until, now_secs()))
+    }
+
+    /// Ends a dispute whose time is over: who was silent loses the stake.
+    pub fn resolve(&self, provider: Address) -> Outcome<Mined> {
+        self.transact(Amount::ZERO, &Jobs::resolveCall { job: self.job, provider })
     }
 
     /// Gives a provider its stake back, if there is one and it is time; waits up to `patience` for that time. False if it is too early.

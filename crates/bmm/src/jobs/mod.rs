@@ -1,6 +1,7 @@
 //! Jobs: the requester's side of the market wired to files, the chain and this process's providers.
 
 mod checks;
+mod disputes;
 mod drive;
 mod escrow;
 mod executor;

@@ -2,6 +2,7 @@
 
 use super::{
     checks::{AT_ONCE, CheckPlan, Checks, trust},
+    disputes,
     drive::{Desk, Driver, DriverParts, Journal},
     escrow::{Escrow, Mined},
     executor::{Contents, PreparedJob},
@@ -48,6 +49,13 @@ pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<&Path
     let json = context.global.json;
     if let Some(receipt) = folder.receipt()?.filter(|receipt| receipt.refunded_bmm.is_some()) {
         output::note(json, "the job is over already");
+        if !folder.spec()?.stake.is_zero() && !receipt.verified.wrong.is_empty() {
+            let network = Network::join(context)?;
+            let key = unlock(context, Some(&record.requester.to_string()), password_file)?;
+            let wrong = receipt.verified.wrong.iter().map(|found| found.address);
+            let escrow = Escrow::new(network.rpc.clone(), key, record.id);
+            disputes::end(json, &record.short_id(), &escrow, wrong)?;
+        }
         output::print(json, &receipt, receipt.to_string().trim_end());
         return Ok(());
     }
@@ -213,12 +221,7 @@ impl Work<'_> {
         record.ending = end.ending.to_string();
         let mined = escrow.settle(&end.settlement)?;
         // Now that the escrow knows what each was paid, it gives that back out of the stake.
-        for call in &end.contradictions {
-            if let Err(failure) = escrow.contradict(call) {
-                let provider = call.first.provider;
-                tracing::warn!(%provider, message = failure.message, "a provider's contradiction could not be shown");
-            }
-        }
+        disputes::show(escrow, &end.contradictions);
         let mut receipt = end.receipt(&record, mined);
         self.folder.save_receipt(&receipt)?;
         self.folder.save(&record)?;
@@ -229,6 +232,8 @@ impl Work<'_> {
             self.folder.save_receipt(&receipt)?;
         }
         self.return_stakes(escrow, record.providers)?;
+        let (json, wrong) = (self.context.global.json, receipt.verified.wrong.iter().map(|found| found.address));
+        disputes::end(json, &record.short_id(), escrow, wrong)?;
         let failed = matches!(end.ending, Ending::Failed(_));
         output::print(self.context.global.json, &receipt, receipt.to_string().trim_end());
         if failed {

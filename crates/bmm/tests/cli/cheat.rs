@@ -217,22 +217,28 @@ fn stake_of(chain: &Chain, job: B256, provider: Address) -> u8 {
 }
 
 #[test]
-fn a_cheat_is_found_by_audits_unpaid_and_accused_and_loses_its_stake_by_silence() {
+fn a_cheat_is_found_by_audits() {
     let bmm = Bmm::new();
     let chain = Chain::up(&bmm);
-    let (id, cheat) = run_with_a_cheat(&bmm, &chain, Lie::Once, "mode = \"audit\"");
+    // Whether it is accused depends on who looked: two others can testify, the requester's own machine cannot.
+    run_with_a_cheat(&bmm, &chain, Lie::Once, "mode = \"audit\"");
+}
+
+#[test]
+fn a_cheat_is_accused_by_those_who_differ_and_loses_its_stake_by_silence() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let (id, cheat) = run_with_a_cheat(&bmm, &chain, Lie::Once, "mode = \"replicate\"\nn = 2");
     let accused: Vec<Jobs::Accused> = chain.events(Some(id));
     assert!(accused.len() == 1 && accused[0].provider == cheat.operator, "{accused:?}");
     assert_eq!(stake_of(&chain, id, cheat.operator), stake_state::ACCUSED);
-    // It says nothing in its time (a minute on the dev chain); then anybody may end the dispute.
-    let anybody = PrivateKeySigner::random();
-    fund(&bmm, anybody.address());
-    let resolve = Jobs::resolveCall { job: id, provider: cheat.operator };
-    until("the end of the dispute", || {
-        std::thread::sleep(Duration::from_millis(500));
-        chain.rpc.transact(&anybody, system::JOBS, Amount::ZERO, &resolve, PATIENCE).ok()
+    // It says nothing in its time (a minute on the dev chain); then the requester may end the dispute.
+    let short = id.to_string()[2..10].to_owned();
+    let taken: Vec<Jobs::StakeTaken> = until("the end of the dispute", || {
+        std::thread::sleep(Duration::from_secs(2));
+        bmm.json(&["job", "resume", &short]);
+        Some(chain.events(Some(id))).filter(|taken| !taken.is_empty())
     });
-    let taken: Vec<Jobs::StakeTaken> = chain.events(Some(id));
     assert!(taken.len() == 1 && taken[0].provider == cheat.operator, "{taken:?}");
     assert_eq!(taken[0].amount, stake_asked().units());
 }
@@ -241,7 +247,7 @@ fn a_cheat_is_found_by_audits_unpaid_and_accused_and_loses_its_stake_by_silence(
 fn a_cheat_that_contradicts_itself_loses_its_stake_at_once() {
     let bmm = Bmm::new();
     let chain = Chain::up(&bmm);
-    let (id, cheat) = run_with_a_cheat(&bmm, &chain, Lie::Twice, "mode = \"replicate\"\nn = 2");
+    let (id, cheat) = run_with_a_cheat(&bmm, &chain, Lie::Twice, "mode = \"audit\"");
     let taken: Vec<Jobs::StakeTaken> = chain.events(Some(id));
     assert!(taken.len() == 1 && taken[0].provider == cheat.operator, "{taken:?}");
     assert_eq!(taken[0].amount, stake_asked().units());

@@ -125,6 +125,50 @@ fn strangers_do_a_job_and_are_paid() {
 }
 
 #[test]
+fn offers_go_through_a_plain_node_that_jobs_begin_with() {
+    let (bmm, buyer) = (Bmm::new(), Bmm::new());
+    let listen = ["--listen", "127.0.0.1:0", "--peer-listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"];
+    let mut up = bmm.spawn(&[&["up", "--json"], &listen[..]].concat());
+    let node: Value = until("a node", || {
+        assert!(up.lives(), "bmm up ends: {}", up.stderr());
+        serde_json::from_str(&up.stdout()).ok()
+    });
+    let rpc = node["rpc"].as_str().expect("an address");
+    // Neither of them is told of the other, or of a node to begin with but the one for JSON-RPC.
+    let provider = Bmm::new();
+    let args = ["provide", "--json", "--rpc", rpc, "--slots", "1", "--no-mdns"];
+    let mut running = provider.spawn(&args);
+    until("its offer", || {
+        assert!(running.lives(), "bmm provide ends: {}", running.stderr());
+        let told = buyer.json(&["market", "offers", "--rpc", rpc, "--no-mdns", "--wait", "1"]);
+        (told["offers"].as_array().expect("a list").len() == 1).then_some(())
+    });
+}
+
+#[test]
+fn the_configuration_says_where_to_begin_unless_somebody_types_it() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let first = Provider::start(&chain, None);
+    let config = format!("[network]\nbootstrap = [{:?}]\nmdns = false\n", first.address);
+    let second = Provider::with(&chain, None, &config);
+    let elsewhere = Bmm::new();
+    std::fs::create_dir_all(elsewhere.data()).expect("a folder");
+    std::fs::write(elsewhere.data().join("config.toml"), &config).expect("written");
+    let offers = ["market", "offers", "--rpc", chain.rpc.url(), "--wait", "1"];
+    let listed = until("two offers", || {
+        let listed = elsewhere.json(&offers);
+        (listed["offers"].as_array().expect("a list").len() == 2).then_some(listed)
+    });
+    let from: BTreeSet<Address> =
+        listed["offers"].as_array().expect("a list").iter().map(|offer| read(offer, "provider")).collect();
+    assert_eq!(from, BTreeSet::from([first.operator, second.operator]));
+    let nowhere = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
+    let listed = elsewhere.json(&[&offers[..], &["--bootstrap", nowhere]].concat());
+    assert_eq!((listed["offers"].as_array().map(Vec::len), &listed["peers"]), (Some(0), &0.into()), "{listed}");
+}
+
+#[test]
 fn what_strangers_do_is_audited_unless_the_job_says_otherwise() {
     let bmm = Bmm::new();
     let chain = Chain::up(&bmm);
