@@ -66,6 +66,12 @@ impl Chain {
         Ok(Some(HeaderLine { id, header, seals, work: Work::from_stored(work) }))
     }
 
+    /// Hashes the parent headers of seals that are going to be checked, many at once: a tenth of the time that each takes alone. It
+    /// decides nothing.
+    pub fn hash_ahead<'a>(&self, seals: impl IntoIterator<Item = &'a Seal>) {
+        engine::hash_ahead(&self.params, seals);
+    }
+
     /// Checks a header and its seal as the next of a line. Returns its block's id.
     ///
     /// # Errors

@@ -16,5 +16,5 @@ pub use asert::Asert;
 pub use auxpow::{AuxPowError, verify};
 pub use difficulty::{Difficulty, Target, Work};
 pub use miner::{MiningJob, Throttle, mine};
-pub use scrypt::scrypt_hash;
+pub use scrypt::{hash_ahead, scrypt_hash};
 pub use synthetic::SyntheticParent;

@@ -91,7 +91,10 @@ impl Chain {
             let blocks = std::iter::from_fn(move || {
                 while page.is_empty() && !stop.load(Ordering::Relaxed) {
                     match pages.recv() {
-                        Ok(Ok(next)) => page = VecDeque::<SealedBlock>::from(next),
+                        Ok(Ok(next)) => {
+                            self.hash_ahead(next.iter().map(|block| &block.seal));
+                            page = VecDeque::<SealedBlock>::from(next);
+                        }
                         Ok(Err(error)) => {
                             *fault = Some(error);
                             return None;

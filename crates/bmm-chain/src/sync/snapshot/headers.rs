@@ -159,7 +159,12 @@ impl Run<'_> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = jobs.len().div_ceil(threads).max(1);
         let result = std::thread::scope(|scope| {
-            let check = |jobs: &[Job<'_>]| jobs.iter().try_for_each(|job| checks.check(job));
+            let check = |jobs: &[Job<'_>]| {
+                let proven =
+                    jobs.iter().map(|(_, (sealed, _))| sealed).filter(|sealed| checks.wants_work(&sealed.header));
+                engine::hash_ahead(self.params, proven.map(|sealed| &sealed.seal));
+                jobs.iter().try_for_each(|job| checks.check(job))
+            };
             let workers: Vec<_> = jobs.chunks(share).map(|jobs| scope.spawn(move || check(jobs))).collect();
             // The first in order is the one that is told of.
             let results = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -189,13 +194,17 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
+    /// Whether a header's work is looked at: below the checkpoint its id follows from that one's.
+    fn wants_work(&self, header: &Header) -> bool {
+        self.checkpoint.is_none_or(|checkpoint| header.number >= checkpoint.number)
+    }
+
     fn check(&self, (parent, (sealed, id)): &Job<'_>) -> Result<(), SyncError> {
         let SealedHeader { header, seal } = sealed;
         let refuse = |error| invalid(self.source, header.number, **id, error);
         self.rules.check_unsealed(*parent, header).map_err(refuse)?;
         if let Some(Checkpoint { number, id: wanted }) = self.checkpoint {
-            if header.number < number {
-                // Its id follows from the checkpoint's.
+            if !self.wants_work(header) {
                 return Ok(());
             }
             if header.number == number && **id != wanted {

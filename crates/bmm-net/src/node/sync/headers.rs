@@ -141,6 +141,7 @@ async fn learn_seal(node: &Arc<Node>, peer: PeerId, common: u64) -> Result<(), F
 
 fn check(node: &Node, mut line: HeaderLine, headers: Vec<SealedHeader>) -> Result<(HeaderLine, Vec<Checked>), Fault> {
     let mut checked = Vec::with_capacity(headers.len());
+    node.chain.hash_ahead(headers.iter().map(|sealed| &sealed.seal));
     for sealed in headers {
         let id = node.chain.extend_line(&mut line, &sealed).map_err(|error| {
             let offence = match error {
