@@ -74,9 +74,14 @@ fn read_batch(json: &str, most: usize) -> serde_json::Result<Batch<'_>> {
 /// Calls of a batch that are answered before others get their turn on this thread: a millisecond of signatures.
 const AT_ONCE: usize = 32;
 
-/// Whether something can be an id: text, a number, or `null`.
+/// Whether something can be an id: text, a number, or `null`. Answers carry it as it came, so it must be one that every reader can read: no
+/// number beyond those of JavaScript, no half of a character.
 fn is_id(id: &str) -> bool {
-    matches!(id.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9' | b'n'))
+    match id.as_bytes().first() {
+        Some(b'"') => !id.contains('\\') || serde_json::from_str::<Cow<'_, str>>(id).is_ok(),
+        Some(b'-' | b'0'..=b'9') => id.parse::<f64>().is_ok_and(f64::is_finite),
+        first => first == Some(&b'n'),
+    }
 }
 
 /// Whether a request begins as an object or a list does.
@@ -191,6 +196,9 @@ mod tests {
         for (json, good) in
             [("true", false), ("{}", false), ("[1]", false), ("1", true), ("\"x\"", true), ("null", true)]
         {
+            assert_eq!(is_id(json), good, "{json}");
+        }
+        for (json, good) in [("1e400", false), ("-1e308", true), (r#""\ud800""#, false), (r#""\u00e9\n""#, true)] {
             assert_eq!(is_id(json), good, "{json}");
         }
     }
