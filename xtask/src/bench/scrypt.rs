@@ -21,6 +21,7 @@ fn bar(kernel: Kernel) -> f64 {
 }
 
 /// `bench scrypt`
+#[expect(clippy::unnecessary_wraps, reason = "every benchmark is called in one way, and most can fail")]
 pub fn run(rounds: u32) -> Outcome {
     let kernels: Vec<Kernel> = Kernel::ALL.into_iter().filter(|kernel| kernel.is_available()).collect();
     let (mut figures, mut peer) = (Vec::new(), Vec::new());
@@ -65,13 +66,13 @@ fn on_threads(threads: u32, rate: impl Fn() -> f64 + Sync) -> f64 {
 fn kernel_rate(kernel: Kernel) -> f64 {
     let mut hasher = Hasher::with(kernel).expect("only kernels that are available are asked for");
     let mut headers = vec![[0; HEADER_LEN]; hasher.lanes()];
-    let mut hashes = vec![[0; 32]; hasher.lanes()];
+    let mut made = vec![[0; 32]; hasher.lanes()];
     paced(|turn| {
         for (lane, header) in (0u64..).zip(&mut headers) {
             header[..16].copy_from_slice(&(u128::from(turn) << 64 | u128::from(lane)).to_le_bytes());
         }
-        hasher.hash(&headers, &mut hashes);
-        black_box(&hashes);
+        hasher.hash(&headers, &mut made);
+        black_box(&made);
         headers.len() as u64
     })
 }
