@@ -26,8 +26,10 @@ const LOOK: Duration = Duration::from_millis(500);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Longest pause.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
-/// A session that lasted so long makes up for earlier failures.
+/// A session that lasted so long, or in which the provider said so much, makes up for earlier failures: relays end connections when enough
+/// has gone through them.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
+const GOOD_MESSAGES: u32 = 4;
 
 /// What a requester looks for.
 #[derive(Clone)]
@@ -85,7 +87,7 @@ impl Dialer {
 impl Line {
     async fn keep(self) {
         let mut contacts: HashMap<Address, Contact> = HashMap::new();
-        let mut sessions: JoinSet<(Address, Duration)> = JoinSet::new();
+        let mut sessions: JoinSet<(Address, bool)> = JoinSet::new();
         loop {
             for signed in self.matching() {
                 let provider = signed.listing.offer.provider;
@@ -97,20 +99,20 @@ impl Line {
                 contact.busy = true;
                 let line = self.clone();
                 sessions.spawn(async move {
-                    let began = Instant::now();
-                    if let Err(error) = line.talk(&signed.listing).await {
+                    let (began, mut heard) = (Instant::now(), 0);
+                    if let Err(error) = line.talk(&signed.listing, &mut heard).await {
                         tracing::debug!(%provider, error, "no session with a provider");
                     }
-                    (provider, began.elapsed())
+                    (provider, began.elapsed() >= GOOD_SESSION || heard >= GOOD_MESSAGES)
                 });
             }
             tokio::select! {
                 () = self.place.news() => {}
                 () = tokio::time::sleep(LOOK) => {}
-                Some(Ok((provider, lasted))) = sessions.join_next() => {
+                Some(Ok((provider, good))) = sessions.join_next() => {
                     let contact = contacts.entry(provider).or_default();
                     contact.busy = false;
-                    contact.failures = if lasted >= GOOD_SESSION { 0 } else { contact.failures.saturating_add(1) };
+                    contact.failures = if good { 0 } else { contact.failures.saturating_add(1) };
                     let pause = FIRST_PAUSE.saturating_mul(1 << contact.failures.saturating_sub(1).min(8)).min(LAST_PAUSE);
                     contact.not_before = Some(Instant::now() + pause);
                 }
@@ -130,8 +132,8 @@ impl Line {
         all
     }
 
-    /// Talks with a provider until the session ends.
-    async fn talk(&self, listing: &Listing) -> Result<(), String> {
+    /// Talks with a provider until the session ends; counts in `heard` what it says.
+    async fn talk(&self, listing: &Listing, heard: &mut u32) -> Result<(), String> {
         let peer = PeerId::from_bytes(&listing.peer).map_err(|error| error.to_string())?;
         let mut stream = self.reach(peer, listing).await?;
         let speaker = &self.wanted.speaker;
@@ -150,7 +152,10 @@ impl Line {
         self.driver.send(ToDriver::Joined(Box::new(remote))).await.map_err(gone)?;
         let ended = loop {
             match receiver.next().await {
-                Ok(bytes) => self.driver.send(ToDriver::Message { from: provider, bytes }).await.map_err(gone)?,
+                Ok(bytes) => {
+                    *heard = heard.saturating_add(1);
+                    self.driver.send(ToDriver::Message { from: provider, bytes }).await.map_err(gone)?;
+                }
                 Err(ended) => break ended,
             }
         };
@@ -181,6 +186,7 @@ impl Line {
 fn network_way(network: &Network, peer: PeerId) -> &'static str {
     match network.peers().into_iter().find(|info| info.peer == peer) {
         Some(info) if info.is_relayed() => "through a relay",
-        _ => "directly",
+        Some(_) => "directly",
+        None => "for a moment only",
     }
 }
