@@ -106,15 +106,15 @@ fn hash_rate(kernel: Kernel) -> u64 {
     let Some(mut hasher) = Hasher::with(kernel) else { return 0 };
     let mut headers = vec![[0u8; 80]; hasher.lanes()];
     let mut made = vec![[0u8; 32]; hasher.lanes()];
-    let (start, mut hashes) = (Instant::now(), 0u64);
+    let (start, mut count) = (Instant::now(), 0u64);
     while start.elapsed() < Duration::from_millis(700) {
         for header in &mut headers {
-            header[..8].copy_from_slice(&hashes.to_le_bytes());
-            hashes += 1;
+            header[..8].copy_from_slice(&count.to_le_bytes());
+            count += 1;
         }
         hasher.hash(&headers, &mut made);
         std::hint::black_box(&made);
     }
     let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    hashes.saturating_mul(1_000_000) / micros.max(1)
+    count.saturating_mul(1_000_000) / micros.max(1)
 }
