@@ -7,25 +7,10 @@
 #   sudo scripts/nat.sh                    needs root, iproute2 and nftables; touches nothing outside its own namespaces and folder
 #   BMM=target/release/bmm SIZE=960x540 SAMPLES=8 scripts/nat.sh
 set -euo pipefail
-cd "$(dirname "$0")/.."
-BMM=$(readlink -f "${BMM:-${CARGO_TARGET_DIR:-target}/release/bmm}")
-SIZE=${SIZE:-640x360} SAMPLES=${SAMPLES:-4} CHUNK=${CHUNK:-8}
-[ "$(id -u)" = 0 ] || { echo "network namespaces need root" >&2; exit 1; }
 command -v nft >/dev/null || { echo "nft is not there: apt install nftables" >&2; exit 1; }
-[ -x "$BMM" ] || { echo "$BMM is not there: cargo build --release -p bmm, or name it by BMM=" >&2; exit 1; }
-
-DIR=$(mktemp -d) TAG=bmm$$ PIDS=()
+HOSTS=(net pub out home far r1 r2) KEEP_FAILED=1
+. "$(dirname "$0")/hosts.sh"
 export NO_COLOR=1 RUST_LOG=${RUST_LOG:-warn,bmm=info}
-HOSTS=(net pub out home far r1 r2)
-cleanup() {
-    exec 2>/dev/null  # the shell tells of every process that is killed here
-    for pid in "${PIDS[@]}"; do kill -9 "$pid" || true; done
-    for host in "${HOSTS[@]}"; do ip netns del "$TAG$host" || true; done
-    if [ "${KEEP:-}" ]; then echo "logs and data: $DIR"; else rm -rf "$DIR"; fi
-}
-trap cleanup EXIT
-fail() { echo "FAILED: $*" >&2; tail -n 20 "$DIR"/*.err >&2 || true; KEEP=1; exit 1; }
-say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"; }
 
 # "The internet": a switch with public addresses (which go nowhere else). On it a public host, a second one that buys, and two routers; the
 # provider is at home behind the first router, another requester far away behind the second.
@@ -75,34 +60,10 @@ N
 }
 router r1 ""; router r2 ""
 
-# on HOST ARGS…: runs bmm there; start HOST NAME ARGS…: the same in the background, with its pid in STARTED.
-on() { local host=$1; shift; ip netns exec "$TAG$host" "$BMM" --data "$DIR/$host" "$@"; }
-start() {
-    local host=$1 name=$2; shift 2
-    ip netns exec "$TAG$host" "$BMM" --data "$DIR/$host" --json "$@" >"$DIR/$name.out" 2>"$DIR/$name.err" &
-    STARTED=$!
-    PIDS+=("$STARTED")
-}
-# until_json FILE EXPRESSION: waits until the JSON in FILE has it, and prints it.
-until_json() {
-    for _ in $(seq 600); do
-        if python3 -c "import json,sys; print(json.load(open('$1'))$2)" 2>/dev/null; then return; fi
-        sleep 0.2
-    done
-    fail "$1 does not have $2"
-}
 # crossed: bytes that the public host has sent so far; of what it relays each byte is sent once.
 crossed() { ip netns exec "${TAG}pub" cat /sys/class/net/eth0/statistics/tx_bytes; }
 
-# The example's job, smaller; the long one gives a provider time to die and come back.
-job() {
-    sed -e "s/1920x1080/$SIZE/" -e "s/\"32\"/\"$2\"/" -e "s/0\.\.1080/0..${SIZE#*x}/" -e "s/chunk = 8/chunk = $CHUNK/" \
-        -e "s#\"\./#\"$PWD/examples/render/#" -e "s#\"scenes/#\"$PWD/examples/render/scenes/#" \
-        examples/render/job.toml >"$DIR/$1.toml"
-    "$BMM" --data "$DIR/single" --json run "$DIR/$1.toml" --out "$DIR/$1-out" >"$DIR/$1.out" 2>"$DIR/$1.err" || fail "$1"
-    PICTURE[$1]=$(sha256sum <"$DIR/$1-out/render.png")
-}
-declare -A PICTURE
+# The long job gives a provider time to die and come back.
 WAYS=()
 say "a single machine makes the pictures"
 job short "$SAMPLES"
@@ -140,23 +101,11 @@ assert receipt["status"] == "settled" and receipt["failed"] == 0 and len(paid) =
 for provider in paid:
     print(f"    {provider['address']}  {provider['tasks']} tasks, {provider['pay_bmm']} in {receipt['wall_ms'] / 1000:.1f} s")
 P
-    has_pay
+    has_pay home
     local way; way=$(sed -n 's/.*a session with a provider begins .*way="\([^"]*\)".*/\1/p' "$DIR/$name.err" | tail -n 1)
     WAYS+=("$way")
     say "   reached ${way:-nobody knows how}; the public host sent $(( ($(crossed) - before) / 1024 )) KiB meanwhile"
 }
-# has_pay: waits until the chain has paid everything that the provider was promised.
-has_pay() {
-    for _ in $(seq 300); do
-        if on home --json provide --status | python3 -c "
-import json, sys
-operators = json.load(sys.stdin)['operators']
-sys.exit(not (operators and all(e['state'] == 'paid' for o in operators for e in o['earnings'] if e['voucher'])))"; then return; fi
-        sleep 0.2
-    done
-    fail "the provider is not paid"
-}
-
 say "the provider finds out that nobody can reach it, and asks a relay"
 provide; HOME_PID=$STARTED
 say "1. a public host buys"
@@ -171,14 +120,7 @@ router r1 fully-random
 provide; HOME_PID=$STARTED
 # Waits until the provider was promised something, kills it, and starts it again.
 die() {
-    for _ in $(seq 600); do
-        if on home --json provide --status | python3 -c "
-import json, sys
-operators = json.load(sys.stdin)['operators']
-sys.exit(not any(e['voucher'] and e['state'] == 'promised' for o in operators for e in o['earnings']))"; then break; fi
-        kill -0 "$RUN" 2>/dev/null || fail "the job ended before the provider worked for it"
-        sleep 0.1
-    done
+    has_voucher home
     kill -9 "$HOME_PID"; { wait "$HOME_PID"; } 2>/dev/null || true
     provide; HOME_PID=$STARTED
 }

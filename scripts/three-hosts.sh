@@ -6,22 +6,8 @@
 #   sudo scripts/three-hosts.sh            needs root and iproute2; touches nothing outside its own namespaces and folder
 #   BMM=target/release/bmm SIZE=960x540 SAMPLES=8 scripts/three-hosts.sh
 set -euo pipefail
-cd "$(dirname "$0")/.."
-BMM=$(readlink -f "${BMM:-${CARGO_TARGET_DIR:-target}/release/bmm}")
-SIZE=${SIZE:-640x360} SAMPLES=${SAMPLES:-4} CHUNK=${CHUNK:-8}
-[ "$(id -u)" = 0 ] || { echo "network namespaces need root" >&2; exit 1; }
-[ -x "$BMM" ] || { echo "$BMM is not there: cargo build --release -p bmm, or name it by BMM=" >&2; exit 1; }
-
-DIR=$(mktemp -d) TAG=bmm$$ PIDS=()
-cleanup() {
-    exec 2>/dev/null  # the shell tells of every process that is killed here
-    for pid in "${PIDS[@]}"; do kill -9 "$pid" || true; done
-    for host in sw a b c d; do ip netns del "$TAG$host" 2>/dev/null || true; done
-    if [ "${KEEP:-}" ]; then echo "logs and data: $DIR"; else rm -rf "$DIR"; fi
-}
-trap cleanup EXIT
-fail() { echo "FAILED: $*" >&2; tail -n 20 "$DIR"/*.err >&2 || true; exit 1; }
-say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"; }
+HOSTS=(sw a b c d)
+. "$(dirname "$0")/hosts.sh"
 
 # A switch, and four hosts on it: 10.77.0.1 to 10.77.0.4.
 ip netns add "${TAG}sw"
@@ -39,32 +25,7 @@ for host in a b c d; do
     ip -n "$TAG$host" route add default dev eth0
 done
 
-# on HOST ARGS…: runs bmm there; start HOST NAME ARGS…: the same in the background, with its pid in STARTED.
-on() { local host=$1; shift; ip netns exec "$TAG$host" "$BMM" --data "$DIR/$host" "$@"; }
-start() {
-    local host=$1 name=$2; shift 2
-    ip netns exec "$TAG$host" "$BMM" --data "$DIR/$host" --json "$@" >"$DIR/$name.out" 2>"$DIR/$name.err" &
-    STARTED=$!
-    PIDS+=("$STARTED")
-}
-# until_json FILE EXPRESSION: waits until the JSON in FILE has it, and prints it.
-until_json() {
-    for _ in $(seq 600); do
-        if python3 -c "import json,sys; print(json.load(open('$1'))$2)" 2>/dev/null; then return; fi
-        sleep 0.2
-    done
-    fail "$1 does not have $2"
-}
-
-# The example's job, smaller; the long one gives a new provider time to join.
-job() {
-    sed -e "s/1920x1080/$SIZE/" -e "s/\"32\"/\"$2\"/" -e "s/0\.\.1080/0..${SIZE#*x}/" -e "s/chunk = 8/chunk = $CHUNK/" \
-        -e "s#\"\./#\"$PWD/examples/render/#" -e "s#\"scenes/#\"$PWD/examples/render/scenes/#" \
-        examples/render/job.toml >"$DIR/$1.toml"
-    "$BMM" --data "$DIR/single" --json run "$DIR/$1.toml" --out "$DIR/$1-out" >"$DIR/$1.out" 2>"$DIR/$1.err" || fail "$1"
-    PICTURE[$1]=$(sha256sum <"$DIR/$1-out/render.png")
-}
-declare -A PICTURE
+# The long job gives a new provider time to join.
 say "a single machine makes the pictures"
 job short "$SAMPLES"
 job long $((SAMPLES * 4))
@@ -96,17 +57,6 @@ for provider in paid:
     print(f"    {provider['address']}  {provider['tasks']} tasks, {provider['pay_bmm']}")
 P
 }
-# has_pay HOST: waits until the chain has paid everything that the provider there was promised.
-has_pay() {
-    for _ in $(seq 300); do
-        if on "$1" --json provide --status | python3 -c "
-import json, sys
-operators = json.load(sys.stdin)['operators']
-sys.exit(not (operators and all(e['state'] == 'paid' for o in operators for e in o['earnings'] if e['voucher'])))"; then return; fi
-        sleep 0.2
-    done
-    fail "host $1 is not paid"
-}
 
 say "1. found through a bootstrap node"
 provide b --no-mdns; B=$ADDRESS B_PID=$STARTED
@@ -121,19 +71,6 @@ provide b; B=$ADDRESS B_PID=$STARTED
 provide c; C_PID=$STARTED
 on a run "$DIR/short.toml" --network --out "$DIR/mdns-out" --json >"$DIR/mdns.out" 2>"$DIR/mdns.err" || fail "mdns"
 check mdns short 2
-
-# has_voucher HOST: waits until the provider there was promised something that the chain has not paid yet.
-has_voucher() {
-    for _ in $(seq 600); do
-        if on "$1" --json provide --status | python3 -c "
-import json, sys
-operators = json.load(sys.stdin)['operators']
-sys.exit(not any(e['voucher'] and e['state'] == 'promised' for o in operators for e in o['earnings']))"; then return; fi
-        kill -0 "$RUN" 2>/dev/null || fail "the job ended before host $1 worked for it"
-        sleep 0.1
-    done
-    fail "host $1 has no voucher"
-}
 
 say "3. another provider comes in the middle, and one dies"
 start a killed run "$DIR/long.toml" --bootstrap "$B" --out "$DIR/killed-out"
