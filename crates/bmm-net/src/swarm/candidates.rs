@@ -3,6 +3,7 @@
 //! A peer sees from where a connection comes: the router's address, over TCP or over QUIC. Most routers keep the port, so the same address
 //! with the port that this node listens at over the other transport is a good guess. DCUtR tries it, AutoNAT looks whether it holds.
 
+use super::gate::ip_of;
 use libp2p::{
     Multiaddr, PeerId,
     core::{Endpoint, transport::PortUse},
@@ -15,7 +16,6 @@ use libp2p::{
 use std::{
     collections::{HashSet, VecDeque},
     convert::Infallible,
-    net::IpAddr,
     task::{Context, Poll, Waker},
 };
 
@@ -30,18 +30,9 @@ pub struct Candidates {
     waker: Option<Waker>,
 }
 
-/// Returns an address's IP address, if it begins with one.
-fn ip(address: &Multiaddr) -> Option<IpAddr> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.into()),
-        _ => None,
-    }
-}
-
 /// Returns the address that `seen` has, with the ports of `listen`; `None` where that says nothing new.
 fn guess(seen: &Multiaddr, listen: &Multiaddr) -> Option<Multiaddr> {
-    let (outside, inside) = (ip(seen)?, ip(listen)?);
+    let (outside, inside) = (ip_of(seen)?, ip_of(listen)?);
     let kind = |address: &Multiaddr| address.iter().any(|part| matches!(part, Protocol::Udp(_)));
     if inside.is_loopback() || inside.is_ipv4() != outside.is_ipv4() || kind(seen) == kind(listen) {
         return None;

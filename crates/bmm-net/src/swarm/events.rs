@@ -1,6 +1,6 @@
 //! What the connections tell the task.
 
-use super::{BehaviourEvent, is_relayed, unix_secs};
+use super::{BehaviourEvent, gate::ip_of, is_relayed, unix_secs};
 use crate::{
     config::protocol,
     error::NetError,
@@ -230,13 +230,10 @@ fn kademlia(task: &mut Task, event: kad::Event) {
 
 /// Whether an address means the same everywhere.
 pub(crate) fn is_global(address: &Multiaddr) -> bool {
-    let ip: IpAddr = match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.into(),
-        Some(Protocol::Ip6(ip)) => ip.to_canonical(),
-        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => return true,
-        _ => return false,
+    let Some(ip) = ip_of(address) else {
+        return matches!(address.iter().next(), Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)));
     };
-    match ip {
+    match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
             let local = ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified();

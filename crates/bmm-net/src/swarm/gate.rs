@@ -53,16 +53,24 @@ pub(crate) fn unix_secs() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Returns the IP address that an address begins with, if it does.
+pub(super) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.into()),
+        _ => None,
+    }
+}
+
 /// Returns the place that counts as one: an IPv4 address, or the first 64 bits of an IPv6 address, which one household has. None for
 /// this machine, and where there is no address (relayed).
 fn place(address: &Multiaddr) -> Option<IpAddr> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) if !ip.is_loopback() => Some(ip.into()),
-        Protocol::Ip6(ip) if !ip.is_loopback() => {
+    match ip_of(address).filter(|ip| !ip.is_loopback())? {
+        IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();
             Some(std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
         }
-        _ => None,
+        ip @ IpAddr::V4(_) => Some(ip),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The task that drives the connections. It decides nothing about blocks or content: those who do are behind channels.
 
-use super::{Behaviour, Command, commands::Reply, events, unix_secs, ways::Ways};
+use super::{Behaviour, Command, commands::Reply, events, gate::ip_of, unix_secs, ways::Ways};
 use crate::{
     bucket::{Buckets, Rate},
     config::NetConfig,
@@ -23,7 +23,7 @@ use libp2p::{
 use std::{
     collections::{HashMap, HashSet, hash_map::RandomState},
     hash::BuildHasher as _,
-    net::{IpAddr, TcpListener},
+    net::TcpListener,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -297,13 +297,8 @@ impl Task {
 /// Fails where another process, or node of this one, has the TCP port. libp2p shares ports (`SO_REUSEPORT`, so that connections can go
 /// out from the port that is listened at), and would silently take half of the other's connections.
 fn probe(address: &Multiaddr) -> std::io::Result<()> {
-    let mut parts = address.iter();
-    let ip: IpAddr = match parts.next() {
-        Some(Protocol::Ip4(ip)) => ip.into(),
-        Some(Protocol::Ip6(ip)) => ip.into(),
-        _ => return Ok(()),
-    };
-    match parts.next() {
+    let Some(ip) = ip_of(address) else { return Ok(()) };
+    match address.iter().nth(1) {
         Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
         _ => Ok(()),
     }
