@@ -1,0 +1,12 @@
+//! The mining pool: work for miners over Stratum, their shares, and what those are paid.
+//!
+//! Layer: above `bmm-pow`, beside the node. It knows no chain's storage: templates come in as [`Job`]s, blocks that miners find go out as
+//! [`Solution`]s, and pay goes out as amounts for addresses. Every header that is worked on is a Litecoin-style header: of a real parent, or
+//! of a synthetic one that carries work for BMM alone.
+#![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+
+pub mod job;
+pub mod share;
+
+pub use job::{ChainWork, Job, Solution};
+pub use share::Share;
