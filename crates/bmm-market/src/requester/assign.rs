@@ -156,11 +156,14 @@ impl Requester {
         ranges
     }
 
-    /// Takes queued tasks that this provider may run; what it may not stays queued, what needs no run goes.
+    /// Takes queued tasks that this provider may run; what it may not stays queued, what needs no run goes. What stays keeps its place
+    /// at the front: a task that lacks one run comes before tasks that lack more, else providers who wait for the pay of many half
+    /// verified tasks would stop asking before any of them is whole.
     fn choose_queued(&mut self, peer: usize, size: u64, looks: &mut usize) -> Vec<u64> {
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         let mut chosen = self.choose_drawn(peer, size);
         let (mut runs, mut last) = (chosen.len(), None);
+        let mut passed: Vec<TaskRange> = Vec::new();
         for _ in 0..self.queue.len() {
             if chosen.len() >= size || *looks == 0 || runs >= MAX_LEASE_RANGES - 1 {
                 break;
@@ -182,8 +185,13 @@ impl Requester {
                     Claim::Needless => {}
                 }
             }
-            // To the back: the next request looks at others first, so nothing starves behind tasks that nobody may take.
-            self.queue.put_back(into_ranges(kept));
+            passed.extend(into_ranges(kept));
+        }
+        if *looks == 0 {
+            // The next request looks at others first, so nothing starves behind tasks that nobody may take.
+            self.queue.put_back(passed);
+        } else {
+            self.queue.put_front(passed);
         }
         chosen.sort_unstable();
         chosen.dedup();

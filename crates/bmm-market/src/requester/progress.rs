@@ -8,6 +8,7 @@ use bmm_types::market::{JobSpec, Offer, Runtime, Standing, Verify};
 
 use super::Requester;
 use super::api::Phase;
+use super::contest::Contest;
 use crate::{Micros, SECOND};
 
 /// How far a job is.
@@ -233,10 +234,12 @@ impl Requester {
                 "verify.mode replicate with n = {n} needs {n} operators, and {usable} can work; lower n or add providers"
             );
         }
-        if let Some(task) = self.contests.iter().filter(|(_, contest)| contest.wanted > 0).map(|(task, _)| *task).min()
-        {
+        let lacks = |contest: &Contest| contest.wanted > 0 && self.peers.have_all_had(contest);
+        if let Some(task) = self.contests.iter().filter(|(_, contest)| lacks(contest)).map(|(task, _)| *task).min() {
             return format!("task {task} needs another operator, and every one of {usable} has had it; add providers");
         }
-        format!("{usable} providers can work for it, but none asks for tasks")
+        let unpaid: u64 = self.peers.usable().map(|(_, peer)| peer.standing.pending).sum();
+        let why = if unpaid > 0 { format!("; {unpaid} of their results wait to be verified") } else { String::new() };
+        format!("{usable} providers can work for it, but none asks for tasks{why}")
     }
 }

@@ -41,6 +41,14 @@ impl Queue {
         self.ranges.extend(ranges);
     }
 
+    /// Puts ranges to where they were, at the front, that were looked at and not taken.
+    pub fn put_front(&mut self, ranges: Vec<TaskRange>) {
+        self.tasks += ranges.iter().map(|range| u64::from(range.count)).sum::<u64>();
+        for range in ranges.into_iter().rev() {
+            self.ranges.push_front(range);
+        }
+    }
+
     pub fn pop_front(&mut self) -> Option<TaskRange> {
         let range = self.ranges.pop_front()?;
         self.tasks -= u64::from(range.count);

@@ -341,3 +341,34 @@ fn two_signed_results_of_one_task_are_shown_to_the_escrow() {
         assert!(shown(&bench.effects).is_empty(), "once is enough");
     }
 }
+
+#[test]
+fn what_lacks_one_run_comes_first_so_that_nobody_waits_for_the_pay_of_much() {
+    let (liar, first, second) = (key(2), key(3), key(4));
+    let mut bench = Bench::new(40, Verify::Replicate(2), &[&liar, &first, &second]);
+    while let Some(lease) = bench.lease(&liar, 2) {
+        let bad = tasks(&lease).into_iter().map(|task| done(task, GFUEL, b"bad")).collect();
+        bench.results(&liar, lease.id, 1, bad);
+    }
+    let pending = |bench: &Bench, of: &PrivateKeySigner| {
+        let providers = bench.requester.progress(bench.now).providers;
+        providers.iter().find(|provider| provider.provider == of.address()).expect("it offered").standing.pending
+    };
+    // Each asks anew as soon as it has delivered, as providers do.
+    let mut leases = [&first, &second].map(|honest| (honest, bench.lease(honest, 1)));
+    while bench.requester.progress(bench.now).done < 40 {
+        for (honest, held) in &mut leases {
+            let Some(lease) = held.take() else {
+                *held = bench.lease(honest, 1);
+                continue;
+            };
+            let good = tasks(&lease).into_iter().map(|task| done(task, GFUEL, b"good")).collect();
+            bench.now += SECOND;
+            bench.results(honest, lease.id, SECOND, good);
+            let most = pending(&bench, honest);
+            assert!(most <= 2, "{most} results of an honest provider wait to be verified");
+            *held = bench.lease(honest, 1);
+        }
+    }
+    assert_eq!(bench.total(&liar), Amount::ZERO);
+}

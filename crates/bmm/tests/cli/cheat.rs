@@ -225,7 +225,6 @@ fn a_cheat_is_found_by_audits() {
 }
 
 #[test]
-#[ignore = "on a busy machine the job of three sometimes stands still after the ban: `task 1 needs another operator`"]
 fn a_cheat_is_accused_by_those_who_differ_and_loses_its_stake_by_silence() {
     let bmm = Bmm::new();
     let chain = Chain::up(&bmm);
