@@ -9,6 +9,7 @@ use bmm_types::market::{JobSpec, Offer, Runtime, Standing, Verify};
 use super::Requester;
 use super::api::Phase;
 use super::contest::Contest;
+use super::peers::Peer;
 use crate::{Micros, SECOND};
 
 /// How far a job is.
@@ -166,7 +167,7 @@ impl Requester {
         let left = u128::from(self.tasks - done);
         let rate = (here * u128::from(SECOND)).checked_div(worked.into()).unwrap_or(0);
         let left_micros = (left * u128::from(worked)).checked_div(here);
-        let provider = |peer: &super::peers::Peer| ProviderProgress {
+        let provider = |peer: &Peer| ProviderProgress {
             provider: peer.address,
             usable: peer.is_usable(),
             refused: peer.refused.clone(),
@@ -214,6 +215,16 @@ impl Requester {
         explain_offers(&self.spec, connected.filter_map(|peer| peer.offer.as_ref()), self.now)
     }
 
+    /// Names a provider that gets no work, and why.
+    fn why_not(&self) -> String {
+        let reason = |peer: &Peer| {
+            let lost = || (!peer.connected).then(|| "its connection is lost".to_owned());
+            let reason = peer.refused.clone().or_else(lost)?;
+            Some(format!(" (one that cannot, {}: {reason})", peer.address))
+        };
+        self.peers.list.iter().filter(|peer| !peer.wrong).find_map(reason).unwrap_or_default()
+    }
+
     /// Says why nothing goes on.
     pub(super) fn stall_reason(&self) -> String {
         let usable = self.peers.usable().count();
@@ -222,16 +233,13 @@ impl Requester {
             return "no provider has made an offer; start one with `bmm provide`".to_owned();
         }
         if usable == 0 {
-            let refused = self.peers.list.iter().find_map(|peer| peer.refused.clone());
-            let reason = refused.map(|reason| format!(" (one: {reason})")).unwrap_or_default();
-            return format!(
-                "none of {} providers can work for it{reason}; see `bmm job explain`",
-                self.peers.list.len()
-            );
+            let all = self.peers.list.len();
+            return format!("none of {all} providers can work for it{}; see `bmm job explain`", self.why_not());
         }
         if let (Verify::Replicate(n), true) = (self.spec.verify, usable < copies) {
             return format!(
-                "verify.mode replicate with n = {n} needs {n} operators, and {usable} can work; lower n or add providers"
+                "verify.mode replicate with n = {n} needs {n} operators, and {usable} can work{}; lower n or add providers",
+                self.why_not()
             );
         }
         let lacks = |contest: &Contest| contest.wanted > 0 && self.peers.have_all_had(contest);
