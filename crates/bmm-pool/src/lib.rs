@@ -4,9 +4,12 @@
 //! [`Solution`]s, and pay goes out as amounts for addresses. Every header that is worked on is a Litecoin-style header: of a real parent, or
 //! of a synthetic one that carries work for BMM alone.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod job;
+pub mod log;
 pub mod share;
 
 pub use job::{ChainWork, Job, Solution};
+pub use log::{LogError, LogReader, ShareLog};
 pub use share::Share;
