@@ -6,10 +6,13 @@
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+pub mod block;
 pub mod job;
 pub mod log;
+pub mod payout;
 pub mod share;
 
+pub use block::{BlockEvent, BlockKey};
 pub use job::{ChainWork, Job, Solution};
 pub use log::{LogError, LogReader, ShareLog};
 pub use share::Share;
