@@ -3,6 +3,7 @@
 //! A request is one call or a batch. Calls are read in place; their answers go one after another into one buffer.
 
 use crate::{
+    aux,
     error::{RpcError, RpcResult, write_error},
     methods::{Context, Json},
     server::Session,
@@ -141,7 +142,11 @@ async fn answer_one(context: &Arc<Context>, session: Option<&Session>, request: 
         Some(id) if !is_id(id) => return refuse(out, &RpcError::Malformed("`id` must be text, a number or null")),
         id => id,
     };
+    // What software for Bitcoin-style nodes sends: JSON-RPC 1.0, which says no version, or says so.
+    let is_old = matches!(call.jsonrpc.as_deref(), None | Some("1.0" | "1.1"))
+        && call.method.as_deref().is_some_and(|method| aux::NAMES.contains(&method));
     let result = match (&call.jsonrpc, &call.method) {
+        (_, Some(method)) if is_old => context.run(session, method, call.params).await,
         (Some(version), _) if version != "2.0" => Err(RpcError::Malformed("`jsonrpc` must be \"2.0\"")),
         (None, _) => Err(RpcError::Malformed("`jsonrpc` is missing; it must be \"2.0\"")),
         (_, None) => Err(RpcError::Malformed("`method` is missing")),
@@ -154,7 +159,13 @@ async fn answer_one(context: &Arc<Context>, session: Option<&Session>, request: 
         }
         return;
     };
+    let is_answered = is_old && result.is_ok();
     write(context, out, id, result);
+    if is_answered && out.ends_with(b"}") {
+        // JSON-RPC 1.0 has both members always.
+        out.pop();
+        out.extend_from_slice(b",\"error\":null}");
+    }
 }
 
 /// Writes one answer; one that passes the limit becomes an error.

@@ -2,9 +2,10 @@
 //!
 //! The layer above `bmm-chain` and `bmm-ledger`: it reads parameters, asks the chain, and writes answers in the shapes of
 //! Ethereum's execution-apis, so that viem, ethers and `cast` work unchanged. It holds no state of its own beyond its limits, no
-//! keys, and knows nothing of the sandbox (`bmm-vm`), of command lines or of environment variables.
+//! keys (who mines signs by a closure), and knows nothing of the sandbox (`bmm-vm`), of command lines or of environment variables.
 
 mod admin;
+mod aux;
 mod blocks;
 mod config;
 mod debug;
@@ -25,7 +26,9 @@ mod server;
 mod sync;
 mod trace;
 mod txpool;
+mod wait;
 
+pub use aux::Miners;
 pub use config::ApiConfig;
 pub use network::{NetworkView, NodeView, PeerView, SyncView};
-pub use server::{ApiError, ApiHandle, Desk, serve, serve_in_network};
+pub use server::{ApiError, ApiHandle, Desk, Surroundings, serve, serve_in};

@@ -3,6 +3,7 @@
 
 use crate::{
     admin,
+    aux::{self, AuxDesk},
     blocks::Blocks,
     config::ApiConfig,
     debug,
@@ -15,8 +16,9 @@ use crate::{
     ots,
     params::{Args, shown},
     raw,
-    server::Session,
+    server::{Session, Surroundings},
     sync, trace, txpool,
+    wait::{self, Heads},
 };
 use alloy_primitives::B256;
 use bmm_chain::Chain;
@@ -109,6 +111,7 @@ static METHODS: &[Method] = &[
     reading("bmm_getHeaders", &["first number", "count"], sync::headers),
     heavy("bmm_getSlotRanges", &["block hash", "accounts", "from", "max bytes"], sync::slot_ranges),
     heavy("bmm_getStateNodes", &["block hash", "account", "paths"], sync::state_nodes),
+    heavy("createauxblock", &["address"], aux::create),
     reading("debug_getRawBlock", &["block"], raw::whole),
     reading("debug_getRawHeader", &["block"], raw::header),
     reading("debug_getRawReceipts", &["block"], raw::receipts),
@@ -172,6 +175,7 @@ static METHODS: &[Method] = &[
     heavy("eth_simulateV1", &["payload", "block"], eth::simulate::simulate),
     light("eth_syncing", &[], eth::state::syncing),
     light("eth_uninstallFilter", &["filter id"], filters::uninstall),
+    heavy("getauxblock", &["block hash", "proof"], aux::get),
     light("net_listening", &[], net::listening),
     light("net_peerCount", &[], net::peer_count),
     light("net_version", &[], net::version),
@@ -189,6 +193,7 @@ static METHODS: &[Method] = &[
     heavy("ots_searchTransactionsBefore", &["address", "block", "page size"], ots::before),
     heavy("ots_traceTransaction", &["transaction hash"], ots::trace_transaction),
     light("rpc_modules", &[], admin::modules),
+    heavy("submitauxblock", &["block hash", "proof"], aux::submit),
     heavy("trace_block", &["block"], trace::block),
     heavy("trace_call", &["transaction", "trace types", "block", "state overrides", "block overrides"], trace::call),
     heavy("trace_callMany", &["calls", "block"], trace::call_many),
@@ -208,7 +213,7 @@ static METHODS: &[Method] = &[
 
 /// Returns the name of every method in the table.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    METHODS.iter().map(|method| method.name)
+    METHODS.iter().map(|method| method.name).chain([wait::NAME])
 }
 
 /// A bounded queue of calls that take time.
@@ -256,6 +261,10 @@ pub(crate) struct Context {
     pub(crate) filters: Filters,
     /// The tip suggested for the block after this one.
     pub(crate) suggested_tip: Mutex<Option<(B256, u128)>>,
+    /// Blocks that are worked on elsewhere.
+    pub(crate) aux: AuxDesk,
+    /// The newest head, and who waits for the next.
+    pub(crate) heads: Heads,
     /// Short calls that run where they were read: fewer than there are threads, so that one is always free for others.
     at_once: Semaphore,
     reading: Queue,
@@ -264,7 +273,8 @@ pub(crate) struct Context {
 
 impl Context {
     /// `threads` serve the connections.
-    pub(crate) fn new(config: ApiConfig, chain: Arc<Chain>, network: Option<NetworkView>, threads: usize) -> Self {
+    pub(crate) fn new(config: ApiConfig, chain: Arc<Chain>, surroundings: Surroundings, threads: usize) -> Self {
+        let Surroundings { network, miners } = surroundings;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let heavy = if config.max_running == 0 { cores } else { config.max_running };
         Self {
@@ -275,6 +285,8 @@ impl Context {
             news: News::default(),
             filters: Filters::default(),
             suggested_tip: Mutex::new(None),
+            aux: AuxDesk::new(miners),
+            heads: Heads::new(chain.head().id),
             chain,
             network,
             config,
@@ -291,6 +303,9 @@ impl Context {
         if let "eth_subscribe" | "eth_unsubscribe" = name {
             let session = session.ok_or(RpcError::NoNotifications)?;
             return session.run(name, params);
+        }
+        if name == wait::NAME {
+            return wait::run(self, params).await;
         }
         let index = METHODS.binary_search_by(|method| method.name.cmp(name));
         let method = index.map_err(|_| RpcError::UnknownMethod(shown(name)))?;

@@ -316,6 +316,7 @@ fn follow_heads(context: &Weak<Context>) {
             // The chain has too many subscribers and closed the oldest.
             queue = context.chain.subscribe_heads(1);
         }
+        context.heads.tell(context.chain.head().id);
         let news = &context.news;
         let mut journal = news.journal.lock();
         if !news.is_heard() {

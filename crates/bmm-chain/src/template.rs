@@ -9,13 +9,13 @@ use crate::{
     reads::PendingBlock,
 };
 use alloy_consensus::Transaction as _;
-use alloy_primitives::{Address, B256, Bytes, Signature};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 use bmm_ledger::{
-    BlockBuilder, BlockPlan, Built, TxError, TxOutcome,
+    BlockBuilder, BlockPlan, Built, TxError, TxOutcome, emission,
     store::{Receipt, Staged, StateView, StoreError},
 };
 use bmm_pow::{Difficulty, Target};
-use bmm_types::{Block, Engine};
+use bmm_types::{Block, BlockBody, Engine, Header};
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
@@ -59,6 +59,8 @@ pub struct Template {
     pub id: B256,
     /// What the proof's hash must not pass.
     pub target: Target,
+    /// What the beneficiary gets for it, in units: its share of the emission, and the tips.
+    pub reward: U256,
 }
 
 /// The last pending block that was built, the id of the head below it, and until when it is good.
@@ -130,10 +132,26 @@ impl Chain {
             append_signature(&mut header, &signature);
             let target = Difficulty::new(header.difficulty).unwrap_or(Difficulty::ONE).target();
             let id = header.hash_slow();
+            let reward = self.reward(&header, &body, &executed.receipts);
             self.built.put(BuiltBlock { id, receipts: executed.receipts, staged });
-            return Ok(Template { block: Block { header, body }, id, target });
+            return Ok(Template { block: Block { header, body }, id, target, reward });
         }
         Err(ChainError::HeadMoves)
+    }
+
+    /// What a block brings its beneficiary, in units.
+    fn reward(&self, header: &Header, body: &BlockBody, receipts: &[Receipt]) -> U256 {
+        let base_fee = header.base_fee_per_gas.unwrap_or_default();
+        let mut before = 0;
+        let tips = body.transactions.iter().zip(receipts).map(|(tx, receipt)| {
+            let after = receipt.cumulative_gas_used();
+            let gas = U256::from(after.saturating_sub(std::mem::replace(&mut before, after)));
+            // No sum of money here comes near 2^256.
+            gas.saturating_mul(U256::from(tx.effective_tip_per_gas(base_fee).unwrap_or_default()))
+        });
+        let payments = emission::payments(&self.params, header);
+        let mined = payments.first().map_or(U256::ZERO, |(_, amount)| *amount);
+        tips.fold(mined, U256::saturating_add)
     }
 
     /// Returns the block that would come next: built from the pool, for nobody, unsigned. At most a quarter of a second old, or
@@ -245,7 +263,7 @@ mod tests {
     use super::*;
     use crate::{ChainOptions, ImportError, ManualClock};
     use alloy_consensus::{SignableTransaction, TxEip1559};
-    use alloy_primitives::{TxKind, U256};
+    use alloy_primitives::TxKind;
     use alloy_signer::SignerSync;
     use alloy_signer_local::PrivateKeySigner;
     use bmm_ledger::exec::{execute_block, recover_senders};
@@ -271,6 +289,7 @@ mod tests {
                 nonce,
                 gas_limit: 21_000,
                 max_fee_per_gas: 10_000_000_000,
+                max_priority_fee_per_gas: 7,
                 to: TxKind::Call(Address::repeat_byte(9)),
                 value: U256::ONE,
                 ..TxEip1559::default()
@@ -322,6 +341,20 @@ mod tests {
         assert_eq!(gas, [63_000, 42_000, 21_000]);
         assert!(world.kept().is_empty());
         assert_eq!(world.chain.pool_status().pending, 0);
+    }
+
+    #[test]
+    fn a_template_tells_its_reward_to_the_unit() {
+        let world = World::new();
+        (0..3).for_each(|nonce| world.pay(nonce));
+        let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(8)).expect("a key");
+        let request = TemplateRequest { beneficiary: key.address(), vanity: Bytes::new() };
+        let signed = world.chain.template(&request, &|hash| key.sign_hash_sync(&hash).expect("signing works"));
+        let template = signed.expect("room");
+        assert!(world.chain.import(&sealed(&template)).expect("valid").became_head);
+        let state = world.chain.state(template.id.into()).expect("a store");
+        let account = state.account(key.address()).expect("a store").expect("there");
+        assert_eq!(template.reward, account.balance);
     }
 
     #[test]

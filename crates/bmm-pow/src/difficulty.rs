@@ -53,6 +53,34 @@ impl Target {
         U256::from_le_bytes(*hash) <= self.0
     }
 
+    /// Expands Bitcoin's compact form: a byte of length and three of mantissa. `None` for zero, for what is marked negative, and for what is
+    /// beyond 256 bits.
+    pub fn from_compact(bits: u32) -> Option<Self> {
+        let [high, middle, low, size] = [bits >> 16, bits >> 8, bits, bits >> 24].map(|part| part.to_le_bytes()[0]);
+        if high & 0x80 != 0 {
+            return None;
+        }
+        // Byte i of the mantissa has the weight 256^(size - 3 + i).
+        let mut number = [0; 32];
+        for (index, byte) in [low, middle, high].into_iter().enumerate().filter(|(_, byte)| *byte != 0) {
+            if let Some(place) = usize::from(size).checked_add(index)?.checked_sub(3) {
+                *number.get_mut(place)? = byte;
+            }
+        }
+        Self::new(U256::from_le_bytes(number))
+    }
+
+    /// Shortens the target to Bitcoin's compact form, rounding down.
+    pub fn to_compact(self) -> u32 {
+        let bytes: [u8; 32] = self.0.to_le_bytes();
+        let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+        // A first byte of 0x80 or more would read as a sign.
+        let negative = len.checked_sub(1).and_then(|last| bytes.get(last)).is_some_and(|byte| byte & 0x80 != 0);
+        let size = len.saturating_add(usize::from(negative));
+        let byte = |below: usize| size.checked_sub(below).and_then(|place| bytes.get(place)).copied().unwrap_or(0);
+        u32::from_be_bytes([u8::try_from(size).unwrap_or(u8::MAX), byte(1), byte(2), byte(3)])
+    }
+
     /// Returns the difficulty: floor(2^256 / target), and 2^256 - 1 for target 1, whose quotient does not fit.
     pub fn difficulty(self) -> Difficulty {
         Difficulty(quotient_of_two_to_the_256(self.0))

@@ -10,27 +10,6 @@ use bmm_pow::{
     scrypt_hash,
 };
 
-/// Expands Bitcoin's compact form of a target: a byte of length and three of mantissa.
-fn from_compact(bits: u32) -> U256 {
-    let mantissa = U256::from(bits & 0x007f_ffff);
-    match bits >> 24 {
-        size @ 0..=3 => mantissa >> (8 * (3 - size)),
-        size => mantissa << (8 * (size - 3)),
-    }
-}
-
-/// Shortens a target to Bitcoin's compact form, rounding down.
-fn to_compact(target: U256) -> u32 {
-    let mut size = target.bit_len().div_ceil(8);
-    let shifted = if size <= 3 { target << (8 * (3 - size)) } else { target >> (8 * (size - 3)) };
-    let mut mantissa = u32::try_from(shifted).expect("three bytes");
-    if mantissa & 0x0080_0000 != 0 {
-        mantissa >>= 8;
-        size += 1;
-    }
-    mantissa | u32::try_from(size).expect("at most 33") << 24
-}
-
 fn header(hex: &str) -> [u8; 80] {
     hex::decode(hex).expect("hex").try_into().expect("80 bytes")
 }
@@ -44,7 +23,7 @@ fn dogecoin_genesis_proves_its_work() {
     );
     let id = b256!("1a91e3dace36e2be3bf030a65679fe821aa1d6ef92e7c9902eb318182c355691");
     assert_eq!(reversed(sha256d(&header)), id);
-    let target = Target::new(from_compact(0x1e0f_fff0)).expect("not zero");
+    let target = Target::from_compact(0x1e0f_fff0).expect("not zero");
     assert!(target.is_met_by(&scrypt_hash(&header)));
     let mut other = header;
     other[76] ^= 1;
@@ -63,7 +42,7 @@ fn litecoin_genesis_proves_its_work() {
     header[76..].copy_from_slice(&2_084_524_493u32.to_le_bytes());
     let id = b256!("12a765e31ffd4059bada1e25190f6e98c99d9714d334efa41a195a7e7e04bfe2");
     assert_eq!(reversed(sha256d(&header)), id);
-    let target = Target::new(from_compact(0x1e0f_fff0)).expect("not zero");
+    let target = Target::from_compact(0x1e0f_fff0).expect("not zero");
     assert!(target.is_met_by(&scrypt_hash(&header)));
     let shown = b256!("0000050c34a64b415b6b15b37f2216634b5b1669cb9a2e38d76f7213b0671e00");
     assert_eq!(reversed(B256::new(scrypt_hash(&header))), shown);
@@ -103,12 +82,12 @@ fn check_run(anchor_height: u64, anchor_parent_time: u64, anchor_bits: u32, rows
         genesis_time: anchor_parent_time + 600,
         block_secs: 600,
         half_life_secs: 2 * 24 * 3600,
-        anchor: Target::new(from_compact(anchor_bits)).expect("not zero"),
-        limit: Target::new(from_compact(0x1d00_ffff)).expect("not zero"),
+        anchor: Target::from_compact(anchor_bits).expect("not zero"),
+        limit: Target::from_compact(0x1d00_ffff).expect("not zero"),
     };
     for &(height, time, bits) in rows {
         let target = asert.next_target(height - anchor_height, time);
-        assert_eq!(to_compact(target.get()), bits, "height {height}");
+        assert_eq!(target.to_compact(), bits, "height {height}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The server without its sockets.
 
-use super::{ApiError, Shared, plain};
+use super::{ApiError, Shared, Surroundings, plain};
 use crate::{config::ApiConfig, envelope, gate::Gate, methods::Context, news};
 use bmm_chain::Chain;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Desk {
     pub fn new(config: ApiConfig, chain: Arc<Chain>) -> Result<Self, ApiError> {
         let (stop, stopped) = watch::channel(false);
         let gate = Gate::new(&config);
-        let context = Arc::new(Context::new(config, chain, None, 2));
+        let context = Arc::new(Context::new(config, chain, Surroundings::default(), 2));
         news::start(&context).map_err(ApiError::Threads)?;
         Ok(Self { shared: Shared { gate, context, stopped }, _stop: stop })
     }

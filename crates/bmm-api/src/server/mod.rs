@@ -15,7 +15,7 @@ mod ws;
 pub use desk::Desk;
 pub(crate) use subscribe::Session;
 
-use crate::{config::ApiConfig, gate::Gate, methods::Context, network::NetworkView, news};
+use crate::{aux::Miners, config::ApiConfig, gate::Gate, methods::Context, network::NetworkView, news};
 use accept::Acceptor;
 use bmm_chain::Chain;
 use std::{io, net::SocketAddr, sync::Arc, thread};
@@ -107,15 +107,20 @@ impl Shared {
 ///
 /// Errors when the address cannot be listened on, or the threads cannot be started.
 pub async fn serve(config: ApiConfig, chain: Arc<Chain>) -> Result<ApiHandle, ApiError> {
-    serve_in_network(config, chain, None).await
+    serve_in(config, chain, Surroundings::default()).await
 }
 
-/// Serves as [`serve`] does, and tells of the network that the node is in.
-pub async fn serve_in_network(
-    config: ApiConfig,
-    chain: Arc<Chain>,
-    network: Option<NetworkView>,
-) -> Result<ApiHandle, ApiError> {
+/// What a server has beside its chain.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// The network that the node is in.
+    pub network: Option<NetworkView>,
+    /// Who may have blocks made for merged mining; nobody by default.
+    pub miners: Miners,
+}
+
+/// Serves as [`serve`] does, with what the node has beside its chain.
+pub async fn serve_in(config: ApiConfig, chain: Arc<Chain>, surroundings: Surroundings) -> Result<ApiHandle, ApiError> {
     let address = config.address;
     let listen_error = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => ApiError::AddressInUse { address },
@@ -137,7 +142,7 @@ pub async fn serve_in_network(
     let connections =
         Semaphore::new(usize::try_from(config.max_connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
     let gate = Gate::new(&config);
-    let context = Arc::new(Context::new(config, chain, network, threads));
+    let context = Arc::new(Context::new(config, chain, surroundings, threads));
     news::start(&context).map_err(ApiError::Threads)?;
     let shared = Arc::new(Shared { gate, context, stopped });
     let acceptor = Acceptor::new(shared, Arc::new(connections));

@@ -1,6 +1,7 @@
 //! The JSON-RPC server as its callers meet it: a real server over a chain in memory, asked over real sockets.
 
 mod anvil;
+mod aux;
 mod errors;
 mod filters;
 mod foundry;

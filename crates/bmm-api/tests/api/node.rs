@@ -5,7 +5,7 @@ use alloy_eips::eip2718::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
-use bmm_api::{ApiConfig, ApiHandle, serve};
+use bmm_api::{ApiConfig, ApiHandle, Miners, Surroundings, serve_in};
 use bmm_chain::{Chain, ChainOptions, Producer, ProducerConfig, SystemClock, TemplateRequest};
 use bmm_pow::Throttle;
 use bmm_types::{ChainParams, Engine, Seal, SealedBlock, Transaction};
@@ -51,17 +51,27 @@ impl Node {
 
     /// Starts a node that makes no blocks, so that transactions stay in the pool.
     pub fn without_blocks(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        Self::made(Engine::Dev, Miners::default(), change)
+    }
+
+    /// Starts a node whose blocks are mined by others, for these addresses.
+    pub fn mined_elsewhere(miners: Miners) -> Self {
+        Self::made(Engine::Pow, miners, |_| {})
+    }
+
+    fn made(engine: Engine, miners: Miners, change: impl FnOnce(&mut ApiConfig)) -> Self {
         let key = PrivateKeySigner::from_bytes(&B256::repeat_byte(0x42)).expect("a key");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let mut params = ChainParams::dev(key.address(), now - 1_000);
-        params.engine = Engine::Dev;
+        params.engine = engine;
         // Many blocks in one second, whose times must rise by one each.
         params.max_ahead_secs = 1_000_000;
         let chain = Chain::in_memory(params, Arc::new(SystemClock), ChainOptions::default()).expect("a chain");
         let mut config = ApiConfig { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
         change(&mut config);
+        let surroundings = Surroundings { miners, ..Surroundings::default() };
         let runtime = Runtime::new().expect("a runtime");
-        let handle = runtime.block_on(serve(config, Arc::clone(&chain))).expect("a server");
+        let handle = runtime.block_on(serve_in(config, Arc::clone(&chain), surroundings)).expect("a server");
         let agent =
             ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into();
         Self { chain, key, address: handle.address(), agent, producer: None, handle: Some(handle), runtime }

@@ -9,6 +9,7 @@
 
 pub mod coinbase;
 pub mod merkle;
+pub mod wire;
 
 use crate::{difficulty::Difficulty, scrypt::scrypt_hash};
 use alloy_primitives::B256;

@@ -8,6 +8,7 @@ use crate::{
     output,
     wallet::{Passwords, WalletStore},
 };
+use alloy_signer_local::PrivateKeySigner;
 use bmm_net::Multiaddr;
 use clap::Args;
 use serde::Serialize;
@@ -39,6 +40,7 @@ pub struct Up {
   bmm node --genesis FILE --bootstrap /ip4/192.0.2.7/tcp/20190/p2p/12D3KooW…
                                      join a dev chain of another folder or machine
   bmm node --mine savings            mine for the wallet called savings
+  bmm node --mine-for savings        hand out blocks for that wallet to pools and miners (createauxblock)
   bmm node --chain main              the public chain")]
 pub struct NodeArgs {
     #[command(flatten)]
@@ -48,8 +50,11 @@ pub struct NodeArgs {
     /// Mine for this wallet
     #[arg(long, value_name = "WALLET")]
     mine: Option<String>,
-    /// File that holds the wallet's password
-    #[arg(long, value_name = "FILE", requires = "mine")]
+    /// Hand out blocks of this wallet to pools and miners, by createauxblock (repeat for more)
+    #[arg(long, value_name = "WALLET")]
+    mine_for: Vec<String>,
+    /// File that holds the wallets' password
+    #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
 
@@ -119,24 +124,26 @@ pub fn up(context: &Context, args: &Up) -> Outcome {
     let percent = args.serve.mine_percent.unwrap_or(context.config.mine.share_percent);
     let mine =
         (context.config.chain == "dev").then(|| dev_key(&context.data).map(|key| Mine { key, percent })).transpose()?;
-    serve(context, &args.serve, &context.config.chain, mine)
+    serve(context, &args.serve, &context.config.chain, mine, Vec::new())
 }
 
 /// Answers `bmm node`.
 pub fn node(context: &Context, args: &NodeArgs) -> Outcome {
     let percent = args.serve.mine_percent.unwrap_or(context.config.mine.share_percent);
-    let mine = match &args.mine {
-        None => None,
-        Some(wallet) => {
-            let store = WalletStore::new(context.data.wallets()).with_dev_key(context.data.dev_key());
-            let key = store.unlock(wallet, &Passwords::choose(args.password_file.as_deref()))?;
-            Some(Mine { key, percent })
-        }
-    };
-    serve(context, &args.serve, args.which.name(context), mine)
+    let store = WalletStore::new(context.data.wallets()).with_dev_key(context.data.dev_key());
+    let unlock = |wallet: &String| store.unlock(wallet, &Passwords::choose(args.password_file.as_deref()));
+    let mine = args.mine.as_ref().map(unlock).transpose()?.map(|key| Mine { key, percent });
+    let mine_for = args.mine_for.iter().map(unlock).collect::<Outcome<Vec<_>>>()?;
+    serve(context, &args.serve, args.which.name(context), mine, mine_for)
 }
 
-fn serve(context: &Context, serve: &Serve, chain: &str, mine: Option<Mine>) -> Outcome {
+fn serve(
+    context: &Context,
+    serve: &Serve,
+    chain: &str,
+    mine: Option<Mine>,
+    mine_for: Vec<PrivateKeySigner>,
+) -> Outcome {
     let json = context.global.json;
     let mut rpc = context.config.rpc.server();
     rpc.address = serve.listen.unwrap_or(rpc.address);
@@ -146,7 +153,8 @@ fn serve(context: &Context, serve: &Serve, chain: &str, mine: Option<Mine>) -> O
     serve.begin.apply(context, chain)?;
     let network = serve.peers.options(&context.config.network, chain)?;
     let alone = network.is_none();
-    let node = Node::start(&context.data, &NodeOptions { chain: chain.to_owned(), rpc, mine, storage, network })?;
+    let options = NodeOptions { chain: chain.to_owned(), rpc, mine, mine_for, storage, network };
+    let node = Node::start(&context.data, &options)?;
     let head = node.chain().head();
     let chain_id = node.chain().params().chain_id;
     let peer_addresses = node.addresses();

@@ -40,7 +40,8 @@ impl Network {
         let rpc = ApiConfig { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
         let (chain, storage) = (context.config.chain.clone(), context.config.storage.clone());
         let network = context.config.network.options(&chain)?;
-        let node = Node::start(&context.data, &NodeOptions { chain, rpc, mine, storage, network })?;
+        let node =
+            Node::start(&context.data, &NodeOptions { chain, rpc, mine, mine_for: Vec::new(), storage, network })?;
         let head = node.chain().head();
         output::note(
             context.global.json,

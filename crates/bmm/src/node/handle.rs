@@ -13,7 +13,7 @@ use crate::{
 };
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
-use bmm_api::{ApiConfig, ApiHandle};
+use bmm_api::{ApiConfig, ApiHandle, Miners, Surroundings};
 use bmm_chain::{BlockSigner, Chain, Producer, ProducerConfig, TemplateRequest};
 use bmm_pow::Throttle;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -30,6 +30,8 @@ pub struct NodeOptions {
     pub rpc: ApiConfig,
     /// The built-in miner; `None` mines nothing.
     pub mine: Option<Mine>,
+    /// Whose blocks are handed out for merged mining; they sign them. The miner's own comes last.
+    pub mine_for: Vec<PrivateKeySigner>,
     /// The chain's database.
     pub storage: StorageConfig,
     /// The network to join; `None` stays alone.
@@ -69,7 +71,11 @@ impl Node {
             .build()
             .map_err(|error| Failure::internal(format!("cannot start threads for JSON-RPC: {error}")))?;
         let joined = options.network.as_ref().map(|network| Joined::join(data, &chain, network)).transpose()?;
-        let serve = bmm_api::serve_in_network(options.rpc.clone(), chain.clone(), joined.as_ref().map(Joined::view));
+        let surroundings = Surroundings {
+            network: joined.as_ref().map(Joined::view),
+            miners: miners(&options.mine_for, options.mine.as_ref()),
+        };
+        let serve = bmm_api::serve_in(options.rpc.clone(), chain.clone(), surroundings);
         let api = runtime.block_on(serve).map_err(|error| {
             Failure::config(error).hint("choose another port with --listen, for example --listen 127.0.0.1:8546")
         })?;
@@ -122,7 +128,18 @@ fn produce(chain: &Arc<Chain>, mine: Mine) -> Outcome<Producer> {
         throttle: Throttle::percent_of_core(mine.percent),
         refresh_after: REFRESH_AFTER,
     };
-    let signer: BlockSigner =
-        Arc::new(move |hash| mine.key.sign_hash_sync(&hash).expect("a local key signs every hash"));
-    Producer::start(chain.clone(), config, signer).map_err(Failure::internal)
+    Producer::start(chain.clone(), config, signer(mine.key)).map_err(Failure::internal)
+}
+
+fn signer(key: PrivateKeySigner) -> BlockSigner {
+    Arc::new(move |hash| key.sign_hash_sync(&hash).expect("a local key signs every hash"))
+}
+
+/// Collects for whom blocks are handed out.
+fn miners(mine_for: &[PrivateKeySigner], mine: Option<&Mine>) -> Miners {
+    let mut miners = Miners::default();
+    for key in mine_for.iter().chain(mine.map(|mine| &mine.key)) {
+        miners.add(key.address(), signer(key.clone()));
+    }
+    miners
 }
