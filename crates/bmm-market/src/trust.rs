@@ -45,7 +45,7 @@ impl Finding {
 }
 
 /// What is known of one provider.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Known {
     /// Results that the own machine found right.
     own: u32,
@@ -53,10 +53,13 @@ struct Known {
     met: BTreeMap<Address, u32>,
     /// Wrong results, ever.
     wrong: u32,
+    /// What `met` is worth, where it has been worked out: a provider may have met hundreds.
+    #[serde(skip)]
+    met_worth: Option<u64>,
 }
 
 /// Everything that a requester knows of providers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TrustBook(BTreeMap<Address, Known>);
 
@@ -70,8 +73,12 @@ impl TrustBook {
             }
             Finding::Agreed(..) => {}
             Finding::Confirmed(of) => {
-                if let Some(known) = self.entry(of) {
-                    known.own = known.own.saturating_add(1).min(MOST_OWN);
+                let Some(known) = self.entry(of) else { return };
+                known.own = known.own.saturating_add(1).min(MOST_OWN);
+                if known.own == ANCHORED {
+                    // From now on its word counts in full.
+                    let have_met = self.0.values_mut().filter(|known| known.met.contains_key(&of));
+                    have_met.for_each(|known| known.met_worth = None);
                 }
             }
             Finding::Wrong(of) => self.wrong(of),
@@ -84,16 +91,38 @@ impl TrustBook {
             *known = Known { wrong: known.wrong.saturating_add(1), ..Known::default() };
         }
         for known in self.0.values_mut() {
-            known.met.remove(&of);
+            // It may have been anchored, or not be there at all; those who met it are worked out anew.
+            if known.met.remove(&of).is_some() {
+                known.met_worth = None;
+            }
         }
     }
 
     fn met(&mut self, of: Address, with: Address) {
+        let worth = self.worth_of(with);
+        let before = self.met_worth(of);
         let Some(known) = self.entry(of) else { return };
+        known.met_worth = Some(before);
         if known.met.len() < MOST_COUNTERPARTIES || known.met.contains_key(&with) {
             let times = known.met.entry(with).or_default();
-            *times = times.saturating_add(1).min(MOST_OF_ONE);
+            if *times < MOST_OF_ONE {
+                *times += 1;
+                known.met_worth = Some(before.saturating_add(worth));
+            }
         }
+    }
+
+    /// What one equal result of an operator is worth.
+    fn worth_of(&self, with: Address) -> u64 {
+        let anchored = self.0.get(&with).is_some_and(|with| with.own >= ANCHORED);
+        if anchored { ONE } else { STRANGER }
+    }
+
+    /// What the equal results of all other operators are worth.
+    fn met_worth(&self, of: Address) -> u64 {
+        let Some(known) = self.0.get(&of) else { return 0 };
+        let worth = |(with, times): (&Address, &u32)| u64::from(*times).saturating_mul(self.worth_of(*with));
+        known.met_worth.unwrap_or_else(|| known.met.iter().map(worth).fold(0, u64::saturating_add))
     }
 
     fn entry(&mut self, of: Address) -> Option<&mut Known> {
@@ -104,12 +133,8 @@ impl TrustBook {
     /// The rule of trust: a result that the own machine found right counts [`ONE`]; of each other operator at most 64 equal results
     /// count, each `ONE` if the own machine has found 16 of that operator's right, else a half.
     pub fn trust(&self, of: Address) -> u64 {
-        let Some(known) = self.0.get(&of) else { return 0 };
-        let worth = |(with, times): (&Address, &u32)| {
-            let anchored = self.0.get(with).is_some_and(|with| with.own >= ANCHORED);
-            u64::from(*times).saturating_mul(if anchored { ONE } else { STRANGER })
-        };
-        known.met.iter().map(worth).fold(u64::from(known.own).saturating_mul(ONE), u64::saturating_add)
+        let own = self.0.get(&of).map_or(0, |known| known.own);
+        u64::from(own).saturating_mul(ONE).saturating_add(self.met_worth(of))
     }
 
     /// Returns how often the provider was found wrong, ever.
@@ -152,7 +177,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn trust_never_falls_by_being_right(notes in prop::collection::vec((0u8..3, 0u8..5, 0u8..5), 0..200)) {
+        fn trust_never_falls_by_being_right(notes in prop::collection::vec((0u8..3, 0u8..5, 0u8..5), 0..400)) {
             let mut book = TrustBook::default();
             for (kind, a, b) in notes {
                 let before: Vec<u64> = (0..5).map(|n| book.trust(who(n))).collect();
@@ -162,6 +187,11 @@ mod tests {
                     _ => Finding::Wrong(who(a)),
                 };
                 book.note(finding);
+                let mut fresh = book.clone();
+                fresh.0.values_mut().for_each(|known| known.met_worth = None);
+                for n in 0..5 {
+                    prop_assert_eq!(book.trust(who(n)), fresh.trust(who(n)), "what was kept is what the rule gives");
+                }
                 for (n, before) in before.into_iter().enumerate() {
                     let now = book.trust(who(u8::try_from(n).unwrap()));
                     let expected = if kind == 2 { now <= before } else { now >= before };

@@ -14,10 +14,11 @@ use bmm_types::market::{
     SignatureBytes, SignedOffer, SignedResults, TaskEnd, TaskLimits, TaskOutput, TaskRange, TaskResult, ToProvider,
     ToRequester, Verify,
 };
+use cpu_time::ThreadTime;
 use serde::{Deserialize, Serialize};
 use std::{
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const JOB: B256 = B256::repeat_byte(0x4a);
@@ -30,6 +31,9 @@ const TASK_MICROS: u64 = 1_000;
 const MEMORY_BAR: f64 = 200.0;
 /// Least rate at the end, of that at the beginning.
 const RATE_BAR: f64 = 0.9;
+
+/// Processes a case; the fastest time of each part counts.
+const RUNS: usize = 5;
 
 /// A way of verifying, with ten results a batch or one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -74,18 +78,28 @@ pub fn measured(tasks: u64, case: Case) -> Outcome<Measured> {
     Run::new(tasks, case.verify(), case.batch())?.finish()
 }
 
-/// Measures each case in a process of its own, so that none uses memory that another has freed.
+fn measure(tasks: u64, case: Case) -> Outcome<Measured> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("million-case").arg(tasks.to_string()).arg(case.name());
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("the measured process failed: {}", output.status).into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Measures each case in processes of their own, so that none uses memory that another has freed.
 pub fn run(tasks: u64) -> Outcome {
     let mut figures =
         vec![Figure::new("tasks", number(tasks), ""), Figure::new("providers", number(PROVIDERS as u64), "")];
     for case in Case::ALL {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("million-case").arg(tasks.to_string()).arg(case.name());
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
-        if !output.status.success() {
-            return Err(format!("the measured process failed: {}", output.status).into());
-        }
-        let measured: Measured = serde_json::from_slice(&output.stdout)?;
+        let runs = (0..RUNS).map(|_| measure(tasks, case)).collect::<Outcome<Vec<Measured>>>()?;
+        let fastest = |secs: fn(&Measured) -> f64| runs.iter().map(secs).fold(f64::INFINITY, f64::min);
+        let measured = Measured {
+            memory: runs.iter().map(|run| run.memory).max().unwrap_or_default(),
+            first_secs: fastest(|run| run.first_secs),
+            last_secs: fastest(|run| run.last_secs),
+        };
         let name = case.name();
         let rate = |secs: f64| number(tasks / 10) / secs;
         let (first, last) = (rate(measured.first_secs), rate(measured.last_secs));
@@ -99,7 +113,7 @@ pub fn run(tasks: u64) -> Outcome {
         ]);
     }
     let notes = [
-        "Time is what the state machine takes for a tenth of the job's tasks: results taken in, verified, paid, and new leases.",
+        "Time is the processor's that the state machine takes for a tenth of the tasks, the least of five runs: results, pay, new leases.",
         "Memory is the growth of the process's resident set, sampled a thousand times; outputs and the log are not kept.",
         "single: a batch for each result, which is then paid alone; the others have ten results a batch. replicate: on two operators.",
         "The second tenth is compared, since leases are still growing in the first.",
@@ -190,7 +204,7 @@ impl Run {
 
     /// Feeds the state machine, and keeps the leases that it gives.
     fn feed(&mut self, event: Event) {
-        let start = Instant::now();
+        let start = ThreadTime::now();
         let effects = self.requester.handle(self.now, event);
         self.took += start.elapsed();
         for effect in effects {

@@ -268,8 +268,8 @@ impl<'a, D: Desk> Driver<'a, D> {
                 self.todo.push_back(Event::Message { from, message });
             }
             Err(error) => {
-                tracing::warn!(%from, %error, "a message cannot be read; its sender is left out");
-                self.todo.push_back(Event::Lost { provider: from });
+                tracing::warn!(%from, %error, "a message cannot be read; the session with its sender ends");
+                self.part_with(from);
             }
         }
     }
@@ -333,8 +333,18 @@ impl<'a, D: Desk> Driver<'a, D> {
             None => false,
         };
         if !delivered {
-            self.todo.push_back(Event::Lost { provider: to });
+            tracing::debug!(%to, "a provider does not keep up with what it is told; its session ends");
+            self.part_with(to);
         }
+    }
+
+    /// Ends the conversation with a provider. Its session ends with it: else the provider would wait in it for ever, told nothing, and
+    /// never be dialled again.
+    fn part_with(&mut self, provider: Address) {
+        if matches!(self.providers.get(&provider), Some(Peer::Remote(_))) {
+            self.providers.remove(&provider);
+        }
+        self.todo.push_back(Event::Lost { provider });
     }
 
     fn fetch(&mut self, from: Address, content: Content) -> Outcome {
