@@ -7,10 +7,12 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod block;
+pub mod books;
 pub mod job;
 pub mod log;
 pub mod payout;
 pub mod share;
+mod wire;
 
 pub use block::{BlockEvent, BlockKey};
 pub use job::{ChainWork, Job, Solution};
