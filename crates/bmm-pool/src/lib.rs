@@ -6,6 +6,8 @@
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::unwrap_used)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+pub mod accountant;
+pub mod batch;
 pub mod block;
 pub mod books;
 pub mod job;
