@@ -1,0 +1,5 @@
+//! The Stratum server, through real sockets and with a real log.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod protocol;
+mod support;
