@@ -2,18 +2,18 @@
 
 use alloy_primitives::{B256, U256, hex};
 use bmm_pool::{
-    ChainWork, Job, LogReader, Server, ShareLog, Solution,
+    ChainWork, Job, LogReader, Server, Share, ShareLog, Solution,
     difficulty::{Limits, ShareDifficulty},
     server::{Listen, ServerConfig},
 };
 use bmm_pow::{Target, auxpow::merkle::sha256d, difficulty::Difficulty};
 use bmm_scrypt::Hasher;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{mpsc, watch},
     time::timeout,
 };
@@ -71,17 +71,33 @@ impl Pool {
     }
 
     pub fn with(config: ServerConfig, first: Arc<Job>) -> Self {
+        Self::with_log(config, first, |log, shares| log.append(shares).map_err(|error| error.to_string()))
+    }
+
+    /// With something between the server and its log.
+    pub fn with_log(
+        config: ServerConfig,
+        first: Arc<Job>,
+        mut append: impl FnMut(&mut ShareLog, &[Share]) -> Result<Range<u64>, String> + Send + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut log = ShareLog::open(folder.path()).unwrap();
         let reader = log.reader();
         let (jobs, watched) = watch::channel(first);
         let (sender, solutions) = mpsc::channel(64);
-        let server = Server::start(config, watched, move |shares| log.append(shares), sender).unwrap();
+        let server = Server::start(config, watched, move |shares: &[Share]| append(&mut log, shares), sender).unwrap();
         Self { address: server.addresses()[0], server, jobs, solutions, reader, _folder: folder }
     }
 
     pub async fn connect(&self) -> Miner {
         Miner::over(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// Connects from another address of this machine: 127.0.0.`last`.
+    pub async fn connect_from(&self, last: u8) -> Miner {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+        Miner::over(socket.connect(self.address).await.unwrap())
     }
 
     /// A miner that has its first job.
@@ -120,7 +136,8 @@ pub struct Miner {
     pub notices: Vec<Value>,
     next_id: u64,
     difficulty: f64,
-    nonce: u32,
+    /// Where it goes on: a miner that returns does not begin anew.
+    pub nonce: u32,
 }
 
 /// A share as it is sent.
@@ -143,6 +160,13 @@ impl Miner {
             next_id: 1,
             difficulty: 1.0,
             nonce: 0,
+        }
+    }
+
+    /// Waits for the end of the connection, whatever is said before it.
+    pub async fn ended(&mut self) {
+        while let Some(line) = self.line().await {
+            self.notice(line);
         }
     }
 
