@@ -18,6 +18,7 @@ pub mod server;
 pub mod share;
 mod validate;
 mod wire;
+pub mod source;
 pub mod stratum;
 pub mod vardiff;
 
@@ -26,3 +27,4 @@ pub use job::{ChainWork, Job, Solution};
 pub use log::{LogError, LogReader, ShareLog};
 pub use server::Server;
 pub use share::Share;
+pub use source::{SourceConfig, Sources};

@@ -1,0 +1,4 @@
+//! Where work comes from and where blocks go, with the real nodes of the chains.
+
+mod alone;
+mod support;
