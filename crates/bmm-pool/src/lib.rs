@@ -16,11 +16,11 @@ pub mod log;
 pub mod payout;
 pub mod server;
 pub mod share;
-mod validate;
-mod wire;
 pub mod source;
 pub mod stratum;
+mod validate;
 pub mod vardiff;
+mod wire;
 
 pub use block::{BlockEvent, BlockKey};
 pub use job::{ChainWork, Job, Solution};
