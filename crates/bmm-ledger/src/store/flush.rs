@@ -10,13 +10,18 @@ use super::{
     journal::Journal,
     layer::{Layer, TrieRecords},
     snapshot::{Base, Snapshot},
-    tables,
+    tables::{self, Table},
 };
 use parking_lot::{Condvar, Mutex, RwLock};
-use redb::{Database, Durability};
+use redb::{Database, Durability, WriteTransaction};
 use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
+    cmp::Reverse,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -196,27 +201,20 @@ impl Core {
         txn.set_durability(Durability::Immediate)?;
         // Keeps the map of free pages in the file, so that opening after a crash need not walk all of it.
         txn.set_quick_repair(true);
-        // Keys ascend, so that neighbours meet in the same pages.
-        for table in tables::ALL {
-            let mut open = txn.open_table(table.definition())?;
-            for (key, value) in Layer::newest(layers, table) {
-                match value {
-                    Some(value) => open.insert(key.as_ref(), value.as_ref())?,
-                    None => open.remove(key.as_ref())?,
-                };
+        let mut waiting = tables::ALL;
+        waiting.sort_by_key(|table| Reverse(layers.iter().map(|layer| layer.changes(*table)).sum::<usize>()));
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<(), StoreError> {
+            while let Some(table) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) {
+                write_table(&txn, layers, *table)?;
             }
-        }
-        let mut accounts = txn.open_table(tables::ACCOUNT_TRIE.definition())?;
-        let mut storage = txn.open_table(tables::STORAGE_TRIE.definition())?;
-        for ((owner, path), node) in Layer::newest_records(layers) {
-            let table = if owner.is_some() { &mut storage } else { &mut accounts };
-            let key = tables::path_key(owner.as_ref(), path);
-            match node {
-                Some(node) => table.insert(key.as_slice(), node.record())?,
-                None => table.remove(key.as_slice())?,
-            };
-        }
-        drop((accounts, storage));
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let other = scope.spawn(work);
+            let own = work();
+            own.and(other.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
         if let Some(segment) = segment {
             let mut meta = txn.open_table(tables::META.definition())?;
             meta.insert(tables::META_JOURNAL, segment.to_be_bytes().as_slice())?;
@@ -274,6 +272,26 @@ impl Core {
         self.state.lock().stop = true;
         self.changed.notify_all();
     }
+}
+
+/// Writes the changes of one table. A transaction's tables may be written by different threads at once.
+fn write_table(txn: &WriteTransaction, layers: &[Arc<Layer>], table: Table) -> Result<(), StoreError> {
+    let mut open = txn.open_table(table.definition())?;
+    // Keys ascend, so that neighbours meet in the same pages.
+    for (key, value) in Layer::newest(layers, table) {
+        match value {
+            Some(value) => open.insert(key.as_ref(), value.as_ref())?,
+            None => open.remove(key.as_ref())?,
+        };
+    }
+    for ((owner, path), node) in Layer::newest_records(layers, table) {
+        let key = tables::path_key(owner.as_ref(), path);
+        match node {
+            Some(node) => open.insert(key.as_slice(), node.record())?,
+            None => open.remove(key.as_slice())?,
+        };
+    }
+    Ok(())
 }
 
 /// Makes one of the last layers as long as they are of the same number of batches, so that reads look into few. The first `frozen` stay

@@ -101,10 +101,23 @@ impl Layer {
         newest_first(entries.map(|(key, value)| (key, value.as_ref())))
     }
 
-    /// The changes of the tries' records in several layers, likewise.
-    pub fn newest_records(layers: &[Arc<Self>]) -> Vec<(&RecordKey, Option<&Node>)> {
+    /// The changes of a trie's records in several layers, likewise: of the account trie's, or of all storage tries'.
+    pub fn newest_records(layers: &[Arc<Self>], table: Table) -> Vec<(&RecordKey, Option<&Node>)> {
+        let has_owner = match table {
+            tables::ACCOUNT_TRIE => false,
+            tables::STORAGE_TRIE => true,
+            _ => return Vec::new(),
+        };
         let entries = layers.iter().rev().flat_map(|layer| &layer.records);
-        newest_first(entries.map(|(key, node)| (key, node.as_ref())))
+        let of_trie = entries.filter(|((owner, _), _)| owner.is_some() == has_owner);
+        newest_first(of_trie.map(|(key, node)| (key, node.as_ref())))
+    }
+
+    /// How many changes of a table there are in it, with those of the trie's records.
+    pub fn changes(&self, table: Table) -> usize {
+        let in_trie = matches!(table, tables::ACCOUNT_TRIE | tables::STORAGE_TRIE);
+        // Which of the two tries a record is of is not counted: this only says what is much.
+        self.table(table).map.len().saturating_add(if in_trie { self.records.len() } else { 0 })
     }
 
     fn table(&self, table: Table) -> &MemTable {
