@@ -18,6 +18,7 @@ pub mod server;
 pub mod share;
 pub mod source;
 pub mod stratum;
+pub mod upstream;
 mod validate;
 pub mod vardiff;
 mod wire;

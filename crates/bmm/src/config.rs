@@ -6,6 +6,7 @@ pub use network::{NetworkConfig, Reach};
 
 use crate::{
     failure::{Failure, IoContext, Outcome},
+    mine::Cores,
     paths::DataDir,
     provide::Hours,
 };
@@ -50,8 +51,19 @@ pub struct RpcConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MineConfig {
-    /// Percent of one core that the built-in miner may use: 1 to 100.
+    /// Percent of one core that the built-in miner of `bmm up` and `bmm node` may use: 1 to 100.
     pub share_percent: u8,
+    /// Pools of `bmm mine`, the preferred first, such as "stratum+tcp://pool.example:3333".
+    pub pools: Vec<String>,
+    /// The user's name at these pools.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Threads of `bmm mine`; 0 means one for each core.
+    pub threads: u16,
+    /// Cores that they stay on, such as "0,2,4-7"; any where empty.
+    pub affinity: Cores,
+    /// Whether `bmm mine` works only while others use less than 15 % of the machine's cores.
+    pub idle_only: bool,
 }
 
 /// `[provide]`
@@ -115,7 +127,14 @@ impl Default for RpcConfig {
 
 impl Default for MineConfig {
     fn default() -> Self {
-        Self { share_percent: 2 }
+        Self {
+            share_percent: 2,
+            pools: Vec::new(),
+            user: None,
+            threads: 0,
+            affinity: Cores::default(),
+            idle_only: false,
+        }
     }
 }
 

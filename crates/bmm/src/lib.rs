@@ -9,6 +9,7 @@ pub mod config;
 pub mod failure;
 pub mod jobs;
 pub mod marketplace;
+pub mod mine;
 pub mod node;
 pub mod output;
 pub mod paths;

@@ -14,6 +14,11 @@ pub fn print(json: bool, value: &impl Serialize, text: impl Display) {
     }
 }
 
+/// Prints one JSON object on a line of its own: one of many, as they come.
+pub fn line(value: &impl Serialize) {
+    println!("{}", serde_json::to_string(value).expect("results are plain values"));
+}
+
 /// Prints raw text to stdout (completions, man pages).
 pub fn print_raw(text: &[u8]) {
     use std::io::Write;

@@ -6,6 +6,7 @@ mod db;
 mod job;
 mod market;
 mod meter;
+mod mine;
 mod net;
 mod node;
 mod plain;
@@ -69,6 +70,8 @@ pub enum Command {
     Market(market::MarketCommand),
     /// Earn with this machine: run tasks of others' jobs
     Provide(provide::ProvideArgs),
+    /// Mine: hash for a pool, or alone for a node
+    Mine(mine::MineArgs),
     /// Run everything on this machine: node, miner, JSON-RPC
     Up(node::Up),
     /// Run a node
@@ -132,6 +135,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Job(command) => job::run(&context, command),
                 Command::Market(command) => market::run(&context, command),
                 Command::Provide(args) => provide::run(&context, args),
+                Command::Mine(args) => mine::run(&context, args),
                 Command::Up(args) => node::up(&context, args),
                 Command::Node(args) => node::node(&context, args),
                 Command::Net(command) => net::run(&context, command),

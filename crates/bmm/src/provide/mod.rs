@@ -11,4 +11,4 @@ pub use collect::{Collector, Told};
 pub use daemon::{ProvideOptions, run};
 pub use ledger::{Earning, Ledger, PayState};
 pub use status::{Running, status};
-pub use when::Hours;
+pub use when::{Hours, When};

@@ -124,8 +124,8 @@ impl When {
     pub fn new(hours: Option<Hours>, idle_only: bool) -> Outcome<Self> {
         let watch = if idle_only {
             let ticks = Ticks::now().ok_or_else(|| {
-                Failure::config("provide.idle_only: this system does not tell how busy it is")
-                    .hint("set provide.hours instead, or idle_only = false")
+                Failure::config("idle_only: this system does not tell how busy it is")
+                    .hint("leave it out; `bmm provide` has hours in its place")
             })?;
             Some((Instant::now(), ticks))
         } else {

@@ -1,0 +1,82 @@
+//! Mining: this machine's cores hash for a pool, or alone for a node.
+
+mod cores;
+mod engine;
+mod node;
+mod pool;
+mod report;
+
+pub use cores::Cores;
+pub use node::{NodeChoice, mine_alone};
+pub use pool::{PoolChoice, mine_for_pool};
+
+use crate::{failure::Outcome, provide::When};
+use engine::Engine;
+use report::Report;
+use std::{
+    sync::mpsc::{Receiver, TryRecvError},
+    time::{Duration, Instant},
+};
+
+/// How often it is looked whether to stop, to rest, or to say something.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How this machine mines.
+#[derive(Clone, Debug)]
+pub struct Effort {
+    /// Threads; at least one.
+    pub threads: usize,
+    /// Cores that they stay on; any where empty.
+    pub cores: Cores,
+    /// Whether only while others leave the machine idle.
+    pub idle_only: bool,
+    /// When to end, if not by Ctrl-C.
+    pub limit: Option<Duration>,
+    /// Whether to say everything as JSON.
+    pub json: bool,
+}
+
+/// What happens beside the work itself: the end, rests, the line that tells how it goes.
+struct Round<'a> {
+    engine: &'a Engine,
+    report: Report,
+    when: When,
+    resting: Option<String>,
+    begun: Instant,
+    limit: Option<Duration>,
+    stop: &'a Receiver<()>,
+}
+
+impl<'a> Round<'a> {
+    fn new(engine: &'a Engine, effort: &Effort, stop: &'a Receiver<()>) -> Outcome<Self> {
+        Ok(Self {
+            engine,
+            report: Report::new(effort.json),
+            when: When::new(None, effort.idle_only)?,
+            resting: None,
+            begun: Instant::now(),
+            limit: effort.limit,
+            stop,
+        })
+    }
+
+    /// To be called every [`TICK`]. Says whether to go on.
+    fn tick(&mut self) -> bool {
+        let objection = self.when.objection();
+        if objection != self.resting {
+            match &objection {
+                Some(why) => self.report.note(&format!("resting: {why}")),
+                None => self.report.note("working again"),
+            }
+            self.resting.clone_from(&objection);
+        }
+        self.engine.pause(objection.is_some());
+        self.report.tick(self.engine.hashes());
+        let over = self.limit.is_some_and(|limit| self.begun.elapsed() >= limit);
+        !over && self.stop.try_recv() == Err(TryRecvError::Empty)
+    }
+
+    fn end(mut self) {
+        self.report.end(self.engine.hashes());
+    }
+}
