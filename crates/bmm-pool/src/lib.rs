@@ -14,6 +14,7 @@ pub mod difficulty;
 pub mod job;
 pub mod log;
 pub mod payout;
+pub mod proxy;
 pub mod server;
 pub mod share;
 pub mod source;

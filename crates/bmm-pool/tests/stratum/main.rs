@@ -5,3 +5,4 @@ mod hostile;
 mod protocol;
 mod sessions;
 mod support;
+mod upstream;

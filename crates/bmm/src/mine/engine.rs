@@ -207,7 +207,7 @@ impl Shared {
 
     /// A thread's life.
     fn work(&self) {
-        let mut hasher = Hasher::new();
+        let mut kernel = Hasher::new();
         while !self.stop.load(Ordering::Relaxed) {
             let generation = self.generation.load(Ordering::Acquire);
             let task = self.task.lock().clone().filter(|_| !self.paused.load(Ordering::Relaxed));
@@ -219,14 +219,14 @@ impl Shared {
                 }
                 continue;
             };
-            self.hash(&task, &part, &mut hasher, generation);
+            self.hash(&task, &part, &mut kernel, generation);
         }
     }
 
     /// Hashes a part until it is done, or something has changed.
-    fn hash(&self, task: &Task, part: &Part, hasher: &mut Hasher, generation: u64) {
+    fn hash(&self, task: &Task, part: &Part, kernel: &mut Hasher, generation: u64) {
         let mut header = task.work.header(&part.extranonce2);
-        let lanes = hasher.lanes();
+        let lanes = kernel.lanes();
         let (mut headers, mut hashes) = (Vec::with_capacity(lanes), vec![[0; 32]; lanes]);
         let mut nonces = part.nonces.clone();
         while self.generation.load(Ordering::Acquire) == generation {
@@ -236,7 +236,7 @@ impl Shared {
                 headers.push(header);
             }
             let Some(results) = hashes.get_mut(..headers.len()).filter(|results| !results.is_empty()) else { return };
-            hasher.hash(&headers, results);
+            kernel.hash(&headers, results);
             self.hashes.fetch_add(headers.len() as u64, Ordering::Relaxed);
             for (header, hash) in headers.iter().zip(results.iter()).filter(|(_, hash)| task.target.is_met_by(hash)) {
                 self.found(task, part, header, *hash);

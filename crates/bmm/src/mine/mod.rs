@@ -4,11 +4,13 @@ mod cores;
 mod engine;
 mod node;
 mod pool;
+mod proxy;
 mod report;
 
 pub use cores::Cores;
 pub use node::{NodeChoice, mine_alone};
 pub use pool::{PoolChoice, mine_for_pool};
+pub use proxy::serve_proxy;
 
 use crate::{failure::Outcome, provide::When};
 use engine::Engine;
