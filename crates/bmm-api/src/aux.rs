@@ -79,12 +79,14 @@ struct Open {
 /// The blocks that are worked on elsewhere.
 pub(crate) struct AuxDesk {
     miners: Miners,
+    /// Held while a block is built, so that two that ask at once get the same one.
+    building: Mutex<()>,
     open: Mutex<VecDeque<Arc<Open>>>,
 }
 
 impl AuxDesk {
     pub(crate) fn new(miners: Miners) -> Self {
-        Self { miners, open: Mutex::default() }
+        Self { miners, building: Mutex::default(), open: Mutex::default() }
     }
 
     fn get(&self, id: B256) -> Option<Arc<Open>> {
@@ -94,15 +96,14 @@ impl AuxDesk {
     /// Returns a block on the present head: the last one if it is young, else a new one.
     fn open(&self, context: &Context, beneficiary: Address) -> RpcResult<Arc<Open>> {
         let signer = self.miners.find(beneficiary)?;
-        let mut open = self.open.lock();
+        let _building = self.building.lock();
         let head = context.chain.head();
-        open.retain(|open| open.begun.elapsed() < MAX_AGE);
         let is_young = |open: &&Arc<Open>| {
             open.beneficiary == beneficiary
                 && open.template.block.header.parent_hash == head.id
                 && open.begun.elapsed() < REUSE.max(open.took.saturating_mul(REUSE_FACTOR))
         };
-        if let Some(last) = open.iter().rev().find(is_young) {
+        if let Some(last) = self.open.lock().iter().rev().find(is_young) {
             return Ok(Arc::clone(last));
         }
         check_ready(context, head.header.timestamp)?;
@@ -110,6 +111,8 @@ impl AuxDesk {
         let request = TemplateRequest { beneficiary, ..TemplateRequest::default() };
         let template = context.chain.template(&request, &**signer)?;
         let made = Arc::new(Open { template, beneficiary, begun, took: begun.elapsed() });
+        let mut open = self.open.lock();
+        open.retain(|open| open.begun.elapsed() < MAX_AGE);
         if open.len() >= MAX_OPEN {
             open.pop_front();
         }

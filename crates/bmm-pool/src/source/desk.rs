@@ -16,6 +16,10 @@ use tokio::sync::watch;
 /// How long a chain is worked on whose nodes do not answer.
 const SILENCE: Duration = Duration::from_mins(1);
 
+/// How long a template of a lower height than the one before is taken for an answer that was overtaken on its way. After that it is a branch
+/// that has more work in fewer blocks.
+const OVERTAKEN: Duration = Duration::from_secs(20);
+
 /// How a chain stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ChainStatus {
@@ -117,6 +121,10 @@ impl Desk {
         let mut table = self.table.lock();
         let index = work.index;
         let Some(slot) = table.parents.get_mut(index) else { return };
+        let is_lower = slot.work.as_ref().is_some_and(|old| work.template.height < old.template.height);
+        if is_lower && slot.heard.elapsed() < OVERTAKEN {
+            return;
+        }
         slot.heard = Instant::now();
         let is_new = slot.work.as_ref().is_none_or(|old| old.template != work.template);
         slot.work = Some(work);
@@ -181,4 +189,41 @@ impl<W> Slot<W> {
 
 fn slots<W>(works: Vec<Option<W>>) -> Vec<Slot<W>> {
     works.into_iter().map(|work| Slot { work, heard: Instant::now() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::template::ParentTemplate;
+    use serde_json::json;
+
+    fn template(height: u64) -> ParentWork {
+        let template = json!({
+            "version": 0x2000_0000u32, "previousblockhash": format!("{height:064x}"), "transactions": [],
+            "coinbasevalue": 5, "target": format!("7fffff{}", "00".repeat(29)), "curtime": 1_900_000_000u32,
+            "bits": "207fffff", "height": height, "longpollid": "",
+        });
+        let template = Arc::new(ParentTemplate::read(template).expect("good"));
+        ParentWork { name: "litecoin".into(), index: 0, template, script: [0x51].into() }
+    }
+
+    #[test]
+    fn an_answer_that_was_overtaken_moves_nothing_back() {
+        let desk = Desk::new("", &["litecoin".into()], vec![Some(template(5))], Vec::new()).expect("a job");
+        let jobs = desk.jobs();
+        let height = || jobs.borrow().chains[0].height;
+        desk.parent_news(template(4));
+        assert_eq!(height(), 5);
+        desk.parent_news(template(6));
+        assert_eq!((height(), jobs.borrow().clean), (6, true));
+        assert_eq!(desk.status()[0].height, 6);
+    }
+
+    #[test]
+    fn a_parent_that_was_silent_for_a_moment_is_not_lost() {
+        let desk = Desk::new("", &["litecoin".into()], vec![Some(template(5))], Vec::new()).expect("a job");
+        let number = desk.jobs().borrow().number;
+        desk.parent_lost(0);
+        assert_eq!((desk.jobs().borrow().number, desk.parent(0).is_some()), (number, true));
+    }
 }
