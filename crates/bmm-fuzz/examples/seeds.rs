@@ -25,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("chain", chain()?),
         ("content", content()),
         ("market", market()?),
+        ("mining", mining()),
         ("modules", modules()?),
         ("rpc", rpc()?),
         ("tries", tries()),
@@ -36,6 +37,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+fn mining() -> Inputs {
+    let parent = bmm_pow::SyntheticParent::new(B256::repeat_byte(7), 1, 1_900_000_000);
+    let account = Address::repeat_byte(0xb0);
+    let lines = [
+        r#"{"id":1,"method":"mining.configure","params":[["version-rolling"],{"version-rolling.mask":"1fffe000"}]}"#
+            .to_owned(),
+        r#"{"id":2,"method":"mining.subscribe","params":["bmm/0.1","00000001"]}"#.to_owned(),
+        format!(r#"{{"id":3,"method":"mining.authorize","params":["{account}.rig","d=16"]}}"#),
+        format!(
+            r#"{{"id":4,"method":"mining.submit","params":["{account}.rig","1a","0000000000000001","713fb300","00000000","00002000"]}}"#
+        ),
+        r#"{"id":"a","result":"agent/1.0","error":null}"#.to_owned(),
+    ];
+    let mut inputs = vec![
+        input("proof", 0, &bmm_pow::auxpow::wire::encode(&parent.assemble(5))),
+        input("stream", 2, &[&[6], lines.join("\n").as_bytes(), b"\r\n"].concat()),
+        input("user", 3, format!("{account}.rig-1").as_bytes()),
+        input("password", 4, b"x,d=0.5"),
+    ];
+    let named = lines.iter().enumerate().map(|(number, line)| input(&format!("line-{number}"), 1, line.as_bytes()));
+    inputs.extend(named);
+    inputs
 }
 
 /// An input of a target: the byte that chooses, and the rest.

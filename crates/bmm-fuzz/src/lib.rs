@@ -8,6 +8,7 @@
 pub mod chain;
 pub mod content;
 pub mod market;
+pub mod mining;
 pub mod modules;
 pub mod rpc;
 mod stream;
@@ -17,10 +18,11 @@ pub mod tries;
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("chain", chain::run),
     ("content", content::run),
     ("market", market::run),
+    ("mining", mining::run),
     ("modules", modules::run),
     ("rpc", rpc::run),
     ("tries", tries::run),
