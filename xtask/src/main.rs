@@ -22,6 +22,7 @@ enum Task {
     #[command(after_help = "Examples:
   cargo xtask bench vm
   cargo xtask bench scrypt
+  cargo xtask bench pool
   cargo xtask bench tasks --tasks 1000000
   cargo xtask bench million
   cargo xtask bench efficiency --json
@@ -65,6 +66,13 @@ Cases for the rules of Cancun and Osaka run; those for other networks are counte
         #[arg(long)]
         side: bench::Side,
     },
+    /// The measured process of `bench pool`: serves miners until its input ends
+    #[command(hide = true)]
+    PoolServer {
+        /// Where the share log is
+        #[arg(long)]
+        folder: PathBuf,
+    },
     /// The measured process of `bench million`
     #[command(hide = true)]
     MillionCase { tasks: u64, case: bench::Case },
@@ -80,6 +88,10 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             (serde_json::to_string(&bench::measured(&prepared, &database, side)?)?, true)
         }
         Task::MillionCase { tasks, case } => (serde_json::to_string(&bench::million_measured(tasks, case)?)?, true),
+        Task::PoolServer { folder } => {
+            bench::serve_pool(&folder)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Task::Vectors { options, json } => {
             let report = vectors::run(&options)?;
             (if json { serde_json::to_string_pretty(&report)? } else { report.text() }, report.is_good())

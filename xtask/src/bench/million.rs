@@ -149,7 +149,12 @@ fn provider(number: usize) -> Address {
 
 /// Resident memory of this process, bytes.
 fn resident() -> Outcome<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
+    resident_of("self")
+}
+
+/// Resident memory of a process, bytes.
+pub fn resident_of(process: &str) -> Outcome<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line =
         status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("the system does not tell the memory used")?;
     let kib: u64 = line.split_whitespace().nth(1).unwrap_or_default().parse()?;

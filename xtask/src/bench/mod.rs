@@ -4,6 +4,7 @@ mod blob;
 mod efficiency;
 mod ledger;
 mod million;
+mod pool;
 mod report;
 mod scrypt;
 mod tasks;
@@ -12,6 +13,7 @@ mod vm;
 
 pub use ledger::{Side, measured};
 pub use million::{Case, measured as million_measured};
+pub use pool::serve as serve_pool;
 pub use report::Report;
 
 use std::{path::PathBuf, process::Command};
@@ -32,6 +34,8 @@ pub enum Name {
     Vm,
     /// Scrypt(1024,1,1) by every kernel this processor has, against the crate `scrypt`
     Scrypt,
+    /// Shares of a mining pool over TCP, from the line to the log; memory of connections that rest; time of a share
+    Pool,
     /// A large file between two nodes, against a plain copy over TCP
     Blob,
     /// The share of two cores that a real render's programs get from `bmm run`
@@ -68,7 +72,7 @@ pub struct Options {
     /// MiB of `bench blob`
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     mib: u32,
-    /// Runs of each side in `bench scrypt`, `bench blob`, `bench transfers`, `bench erc20`, `bench rpc` and `bench import`, in turns
+    /// Runs of each side in `bench scrypt`, `bench pool`, `bench blob`, `bench transfers`, `bench erc20`, `bench rpc` and `bench import`, in turns
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
     /// Accounts in the state of `bench import` and `bench sync`
@@ -88,6 +92,7 @@ pub fn run(name: Name, options: &Options) -> Outcome {
         Name::Million => million::run(options.million_tasks),
         Name::Vm => vm::run(),
         Name::Scrypt => scrypt::run(options.rounds),
+        Name::Pool => pool::run(options.rounds),
         Name::Efficiency => efficiency::run(options.providers, false),
         Name::NetworkEfficiency => efficiency::run(options.providers, true),
         Name::Transfers => ledger::transfers(options.transactions, options.rounds),

@@ -13,5 +13,6 @@ mod sync;
 
 pub use import::{Side, import, measured};
 pub use rpc::rpc;
+pub use server::cpu_of;
 pub use submit::{erc20, transfers};
 pub use sync::sync;

@@ -183,7 +183,7 @@ fn find_anvil() -> Outcome<PathBuf> {
 }
 
 /// Returns the processor time of a process, in user and kernel mode (`/proc/PID/stat`, in hundredths of a second).
-fn cpu_of(process: u32) -> Outcome<Duration> {
+pub fn cpu_of(process: u32) -> Outcome<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The second field, the name in parentheses, may hold anything; utime and stime are the 14th and 15th.
     let (_, rest) = text.rsplit_once(')').ok_or("/proc/PID/stat has no name")?;
