@@ -52,7 +52,7 @@ impl Miner {
                 Some("mining.set_difficulty") => difficulty = line["params"][0].as_f64().ok_or("a difficulty")?,
                 Some("mining.notify") => break line["params"].clone(),
                 _ if line["id"] == 1 => {
-                    line["result"][1].as_str().ok_or("an extra nonce")?.clone_into(&mut extranonce1)
+                    line["result"][1].as_str().ok_or("an extra nonce")?.clone_into(&mut extranonce1);
                 }
                 _ => {}
             }
@@ -165,7 +165,9 @@ impl Miners {
             for some in self.miners.chunks_mut(part) {
                 scope.spawn(move || {
                     let mut kernel = Hasher::new();
-                    some.iter_mut().for_each(|miner| miner.mine(each, &mut kernel));
+                    for miner in some {
+                        miner.mine(each, &mut kernel);
+                    }
                 });
             }
         });
