@@ -51,8 +51,22 @@ pub(crate) struct Pending {
     pub extranonce2: [u8; EXTRANONCE2_LEN],
     pub worker: Arc<Worker>,
     pub conn: Arc<Conn>,
-    /// Of the request.
-    pub id: Id,
+    /// What is answered.
+    pub reply: Reply,
+}
+
+/// What an answer to a share goes to.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A request of Stratum V1.
+    Request(Id),
+    /// A share of Stratum V2.
+    Channel {
+        /// The channel.
+        channel: u32,
+        /// The share's number in it.
+        sequence: u32,
+    },
 }
 
 /// A share whose hash meets its target.
@@ -226,7 +240,7 @@ impl Inner {
 
     fn refuse(&self, share: &Pending, reject: Reject, why: &str) {
         self.stats.rejected(Some(&share.worker), reject);
-        share.conn.refuse(&share.id, reject, why);
+        share.conn.refuse(&share.reply, reject, why);
         self.open.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -280,7 +294,7 @@ impl Inner {
         proven.sort_by_key(|proven| proven.share.conn.number());
         for shares in proven.chunk_by(|a, b| a.share.conn.number() == b.share.conn.number()) {
             if let [first, ..] = shares {
-                first.share.conn.accept(shares.iter().map(|proven| &proven.share.id));
+                first.share.conn.accept(shares.iter().map(|proven| (&proven.share.reply, proven.share.hashes)));
             }
         }
         self.open.fetch_sub(proven.len(), Ordering::AcqRel);

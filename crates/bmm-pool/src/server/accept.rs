@@ -1,6 +1,12 @@
 //! Lets miners in.
 
-use super::{ServerError, Shared, config::Listen, conn};
+use super::{
+    ServerError, Shared,
+    config::{Listen, ListenV2},
+    noise::{self, AuthorityKey},
+    serve,
+    v2::Channels,
+};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
@@ -34,8 +40,16 @@ pub(super) fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
     open().map_err(|source| ServerError::Listen { address, source })
 }
 
+/// How miners are spoken to at a place.
+#[derive(Clone)]
+pub(super) enum Way {
+    Plain(Listen),
+    Tls(Listen, TlsAcceptor),
+    V2(ListenV2, AuthorityKey),
+}
+
 /// Lets miners in at one place until the server drains.
-pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, listen: Listen, tls: Option<TlsAcceptor>) {
+pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, way: Way) {
     let mut draining = shared.draining();
     loop {
         let accepted = tokio::select! {
@@ -43,7 +57,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, listen: List
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&shared, &listen, tls.as_ref(), stream, peer.ip()),
+            Ok((stream, peer)) => admit(&shared, &way, stream, peer.ip()),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 time::sleep(PAUSE).await;
@@ -52,7 +66,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, listen: List
     }
 }
 
-fn admit(shared: &Arc<Shared>, listen: &Listen, tls: Option<&TlsAcceptor>, stream: TcpStream, peer: IpAddr) {
+fn admit(shared: &Arc<Shared>, way: &Way, mut stream: TcpStream, peer: IpAddr) {
     let open = shared.open.fetch_add(1, Ordering::AcqRel);
     let guest = if open >= shared.config.limits.connections {
         tracing::debug!(%peer, "a connection is refused: there are as many as may be");
@@ -68,21 +82,25 @@ fn admit(shared: &Arc<Shared>, listen: &Listen, tls: Option<&TlsAcceptor>, strea
         return;
     };
     shared.stats.connected();
-    let (listen, tls) = (*listen, tls.cloned());
-    // Boxed, so that connections without TLS do not keep room for its handshake.
-    match tls {
-        None => drop(tokio::spawn(async move {
-            let _ = stream.set_nodelay(true);
-            conn::serve_plain(&guest.shared, &listen, guest.peer, stream).await;
-        })),
-        Some(tls) => drop(tokio::spawn(async move {
-            let _ = stream.set_nodelay(true);
-            let limit = guest.shared.config.limits.handshake;
+    let _ = stream.set_nodelay(true);
+    let limit = shared.config.limits.handshake;
+    // A task for each way, and handshakes in boxes, so that a connection keeps room for what it needs alone.
+    drop(match way.clone() {
+        Way::Plain(listen) => {
+            tokio::spawn(async move { serve::plain(&guest.shared, &listen, guest.peer, stream).await })
+        }
+        Way::Tls(listen, tls) => tokio::spawn(async move {
             if let Ok(Ok(stream)) = time::timeout(limit, Box::pin(tls.accept(stream))).await {
-                conn::serve_tls(&guest.shared, &listen, guest.peer, stream).await;
+                serve::tls(&guest.shared, &listen, guest.peer, stream).await;
             }
-        })),
-    }
+        }),
+        Way::V2(listen, key) => tokio::spawn(async move {
+            let hands = time::timeout(limit, Box::pin(noise::shake_hands(&mut stream, &key))).await;
+            if let Ok(Some(ciphers)) = hands {
+                serve::v2(&guest.shared, Channels::new(listen.start), guest.peer, stream, ciphers).await;
+            }
+        }),
+    });
 }
 
 /// Counts a connection for as long as it is there.

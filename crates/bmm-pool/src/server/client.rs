@@ -5,14 +5,14 @@ use super::{
     config::Listen,
     conn::Conn,
     guard::Fault,
-    session::{Seen, Session},
+    session::{Checked, Claim, Refused, Session},
     stats::Worker,
     work::Work,
 };
 use crate::{
     difficulty::{Limits, ShareDifficulty},
     stratum::{Id, Incoming, Param, Password, Reject, Request, User, render},
-    validate::Pending,
+    validate::{Pending, Reply},
     vardiff::Vardiff,
 };
 use std::{sync::Arc, time::Duration};
@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 /// Bits of a header's version that miners may roll.
 pub(super) const VERSION_MASK: u32 = 0x1fff_e000;
 /// Longest name of a miner's software that is kept, in bytes.
-const MAX_AGENT_BYTES: usize = 64;
+pub(super) const MAX_AGENT_BYTES: usize = 64;
 /// Shares on jobs that are over are no fault for so long after that, in milliseconds: the news is on its way.
 const GRACE_MILLIS: u64 = 10_000;
 
@@ -52,13 +52,23 @@ pub(super) struct Call<'a> {
     pub now: u64,
     pub at_millis: u64,
     pub out: String,
+    /// The same for Stratum V2.
+    pub bytes: Vec<u8>,
     pub shares: Vec<Pending>,
     pub points: u32,
 }
 
 impl Call<'_> {
-    fn fault(&mut self, fault: Fault) {
+    pub fn fault(&mut self, fault: Fault) {
         self.points = self.points.saturating_add(fault.points());
+    }
+
+    /// Counts a share that is refused. News of a job that is over takes its time.
+    pub fn share_fault(&mut self, reject: Reject) {
+        let in_grace = self.now.saturating_sub(self.shared.works.changed_at()) < GRACE_MILLIS;
+        if !(reject == Reject::Stale && in_grace) {
+            self.fault(Fault::Share(reject));
+        }
     }
 
     fn result(&mut self, id: &Id, json: &str) {
@@ -69,9 +79,6 @@ impl Call<'_> {
         render::refusal(&mut self.out, id, reject, why);
     }
 }
-
-/// Why a share is refused at once.
-type Refused = (Reject, &'static str);
 
 impl Client {
     pub fn new(listen: &Listen) -> Self {
@@ -328,10 +335,7 @@ impl Client {
             Err((reject, why)) => {
                 let worker = params.first().and_then(Param::text).and_then(|name| self.worker(name));
                 call.shared.stats.rejected(worker.map(|worker| &**worker), reject);
-                let in_grace = call.now.saturating_sub(call.shared.works.changed_at()) < GRACE_MILLIS;
-                if !(reject == Reject::Stale && in_grace) {
-                    call.fault(Fault::Share(reject));
-                }
+                call.share_fault(reject);
                 call.refuse(id, reject, why);
             }
         }
@@ -354,39 +358,20 @@ impl Client {
             return Err((Reject::NotSubscribed, "mining.subscribe must come first"));
         };
         let extranonce1 = session.extranonce1;
-        let handed = job_id.text().and_then(|id| session.handed(id));
-        let handed = handed.filter(|handed| call.shared.works.is_valid(handed.work.job.number));
+        let handed = job_id.text().and_then(|id| session.find(id));
         let handed = handed.ok_or((Reject::Stale, "the job is over, or was never given"))?;
 
-        let extranonce2: [u8; 8] = hex(extranonce2, "the second extra nonce must have 16 hexadecimal digits")?;
+        let extranonce2 = hex(extranonce2, "the second extra nonce must have 16 hexadecimal digits")?;
         let time = u32::from_be_bytes(hex(time, "the time must have 8 hexadecimal digits")?);
         let nonce = u32::from_be_bytes(hex(nonce, "the nonce must have 8 hexadecimal digits")?);
-        let job = &handed.work.job;
-        if time < job.time || time > job.time.saturating_add(call.shared.max_ahead) {
-            return Err((Reject::Other, "the time is before the job's, or too far after it"));
-        }
         let bits = bits.map(|bits| hex(bits, "the bits of the version must have 8 hexadecimal digits")).transpose()?;
-        let bits = bits.map(u32::from_be_bytes);
-        if bits.unwrap_or(0) & !mask != 0 {
-            return Err((Reject::Other, "the bits of the version are not those that mining.configure allowed"));
-        }
-        let version = bits.map_or(handed.version(), |bits| handed.version() & !mask | bits);
-        // A proof with the mark of merged mining in it twice is no proof.
-        let both = [&extranonce1[..], &extranonce2].concat();
-        if both.windows(bmm_pow::auxpow::MAGIC.len()).any(|window| window == bmm_pow::auxpow::MAGIC) {
-            return Err((Reject::Other, "the extra nonces hold the mark of merged mining, fabe6d6d"));
-        }
-        let digest = call.shared.digest(&(extranonce2, time, nonce, version));
-        match handed.note(digest, &call.shared.config.limits) {
-            Seen::New => {}
-            Seen::Before => return Err((Reject::Duplicate, "the share was sent before")),
-            Seen::TooMany => {
-                return Err((Reject::Other, "there were too many shares on this job; wait for the next one"));
-            }
-        }
-        let (work, difficulty) = (Arc::clone(&handed.work), handed.difficulty);
-        let coinbase = work.job.coinbase(extranonce1, extranonce2);
-        let header = work.job.header(&coinbase, version, time, nonce);
+        let version = bits.map_or(Ok(handed.version()), |bits| {
+            let bits = u32::from_be_bytes(bits);
+            let other = "the bits of the version are not those that mining.configure allowed";
+            if bits & !mask == 0 { Ok(handed.version() & !mask | bits) } else { Err((Reject::Other, other)) }
+        })?;
+        let claim = Claim { extranonce2, time, nonce, version };
+        let Checked { work, difficulty, header } = handed.check(&claim, extranonce1, mask, call.shared)?;
         let hashes = difficulty.hashes();
         session.vardiff.count(hashes);
         Ok(Pending {
@@ -399,7 +384,7 @@ impl Client {
             extranonce2,
             worker,
             conn: Arc::clone(call.conn),
-            id: id.clone(),
+            reply: Reply::Request(id.clone()),
         })
     }
 

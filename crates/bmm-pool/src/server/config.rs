@@ -1,13 +1,18 @@
 //! What an operator chooses about the server.
 
+use super::noise::AuthorityKey;
 use crate::difficulty::{Limits, ShareDifficulty};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-/// A server of Stratum V1.
+/// A server of Stratum V1 and V2.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Where miners connect; at least one place.
+    /// Where miners connect over Stratum V1.
     pub listen: Vec<Listen>,
+    /// Where miners connect over Stratum V2. There is at least one place of either kind.
+    pub listen_v2: Vec<ListenV2>,
+    /// By which the pool is known in Stratum V2.
+    pub authority: Option<AuthorityKey>,
     /// Certificate and key, for the places with TLS.
     pub tls: Option<TlsFiles>,
     /// How hard shares are.
@@ -21,10 +26,12 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// Listens at these places, with all else as usual: a thread of hashing for each core.
+    /// Listens at these places over Stratum V1, with all else as usual: a thread of hashing for each core.
     pub fn new(listen: Vec<Listen>) -> Self {
         Self {
             listen,
+            listen_v2: Vec::new(),
+            authority: None,
             tls: None,
             difficulty: DifficultyConfig::default(),
             limits: ServerLimits::default(),
@@ -43,6 +50,15 @@ pub struct Listen {
     pub start: ShareDifficulty,
     /// Whether TLS is spoken.
     pub tls: bool,
+}
+
+/// A place where miners connect over Stratum V2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenV2 {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Difficulty to begin with, for miners that do not say how fast they are.
+    pub start: ShareDifficulty,
 }
 
 /// PEM files.

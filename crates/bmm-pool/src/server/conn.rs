@@ -3,30 +3,25 @@
 use super::{
     Shared,
     client::{Call, Client},
-    config::Listen,
-    guard::GOOD_SHARE,
+    guard::{Fault, GOOD_SHARE},
+    session::Session,
+    v2::Channels,
+    work::Work,
 };
-use crate::stratum::{Id, Lines, Reject, render};
+use crate::{
+    stratum::{Id, Lines, Reject, frames, render},
+    validate::Reply,
+};
 use parking_lot::Mutex;
 use std::{
     fmt,
-    future::poll_fn,
     net::IpAddr,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    task::Poll,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{TcpStream, tcp::OwnedReadHalf, tcp::OwnedWriteHalf},
-    sync::Notify,
-};
-
-/// Bytes that are read at once. They lie on the stack, so that a connection that rests holds no buffer.
-const READ_BYTES: usize = 4_096;
+use tokio::{net::tcp::OwnedWriteHalf, sync::Notify};
 
 #[derive(Debug, Default)]
 struct Out {
@@ -36,16 +31,70 @@ struct Out {
     closed: bool,
 }
 
+/// What is spoken on a connection.
+#[derive(Debug)]
+pub(super) enum Talk {
+    V1(Client),
+    V2(Channels),
+}
+
+impl Talk {
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::V1(client) => client.is_ready(),
+            Self::V2(channels) => channels.is_ready(),
+        }
+    }
+
+    fn hand(&mut self, work: &Arc<Work>, clean: bool) -> Vec<u8> {
+        match self {
+            Self::V1(client) => {
+                let mut out = String::new();
+                client.hand(work, clean, &mut out);
+                out.into_bytes()
+            }
+            Self::V2(channels) => {
+                let mut out = Vec::new();
+                channels.hand(work, clean, &mut out);
+                out
+            }
+        }
+    }
+
+    fn judge(&mut self, shared: &Shared, now: u64) -> Vec<u8> {
+        match self {
+            Self::V1(client) => {
+                let mut out = String::new();
+                client.judge(shared, now, &mut out);
+                out.into_bytes()
+            }
+            Self::V2(channels) => {
+                let mut out = Vec::new();
+                channels.judge(shared, now, &mut out);
+                out
+            }
+        }
+    }
+
+    /// Returns the sessions, and whether their miner can resume them.
+    fn end(&mut self, at_millis: u64) -> (Vec<Session>, bool) {
+        match self {
+            Self::V1(client) => (client.end(at_millis).into_iter().collect(), true),
+            Self::V2(channels) => (channels.end(at_millis), false),
+        }
+    }
+}
+
 /// A connection, as all see it that have something for it.
 pub(crate) struct Conn {
     number: u64,
     pub(super) peer: IpAddr,
     shared: Arc<Shared>,
     /// To be written to by whoever has something, without waking the connection's task; not with TLS.
-    direct: Option<OwnedWriteHalf>,
+    pub(super) direct: Option<OwnedWriteHalf>,
     out: Mutex<Out>,
-    wake: Notify,
-    pub(super) client: Mutex<Client>,
+    pub(super) wake: Notify,
+    pub(super) talk: Mutex<Talk>,
     /// Shares that are being checked.
     in_flight: AtomicU32,
     points: AtomicU32,
@@ -62,7 +111,7 @@ impl fmt::Debug for Conn {
 }
 
 impl Conn {
-    fn new(shared: &Arc<Shared>, listen: &Listen, peer: IpAddr, direct: Option<OwnedWriteHalf>) -> Arc<Self> {
+    pub(super) fn new(shared: &Arc<Shared>, talk: Talk, peer: IpAddr, direct: Option<OwnedWriteHalf>) -> Arc<Self> {
         let now = shared.now();
         let conn = Arc::new(Self {
             number: shared.next_number(),
@@ -71,7 +120,7 @@ impl Conn {
             direct,
             out: Mutex::default(),
             wake: Notify::new(),
-            client: Mutex::new(Client::new(listen)),
+            talk: Mutex::new(talk),
             in_flight: AtomicU32::new(0),
             points: AtomicU32::new(0),
             proved: AtomicBool::new(false),
@@ -129,25 +178,76 @@ impl Conn {
         self.wake.notify_one();
     }
 
+    /// Gives a job.
+    pub(super) fn hand(&self, work: &Arc<Work>, clean: bool) {
+        let mut talk = self.talk.lock();
+        let bytes = talk.hand(work, clean);
+        self.send(&bytes);
+    }
+
+    /// Asks the miner to connect again.
+    pub(super) fn ask_to_reconnect(&self) {
+        match &*self.talk.lock() {
+            Talk::V1(_) => self.send(render::RECONNECT.as_bytes()),
+            Talk::V2(_) => {
+                let mut out = Vec::new();
+                frames::reconnect(&mut out);
+                self.send(&out);
+            }
+        }
+    }
+
+    /// Shows a message, where the miner's software can.
+    pub(super) fn show_message(&self, text: &str) {
+        if let Talk::V1(_) = &*self.talk.lock() {
+            let mut out = String::new();
+            render::show_message(&mut out, text);
+            self.send(out.as_bytes());
+        }
+    }
+
     /// Refuses a share that was being checked.
-    pub fn refuse(&self, id: &Id, reject: Reject, why: &str) {
-        let mut out = String::new();
-        render::refusal(&mut out, id, reject, why);
-        self.send(out.as_bytes());
+    pub fn refuse(&self, reply: &Reply, reject: Reject, why: &str) {
+        match reply {
+            Reply::Request(id) => {
+                let mut out = String::new();
+                render::refusal(&mut out, id, reject, why);
+                self.send(out.as_bytes());
+            }
+            Reply::Channel { channel, sequence } => {
+                let mut out = Vec::new();
+                frames::share_refused(&mut out, *channel, *sequence, frames::share_code(reject));
+                self.send(&out);
+            }
+        }
         if reject == Reject::LowDifficulty {
-            self.charge(super::guard::Fault::Share(reject).points());
+            self.charge(Fault::Share(reject).points());
         }
         self.landed(1);
     }
 
-    /// Acknowledges shares that were being checked.
-    pub fn accept<'a>(&self, ids: impl Iterator<Item = &'a Id>) {
-        let (mut out, mut count) = (String::new(), 0u32);
-        for id in ids {
-            render::result(&mut out, id, "true");
+    /// Acknowledges shares that were being checked, each with the hashes that it takes.
+    pub fn accept<'a>(&self, shares: impl Iterator<Item = (&'a Reply, u64)>) {
+        let (mut lines, mut count) = (String::new(), 0u32);
+        // Of each channel: its last share, how many, and their hashes.
+        let mut channels: Vec<(u32, u32, u32, u64)> = Vec::new();
+        for (reply, hashes) in shares {
             count = count.saturating_add(1);
+            match reply {
+                Reply::Request(id) => render::result(&mut lines, id, "true"),
+                Reply::Channel { channel, sequence } => match channels.iter_mut().find(|(id, ..)| id == channel) {
+                    Some((_, last, count, sum)) => {
+                        (*last, *count, *sum) = (*sequence, count.saturating_add(1), sum.saturating_add(hashes));
+                    }
+                    None => channels.push((*channel, *sequence, 1, hashes)),
+                },
+            }
         }
-        self.send(out.as_bytes());
+        let mut bytes = lines.into_bytes();
+        for (channel, last, count, sum) in channels {
+            frames::shares_accepted(&mut bytes, channel, last, count, sum);
+        }
+        self.send(&bytes);
         self.proved.store(true, Ordering::Relaxed);
         if self.points.load(Ordering::Relaxed) > 0 {
             let less = |points: u32| Some(points.saturating_sub(GOOD_SHARE.saturating_mul(count)));
@@ -174,8 +274,28 @@ impl Conn {
         }
     }
 
-    /// Takes bytes of the miner's.
-    fn hear(self: &Arc<Self>, lines: &mut Lines, bytes: &[u8]) {
+    /// Takes lines of the miner's.
+    pub(super) fn hear(self: &Arc<Self>, lines: &mut Lines, bytes: &[u8]) {
+        let result = self.converse(|talk, call| {
+            let Talk::V1(client) = talk else { return Ok(()) };
+            let result = lines.push(bytes, |line| {
+                if call.points < self.shared.config.limits.fault_points {
+                    client.line(line, call);
+                }
+            });
+            if let Err(error) = result {
+                render::refusal(&mut call.out, &Id::Null, Reject::Other, &error.to_string());
+            }
+            result
+        });
+        if result.is_err() {
+            self.charge(Fault::Malformed.points());
+            self.close();
+        }
+    }
+
+    /// Lets the miner say something; what follows from it is sent and checked.
+    pub(super) fn converse<R>(self: &Arc<Self>, say: impl FnOnce(&mut Talk, &mut Call) -> R) -> R {
         let now = self.shared.now();
         self.heard_at.store(now, Ordering::Relaxed);
         let mut call = Call {
@@ -184,27 +304,18 @@ impl Conn {
             now,
             at_millis: super::unix_millis(),
             out: String::new(),
+            bytes: Vec::new(),
             shares: Vec::new(),
             points: 0,
         };
-        let mut client = self.client.lock();
-        let result = lines.push(bytes, |line| {
-            if !self.is_closed() {
-                client.line(line, &mut call);
-            }
-            if call.points > 0 {
-                self.charge(std::mem::take(&mut call.points));
-            }
-        });
-        let Call { mut out, mut shares, .. } = call;
-        if let Err(error) = result {
-            render::refusal(&mut out, &Id::Null, Reject::Other, &error.to_string());
-        }
+        let mut talk = self.talk.lock();
+        let result = say(&mut talk, &mut call);
+        let Call { out, bytes, mut shares, points, .. } = call;
         self.send(out.as_bytes());
-        drop(client);
-        if result.is_err() {
-            self.charge(super::guard::Fault::Malformed.points());
-            self.close();
+        self.send(&bytes);
+        drop(talk);
+        if points > 0 {
+            self.charge(points);
         }
         let count = u32::try_from(shares.len()).unwrap_or(u32::MAX);
         if count > 0 {
@@ -212,9 +323,11 @@ impl Conn {
             self.shared.pipeline.push(&mut shares);
             for share in shares {
                 self.shared.stats.rejected(Some(&share.worker), Reject::Other);
-                self.refuse(&share.id, Reject::Other, "the pool has more shares to check than it can; try again soon");
+                let why = "the pool has more shares to check than it can; try again soon";
+                self.refuse(&share.reply, Reject::Other, why);
             }
         }
+        result
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -228,7 +341,7 @@ impl Conn {
     }
 
     /// Sends what waits, as much as the miner takes.
-    fn flush(&self) {
+    pub(super) fn flush(&self) {
         let Some(direct) = &self.direct else { return };
         let mut out = self.out.lock();
         match direct.try_write(&out.bytes) {
@@ -242,7 +355,18 @@ impl Conn {
         }
     }
 
-    fn is_paused(&self) -> bool {
+    /// Takes out what waits.
+    pub(super) fn take_waiting(&self) -> Vec<u8> {
+        std::mem::take(&mut self.out.lock().bytes)
+    }
+
+    /// Notes that the miner took something of what had been taken out; `all` if that was all.
+    pub(super) fn took(&self, all: bool) {
+        let mut out = self.out.lock();
+        out.waits_since = if all && out.bytes.is_empty() { 0 } else { self.shared.now() };
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
         self.shared.is_draining() || self.in_flight.load(Ordering::Acquire) >= self.shared.config.limits.in_flight
     }
 
@@ -254,16 +378,15 @@ impl Conn {
             let out = self.out.lock();
             out.waits_since != 0 && over(out.waits_since, limits.stall)
         };
-        let mut client = self.client.lock();
-        let late = !client.is_ready() && over(self.began_at, limits.handshake);
+        let mut talk = self.talk.lock();
+        let late = !talk.is_ready() && over(self.began_at, limits.handshake);
         if stalled || late || over(self.heard_at.load(Ordering::Relaxed), limits.idle) {
-            drop(client);
+            drop(talk);
             tracing::debug!(peer = %self.peer, stalled, late, "a silent connection is closed");
             return self.close();
         }
-        let mut text = String::new();
-        client.judge(&self.shared, now, &mut text);
-        self.send(text.as_bytes());
+        let bytes = talk.judge(&self.shared, now);
+        self.send(&bytes);
     }
 
     /// Faults are forgotten by half; called every minute.
@@ -273,95 +396,13 @@ impl Conn {
     }
 
     /// Ends it.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.out.lock().closed = true;
         self.shared.registry.lock().remove(&self.number);
-        if let Some(session) = self.client.lock().end(super::unix_millis()) {
-            self.shared.sessions.end(session, self.proved.load(Ordering::Relaxed), self.shared.now());
+        let (sessions, resumable) = self.talk.lock().end(super::unix_millis());
+        let resumable = resumable && self.proved.load(Ordering::Relaxed);
+        for session in sessions {
+            self.shared.sessions.end(session, resumable, self.shared.now());
         }
     }
-}
-
-/// Serves a connection without TLS until it ends.
-pub(super) async fn serve_plain(shared: &Arc<Shared>, listen: &Listen, peer: IpAddr, stream: TcpStream) {
-    let (mut read, write): (OwnedReadHalf, _) = stream.into_split();
-    let conn = Conn::new(shared, listen, peer, Some(write));
-    let mut lines = Lines::default();
-    while !conn.is_closed() {
-        let (paused, more) = (conn.is_paused(), conn.has_more());
-        let Some(direct) = &conn.direct else { break };
-        tokio::select! {
-            open = hear_some(&mut read, &conn, &mut lines), if !paused => if !open { break },
-            () = conn.wake.notified() => {}
-            ready = direct.writable(), if more => if ready.is_ok() { conn.flush() } else { break },
-        }
-    }
-    conn.end();
-}
-
-/// Serves a connection with TLS until it ends.
-pub(super) async fn serve_tls<S>(shared: &Arc<Shared>, listen: &Listen, peer: IpAddr, stream: S)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let (mut read, mut write) = tokio::io::split(stream);
-    let conn = Conn::new(shared, listen, peer, None);
-    let mut lines = Lines::default();
-    let (mut sending, mut sent, mut dirty) = (Vec::new(), 0usize, false);
-    while !conn.is_closed() {
-        if sending.is_empty() {
-            (sending, sent) = (std::mem::take(&mut conn.out.lock().bytes), 0);
-        }
-        let (paused, more) = (conn.is_paused(), !sending.is_empty());
-        tokio::select! {
-            open = hear_some(&mut read, &conn, &mut lines), if !paused => if !open { break },
-            () = conn.wake.notified() => {}
-            pushed = push(&mut write, sending.get(sent..).unwrap_or_default()), if more || dirty => {
-                let Ok(count) = pushed else { break };
-                let mut out = conn.out.lock();
-                if more {
-                    (sent, dirty) = (sent.saturating_add(count), true);
-                    out.waits_since = shared.now();
-                } else {
-                    dirty = false;
-                    if out.bytes.is_empty() {
-                        out.waits_since = 0;
-                    }
-                }
-                if sent >= sending.len() {
-                    sending = Vec::new();
-                }
-            }
-        }
-    }
-    conn.end();
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), write.shutdown()).await;
-}
-
-/// Writes some of the bytes and returns how many; of none, sends what was written on its way.
-async fn push(write: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> std::io::Result<usize> {
-    if bytes.is_empty() {
-        return write.flush().await.map(|()| 0);
-    }
-    match write.write(bytes).await? {
-        0 => Err(std::io::ErrorKind::WriteZero.into()),
-        count => Ok(count),
-    }
-}
-
-/// Reads what there is, and takes it. Returns false at the end.
-async fn hear_some(read: &mut (impl AsyncRead + Unpin), conn: &Arc<Conn>, lines: &mut Lines) -> bool {
-    poll_fn(|context| {
-        let mut bytes = [0; READ_BYTES];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        match Pin::new(&mut *read).poll_read(context, &mut buffer) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                conn.hear(lines, buffer.filled());
-                Poll::Ready(true)
-            }
-            Poll::Ready(_) => Poll::Ready(false),
-        }
-    })
-    .await
 }

@@ -5,21 +5,25 @@ mod client;
 pub mod config;
 pub(crate) mod conn;
 pub mod guard;
+mod noise;
+mod serve;
 mod session;
 pub mod stats;
 mod tls;
+mod v2;
 pub(crate) mod work;
 
-pub use config::{DifficultyConfig, Listen, ServerConfig, ServerLimits, TlsFiles};
+pub use config::{DifficultyConfig, Listen, ListenV2, ServerConfig, ServerLimits, TlsFiles};
+pub use noise::AuthorityKey;
 pub use stats::{HashRates, PoolSnapshot, Stats, WorkerSnapshot};
 
 use crate::{
     job::{Job, Solution},
     share::Share,
-    stratum::render,
     validate::Pipeline,
 };
-use conn::Conn;
+use accept::Way;
+use conn::{Conn, Talk};
 use guard::{Guard, millis};
 use parking_lot::Mutex;
 use session::{Session, Sessions};
@@ -67,6 +71,9 @@ pub enum ServerError {
     /// An address wants TLS.
     #[error("the pool is to speak TLS at {0}, but has no certificate and key; name them, or turn TLS off there")]
     NoCertificate(SocketAddr),
+    /// An address is for Stratum V2.
+    #[error("the pool is to speak Stratum V2 at {0}, but has no authority key; name one, or leave the address out")]
+    NoAuthority(SocketAddr),
     /// Certificate or key cannot be used.
     #[error("TLS cannot use {}: {why}", path.display())]
     Tls {
@@ -140,11 +147,12 @@ impl Shared {
         let other = self.sessions.connection(id)?;
         let other = self.registry.lock().get(&other).filter(|other| other.peer == conn.peer).cloned()?;
         // Two that ask for each other's session must not wait for each other.
-        let mut client = other.client.try_lock()?;
+        let mut talk = other.talk.try_lock()?;
+        let Talk::V1(client) = &mut *talk else { return None };
         let mut out = String::new();
         let (session, goes_on) = client.give_up(self, other.number(), now, &mut out);
         other.send(out.as_bytes());
-        drop(client);
+        drop(talk);
         if !goes_on {
             other.close();
         }
@@ -153,7 +161,7 @@ impl Shared {
     }
 }
 
-/// A server of Stratum V1.
+/// A server of Stratum V1 and V2.
 ///
 /// ```no_run
 /// # async fn start(jobs: tokio::sync::watch::Receiver<std::sync::Arc<bmm_pool::Job>>) -> Result<(), bmm_pool::server::ServerError> {
@@ -194,18 +202,15 @@ impl Server {
         L: FnMut(&[Share]) -> Result<Range<u64>, E> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        if config.listen.is_empty() {
+        let places = places(&config)?;
+        if places.is_empty() {
             return Err(ServerError::NoAddress);
         }
-        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let mut listeners = Vec::new();
-        for listen in &config.listen {
-            let tls =
-                if listen.tls { Some(tls.clone().ok_or(ServerError::NoCertificate(listen.address))?) } else { None };
-            let listener = accept::bind(listen.address)?;
-            let address =
-                listener.local_addr().map_err(|source| ServerError::Listen { address: listen.address, source })?;
-            listeners.push((listener, address, *listen, tls));
+        for (address, way) in places {
+            let listener = accept::bind(address)?;
+            let address = listener.local_addr().map_err(|source| ServerError::Listen { address, source })?;
+            listeners.push((listener, address, way));
         }
         let limits = config.limits;
         let stats = Arc::new(Stats::new(limits.workers));
@@ -231,13 +236,13 @@ impl Server {
         let addresses = listeners.iter().map(|(_, address, ..)| *address).collect();
         let mut tasks =
             vec![tokio::spawn(publish(Arc::clone(&shared), jobs)), tokio::spawn(keep_time(Arc::clone(&shared)))];
-        for (listener, _, listen, tls) in listeners {
-            tasks.push(tokio::spawn(accept::run(Arc::clone(&shared), listener, listen, tls)));
+        for (listener, _, way) in listeners {
+            tasks.push(tokio::spawn(accept::run(Arc::clone(&shared), listener, way)));
         }
         Ok(Self { shared, addresses, tasks })
     }
 
-    /// Returns where it listens, in the order of the configuration, with the ports that the system chose for port 0.
+    /// Returns where it listens, in the order of the configuration, Stratum V1 first, with the ports that the system chose for port 0.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -249,9 +254,7 @@ impl Server {
 
     /// Shows every miner a message, where its software can.
     pub fn show_message(&self, text: &str) {
-        let mut out = String::new();
-        render::show_message(&mut out, text);
-        self.shared.connections().iter().for_each(|conn| conn.send(out.as_bytes()));
+        self.shared.connections().iter().for_each(|conn| conn.show_message(text));
     }
 
     /// Stops: lets nobody in, asks miners to connect again, finishes the shares that came, and closes the connections. Nothing that was
@@ -261,7 +264,7 @@ impl Server {
         shared.draining.send_replace(true);
         let connections = shared.connections();
         for conn in &connections {
-            conn.send(render::RECONNECT.as_bytes());
+            conn.ask_to_reconnect();
         }
         let done = || shared.pipeline.open() == 0 && !connections.iter().any(|conn| conn.has_more());
         let _ = time::timeout(shared.config.limits.drain, until(done)).await;
@@ -281,6 +284,24 @@ impl Server {
     }
 }
 
+/// Where to listen, and how miners are spoken to there.
+fn places(config: &ServerConfig) -> Result<Vec<(SocketAddr, Way)>, ServerError> {
+    let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+    let v1 = config.listen.iter().map(|listen| {
+        let way = if listen.tls {
+            Way::Tls(*listen, tls.clone().ok_or(ServerError::NoCertificate(listen.address))?)
+        } else {
+            Way::Plain(*listen)
+        };
+        Ok((listen.address, way))
+    });
+    let v2 = config.listen_v2.iter().map(|listen| {
+        let key = config.authority.clone().ok_or(ServerError::NoAuthority(listen.address))?;
+        Ok((listen.address, Way::V2(*listen, key)))
+    });
+    v1.chain(v2).collect()
+}
+
 async fn until(done: impl Fn() -> bool) {
     while !done() {
         time::sleep(DRAIN_STEP).await;
@@ -294,12 +315,7 @@ async fn publish(shared: Arc<Shared>, mut jobs: watch::Receiver<Arc<Job>>) {
         if let Some(clean) = shared.works.take(job, shared.now()) {
             let work = shared.works.current();
             for some in shared.connections().chunks(TOLD_AT_ONCE) {
-                for conn in some {
-                    let mut out = String::new();
-                    let mut client = conn.client.lock();
-                    client.hand(&work, clean, &mut out);
-                    conn.send(out.as_bytes());
-                }
+                some.iter().for_each(|conn| conn.hand(&work, clean));
                 yield_now().await;
             }
         }

@@ -1,13 +1,15 @@
 //! What a miner was given and has sent: all that it can go on with after it lost its connection.
 
-use super::{config::ServerLimits, work::Work};
+use super::{Shared, config::ServerLimits, work::Work};
 use crate::{
     difficulty::{Limits, ShareDifficulty},
-    job::EXTRANONCE1_LEN,
-    stratum::render,
+    job::{EXTRANONCE1_LEN, EXTRANONCE2_LEN},
+    stratum::{Reject, render},
     vardiff::Vardiff,
 };
 use alloy_primitives::{B256, map::HashSet};
+use bmm_pow::auxpow::MAGIC;
+use bmm_types::seal::PARENT_HEADER_LEN;
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,6 +29,8 @@ const VARIATION_SHIFT: u32 = 11;
 pub(super) struct Handed {
     pub work: Arc<Work>,
     variation: u8,
+    /// Counts what a session was given, from 1.
+    pub serial: u32,
     pub difficulty: ShareDifficulty,
     /// Digests of the shares that came.
     seen: HashSet<u64>,
@@ -34,7 +38,7 @@ pub(super) struct Handed {
 
 /// Whether a share is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+enum Seen {
     New,
     Before,
     TooMany,
@@ -51,7 +55,7 @@ impl Handed {
     }
 
     /// Notes a share by its digest.
-    pub fn note(&mut self, digest: u64, limits: &ServerLimits) -> Seen {
+    fn note(&mut self, digest: u64, limits: &ServerLimits) -> Seen {
         if self.seen.contains(&digest) {
             Seen::Before
         } else if self.seen.len() >= limits.shares_per_job {
@@ -60,6 +64,64 @@ impl Handed {
             self.seen.insert(digest);
             Seen::New
         }
+    }
+}
+
+/// What a miner says it found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    pub extranonce2: [u8; EXTRANONCE2_LEN],
+    pub time: u32,
+    pub nonce: u32,
+    pub version: u32,
+}
+
+/// Why a share is refused at once.
+pub(super) type Refused = (Reject, &'static str);
+
+/// What is left to check of a share.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub work: Arc<Work>,
+    pub difficulty: ShareDifficulty,
+    pub header: [u8; PARENT_HEADER_LEN],
+}
+
+impl Handed {
+    /// Checks a claim on this job but for its hash; `mask` are the bits of the version that the miner may roll.
+    pub fn check(
+        &mut self,
+        claim: &Claim,
+        extranonce1: [u8; EXTRANONCE1_LEN],
+        mask: u32,
+        shared: &Shared,
+    ) -> Result<Checked, Refused> {
+        let job = &self.work.job;
+        if !shared.works.is_valid(job.number) {
+            return Err((Reject::Stale, "the job is over"));
+        }
+        if claim.time < job.time || claim.time > job.time.saturating_add(shared.max_ahead) {
+            return Err((Reject::Other, "the time is before the job's, or too far after it"));
+        }
+        if (claim.version ^ self.version()) & !mask != 0 {
+            return Err((Reject::Other, "the bits of the version are not those that may be rolled"));
+        }
+        // A proof with the mark of merged mining in it twice is no proof.
+        let both = [&extranonce1[..], &claim.extranonce2].concat();
+        if both.windows(MAGIC.len()).any(|window| window == MAGIC) {
+            return Err((Reject::Other, "the extra nonces hold the mark of merged mining, fabe6d6d"));
+        }
+        let coinbase = job.coinbase(extranonce1, claim.extranonce2);
+        let header = job.header(&coinbase, claim.version, claim.time, claim.nonce);
+        let digest = shared.digest(&(claim.extranonce2, claim.time, claim.nonce, claim.version));
+        match self.note(digest, &shared.config.limits) {
+            Seen::New => {}
+            Seen::Before => return Err((Reject::Duplicate, "the share was sent before")),
+            Seen::TooMany => {
+                return Err((Reject::Other, "there were too many shares on this job; wait for the next one"));
+            }
+        }
+        Ok(Checked { work: Arc::clone(&self.work), difficulty: self.difficulty, header })
     }
 }
 
@@ -72,41 +134,58 @@ pub(super) struct Session {
     pub extranonce1: [u8; EXTRANONCE1_LEN],
     /// The oldest first.
     handed: VecDeque<Handed>,
+    last_serial: u32,
     /// For jobs that are handed out from now on.
     pub difficulty: ShareDifficulty,
     pub vardiff: Vardiff,
 }
 
 impl Session {
-    /// Finds a job by the id that it was handed out under.
-    pub fn handed(&mut self, id: &str) -> Option<&mut Handed> {
+    /// Finds a job by the id that Stratum V1 has for it.
+    pub fn find(&mut self, id: &str) -> Option<&mut Handed> {
         let (number, variation) = id.split_at_checked(id.len().checked_sub(1)?)?;
         let number = u64::from_str_radix(number, 16).ok()?;
         let variation = u8::from_str_radix(variation, 16).ok()?;
         self.handed.iter_mut().rev().find(|handed| handed.work.job.number == number && handed.variation == variation)
     }
 
-    /// Hands out a job, at the difficulty that holds now; `announced` is the one that the miner knows.
+    /// Finds a job by its number in this session.
+    pub fn find_serial(&mut self, serial: u32) -> Option<&mut Handed> {
+        self.handed.iter_mut().rev().find(|handed| handed.serial == serial)
+    }
+
+    /// Hands out a job over Stratum V1, at the difficulty that holds now; `announced` is the one that the miner knows.
     pub fn hand(&mut self, work: &Arc<Work>, clean: bool, announced: &mut Option<ShareDifficulty>, out: &mut String) {
+        let Some(handed) = self.give(work, clean) else { return };
+        if *announced != Some(handed.difficulty) {
+            *announced = Some(handed.difficulty);
+            render::set_difficulty(out, handed.difficulty);
+        }
+        work.notice.render(out, &handed.id(), handed.version(), clean);
+    }
+
+    /// Notes that a job is handed out, at the difficulty that holds now. `None` if it was handed out in all variations.
+    pub fn give(&mut self, work: &Arc<Work>, clean: bool) -> Option<&Handed> {
         if clean {
             self.handed.retain(|handed| handed.work.job.number == work.job.number);
         }
         let last = self.handed.back().filter(|last| last.work.job.number == work.job.number);
         let variation = last.map_or(0, |last| last.variation.saturating_add(1));
         if variation >= VARIATIONS {
-            return;
+            return None;
         }
-        if *announced != Some(self.difficulty) {
-            *announced = Some(self.difficulty);
-            render::set_difficulty(out, self.difficulty);
-        }
-        let handed =
-            Handed { work: Arc::clone(work), variation, difficulty: self.difficulty, seen: HashSet::default() };
-        work.notice.render(out, &handed.id(), handed.version(), clean);
         if self.handed.len() >= MAX_HANDED {
             self.handed.pop_front();
         }
-        self.handed.push_back(handed);
+        self.last_serial = self.last_serial.wrapping_add(1);
+        self.handed.push_back(Handed {
+            work: Arc::clone(work),
+            variation,
+            serial: self.last_serial,
+            difficulty: self.difficulty,
+            seen: HashSet::default(),
+        });
+        self.handed.back()
     }
 
     /// Tells a resumed miner again what it can work on: its last job, under the id that it knows. False if there is none.
@@ -171,7 +250,14 @@ impl Sessions {
                 && known.extranonces.insert(*extranonce1)
             {
                 known.live.insert(id, connection);
-                return Session { id, extranonce1: *extranonce1, handed: VecDeque::new(), difficulty, vardiff };
+                return Session {
+                    id,
+                    extranonce1: *extranonce1,
+                    handed: VecDeque::new(),
+                    last_serial: 0,
+                    difficulty,
+                    vardiff,
+                };
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Stratum V1 as bytes: lines, requests and answers. No sockets and no clock.
 
+pub(crate) mod frames;
 pub mod lines;
 pub mod render;
 pub mod request;

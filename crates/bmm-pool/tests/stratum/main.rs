@@ -6,3 +6,4 @@ mod protocol;
 mod sessions;
 mod support;
 mod upstream;
+mod v2;
