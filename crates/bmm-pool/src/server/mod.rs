@@ -315,7 +315,9 @@ async fn publish(shared: Arc<Shared>, mut jobs: watch::Receiver<Arc<Job>>) {
         if let Some(clean) = shared.works.take(job, shared.now()) {
             let work = shared.works.current();
             for some in shared.connections().chunks(TOLD_AT_ONCE) {
-                some.iter().for_each(|conn| conn.hand(&work, clean));
+                for conn in some {
+                    conn.hand(&work, clean);
+                }
                 yield_now().await;
             }
         }
@@ -330,7 +332,7 @@ async fn publish(shared: Arc<Shared>, mut jobs: watch::Receiver<Arc<Job>>) {
 async fn keep_time(shared: Arc<Shared>) {
     let mut second = time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    for count in 0u64.. {
+    for count in 1u64.. {
         second.tick().await;
         let (now, minute) = (shared.now(), count.is_multiple_of(FORGIVE_SECS));
         for some in shared.connections().chunks(TOLD_AT_ONCE) {

@@ -66,7 +66,7 @@ pub(super) struct Channels {
     start: ShareDifficulty,
     is_set_up: bool,
     agent: Arc<str>,
-    channels: Vec<Channel>,
+    open: Vec<Channel>,
     last_id: u32,
 }
 
@@ -81,11 +81,11 @@ struct Opening<'a> {
 
 impl Channels {
     pub fn new(start: ShareDifficulty) -> Self {
-        Self { start, is_set_up: false, agent: Arc::from(""), channels: Vec::new(), last_id: 0 }
+        Self { start, is_set_up: false, agent: Arc::from(""), open: Vec::new(), last_id: 0 }
     }
 
     pub fn is_ready(&self) -> bool {
-        !self.channels.is_empty()
+        !self.open.is_empty()
     }
 
     /// Takes a frame.
@@ -155,7 +155,7 @@ impl Channels {
 
     fn try_open(&mut self, opening: &Opening, call: &mut Call) -> Result<(), &'static str> {
         let limits = &call.shared.config.limits;
-        if self.channels.len() >= limits.workers_per_connection {
+        if self.open.len() >= limits.workers_per_connection {
             return Err(ERROR_CODE_OPEN_MINING_CHANNEL_CHANNEL_CAPACITY_EXHAUSTED);
         }
         if opening.extranonce.is_some_and(|least| usize::from(least) > NO_EXTRANONCE.len()) {
@@ -196,12 +196,12 @@ impl Channels {
             frames::opened_standard(&mut call.bytes, opening.request, channel.id, target, &whole);
         }
         channel.hand(&work, true, &mut call.bytes);
-        self.channels.push(channel);
+        self.open.push(channel);
         Ok(())
     }
 
     fn update(&mut self, message: &UpdateChannel, call: &mut Call) {
-        let Some(channel) = self.channels.iter_mut().find(|channel| channel.id == message.channel_id) else {
+        let Some(channel) = self.open.iter_mut().find(|channel| channel.id == message.channel_id) else {
             let code = ERROR_CODE_UPDATE_CHANNEL_INVALID_CHANNEL_ID;
             return frames::update_refused(&mut call.bytes, message.channel_id, code);
         };
@@ -216,8 +216,8 @@ impl Channels {
     }
 
     fn close(&mut self, message: &CloseChannel, call: &Call) {
-        if let Some(place) = self.channels.iter().position(|channel| channel.id == message.channel_id) {
-            let channel = self.channels.swap_remove(place);
+        if let Some(place) = self.open.iter().position(|channel| channel.id == message.channel_id) {
+            let channel = self.open.swap_remove(place);
             channel.worker.left(call.at_millis);
             call.shared.sessions.end(channel.session, false, call.now);
         }
@@ -241,7 +241,7 @@ impl Channels {
     }
 
     fn share(&mut self, (id, sequence, job): (u32, u32, u32), claim: &Claim, extended: bool, call: &mut Call) {
-        let found = self.channels.iter_mut().find(|channel| channel.id == id && channel.is_extended == extended);
+        let found = self.open.iter_mut().find(|channel| channel.id == id && channel.is_extended == extended);
         let Some(channel) = found else {
             call.fault(Fault::Share(Reject::NotSubscribed));
             call.shared.stats.rejected(None, Reject::NotSubscribed);
@@ -275,14 +275,14 @@ impl Channels {
 
     /// Gives a job to all channels.
     pub fn hand(&mut self, work: &Arc<Work>, clean: bool, out: &mut Vec<u8>) {
-        for channel in &mut self.channels {
+        for channel in &mut self.open {
             channel.hand(work, clean, out);
         }
     }
 
     /// Lets vardiff judge.
     pub fn judge(&mut self, shared: &Shared, now: u64, out: &mut Vec<u8>) {
-        for channel in &mut self.channels {
+        for channel in &mut self.open {
             channel.judge(shared, now, out);
         }
     }
@@ -293,7 +293,7 @@ impl Channels {
             channel.worker.left(at_millis);
             channel.session
         };
-        self.channels.drain(..).map(end).collect()
+        self.open.drain(..).map(end).collect()
     }
 }
 
