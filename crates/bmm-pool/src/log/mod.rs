@@ -1,11 +1,11 @@
 //! The share log: every accepted share, in order, on disk, each bound to all before it by a hash.
 //!
 //! A folder of segment files. A segment begins with the number of its first share and the chain's root before it, and needs no other
-//! segment to be read. Shares are appended in batches, a frame each ([`codec`]): one write and one flush to the disk, after which they
+//! segment to be read. Shares are appended in batches, a frame each (`codec`): one write and one flush to the disk, after which they
 //! are there whatever happens to the process. What a write that was cut short left behind is moved aside at the next opening; damage
 //! anywhere else is an error that names the file.
 //!
-//! The root after `n` shares is SHA-256 of the root after `n - 1` and share `n - 1` ([`chain`]), so that who knows the root that was
+//! The root after `n` shares is SHA-256 of the root after `n - 1` and share `n - 1` (`chain`), so that who knows the root that was
 //! published with a block can check that every share before it is what the pool says.
 
 mod chain;
