@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod accountant;
+pub mod api;
 pub mod batch;
 pub mod block;
 pub mod books;

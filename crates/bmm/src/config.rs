@@ -8,6 +8,7 @@ use crate::{
     failure::{Failure, IoContext, Outcome},
     mine::Cores,
     paths::DataDir,
+    pool::PoolConfig,
     provide::Hours,
 };
 use bmm_api::ApiConfig;
@@ -31,6 +32,8 @@ pub struct Config {
     pub provide: ProvideConfig,
     /// The chain's database.
     pub storage: StorageConfig,
+    /// The mining pool.
+    pub pool: PoolConfig,
 }
 
 /// `[rpc]`
@@ -110,6 +113,7 @@ impl Default for Config {
             mine: MineConfig::default(),
             provide: ProvideConfig::default(),
             storage: StorageConfig::default(),
+            pool: PoolConfig::default(),
         }
     }
 }
@@ -221,6 +225,7 @@ impl Config {
                 Failure::config(format!("chain = {:?} is not known", self.chain)).hint("use \"dev\" or \"main\"")
             );
         }
+        self.pool.check()?;
         Ok(self)
     }
 

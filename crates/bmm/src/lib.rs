@@ -13,6 +13,7 @@ pub mod mine;
 pub mod node;
 pub mod output;
 pub mod paths;
+pub mod pool;
 pub mod provide;
 pub mod rpc;
 pub mod wallet;

@@ -67,6 +67,11 @@ impl DataDir {
         self.0.join("earnings")
     }
 
+    /// Returns the folder of the mining pool: its share logs and, by default, its books.
+    pub fn pool(&self) -> PathBuf {
+        self.0.join("pool")
+    }
+
     /// Returns the folder of content that providers have fetched.
     pub fn content_cache(&self) -> PathBuf {
         self.0.join("cache").join("content")

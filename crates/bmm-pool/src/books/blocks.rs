@@ -241,10 +241,10 @@ impl Books {
         Ok(Booked::Now)
     }
 
-    /// Returns the blocks whose fate is open, oldest first: those that are to be watched after a restart.
-    pub async fn watched(&self) -> Result<Vec<Watched>, BooksError> {
-        let sql = "SELECT chain, id, height FROM blocks WHERE state = 'immature' ORDER BY number";
-        let rows = sqlx::query(sql).fetch_all(&self.pool).await?;
+    /// Returns the blocks of a log whose fate is open, oldest first: those that are to be watched after a restart.
+    pub async fn watched(&self, log: &str) -> Result<Vec<Watched>, BooksError> {
+        let sql = "SELECT chain, id, height FROM blocks WHERE state = 'immature' AND log = $1 ORDER BY number";
+        let rows = sqlx::query(sql).bind(log.to_owned()).fetch_all(&self.pool).await?;
         let read = |row: &AnyRow| {
             let key = BlockKey { chain: row.text("chain")?.into(), id: row.text("id")? };
             Ok(Watched { key, height: row.number("height")? })
@@ -276,14 +276,36 @@ impl Books {
         row.fetch_optional(&self.pool).await?.as_ref().map(BlockRecord::read).transpose()
     }
 
-    /// Returns the lowest share that the window of a block counts whose fate is open.
-    pub async fn oldest_needed(&self, log: &str) -> Result<Option<u64>, BooksError> {
-        let row = sqlx::query("SELECT MIN(oldest) AS oldest FROM blocks WHERE state = 'immature' AND log = $1")
+    /// Returns the number below which no share of a log is needed any more: not by the window of a block whose fate is open or that was
+    /// found since `since` (Unix seconds), not by a window twice as long as that of the newest block of any chain, and none since then.
+    pub async fn retirable(&self, log: &str, since: u64) -> Result<u64, BooksError> {
+        let sql = "SELECT chain, share, oldest FROM blocks
+            WHERE log = $1 AND (state = 'immature' OR found_at >= $2
+                OR number IN (SELECT MAX(number) FROM blocks WHERE log = $1 GROUP BY chain))";
+        let needed = sqlx::query(sql).bind(log.to_owned()).bind(int(since)?).fetch_all(&self.pool).await?;
+        let last = sqlx::query("SELECT COALESCE(MAX(share), 0) AS share FROM blocks WHERE log = $1 AND found_at < $2")
             .bind(log.to_owned())
+            .bind(int(since)?)
             .fetch_one(&self.pool)
             .await?;
-        let oldest: Option<i64> = row.try_get("oldest")?;
-        Ok(oldest.and_then(|oldest| u64::try_from(oldest).ok()))
+        let mut bound = last.number("share")?;
+        for row in &needed {
+            let (share, oldest) = (row.number("share")?, row.number("oldest")?);
+            bound = bound.min(oldest.saturating_sub(share.saturating_sub(oldest)));
+        }
+        Ok(bound)
+    }
+
+    /// Returns the efforts of the newest blocks of a chain, at most [`MAX_PAGE`].
+    pub async fn efforts(&self, chain: &str, log: &str, limit: u32) -> Result<Vec<u128>, BooksError> {
+        let sql = "SELECT effort FROM blocks WHERE chain = $1 AND log = $2 ORDER BY number DESC LIMIT $3";
+        let rows = sqlx::query(sql)
+            .bind(chain.to_owned())
+            .bind(log.to_owned())
+            .bind(i64::from(limit.min(MAX_PAGE)))
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(|row| row.amount("effort")).collect()
     }
 
     /// Returns the highest share that a block of this log has.
@@ -311,6 +333,14 @@ impl Books {
             Ok(Credit { account, weight: row.amount("weight")?, amount: row.amount("amount")? })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// Returns what a block is to bring an account.
+    pub async fn credit(&self, block: u64, account: Address) -> Result<Option<Credit>, BooksError> {
+        let sql = "SELECT weight, amount FROM credits WHERE block = $1 AND account = $2";
+        let row = sqlx::query(sql).bind(int(block)?).bind(text_of(account)).fetch_optional(&self.pool).await?;
+        let read = |row: AnyRow| Ok(Credit { account, weight: row.amount("weight")?, amount: row.amount("amount")? });
+        row.map(read).transpose()
     }
 }
 

@@ -158,9 +158,10 @@ fn a_block_is_booked_when_it_is_mature_and_once() {
         assert_eq!(balance(&books, 1).await, 0);
         assert_eq!(books.immature("bmm", account(1)).await.expect("readable"), 2 * 248);
         let watched: Vec<u64> =
-            books.watched().await.expect("readable").into_iter().map(|watched| watched.height).collect();
+            books.watched("pool").await.expect("readable").into_iter().map(|watched| watched.height).collect();
         assert_eq!(watched, [101, 102]);
-        assert_eq!(books.oldest_needed("pool").await.expect("readable"), Some(1));
+        // Windows from share 1 to 8 and from 2 to 9, both open.
+        assert_eq!(books.retirable("pool", 9_999).await.expect("readable"), 0);
         assert_eq!(books.mature(&key(1), 3_000).await.expect("known"), Booked::Now);
         assert_eq!(books.mature(&key(1), 3_000).await.expect("known"), Booked::Before);
         assert_eq!(books.orphaned(&key(2), 3_001).await.expect("known"), Booked::Now);

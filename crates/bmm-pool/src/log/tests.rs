@@ -199,6 +199,23 @@ fn damage_before_the_last_frame_of_the_last_segment_is_not_cut() {
 }
 
 #[test]
+fn a_log_whose_write_failed_is_opened_anew_in_place() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut log = ShareLog::open_with(dir.path(), small()).expect("new");
+    log.append(&shares(0..100)).expect("room");
+    let reader = log.reader();
+    // The next segment cannot be made: a folder has its name.
+    let blocked = dir.path().join(segment::file_name(100));
+    fs::create_dir(&blocked).expect("room");
+    assert!(matches!(log.append(&shares(100..110)), Err(LogError::Io { .. })));
+    fs::remove_dir(&blocked).expect("empty");
+    assert!(matches!(log.append(&shares(100..110)), Err(LogError::Poisoned)));
+    log.reopen().expect("whole");
+    assert_eq!(log.append(&shares(100..110)).expect("room"), 100..110);
+    assert_holds(&reader, 110);
+}
+
+#[test]
 fn roots_follow_from_the_shares_alone() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut log = ShareLog::open_with(dir.path(), small()).expect("new");

@@ -85,33 +85,18 @@ impl ShareLog {
             fs::TryLockError::WouldBlock => LogError::InUse(dir.to_owned()),
             fs::TryLockError::Error(error) => LogError::io(&lock_path)(error),
         })?;
-        let mut segments = segment::list(dir)?;
-        let mut recovery = Recovery::default();
-        let mut tail = None;
-        let mut committed = Committed::default();
-        while let Some(file) = segments.last() {
-            let Some(segment) = Segment::read(file, None)? else {
-                // Begun, and never acknowledged. Its header is written with its first frame.
-                recovery = set_aside(dir, file, 0)?;
-                segments.pop();
-                continue;
-            };
-            if !segment.is_chained() {
-                let reason = "a frame's root does not follow from its shares";
-                return Err(LogError::Damaged { path: file.path.clone(), at: 0, reason });
-            }
-            let bytes = u64::try_from(segment.whole_bytes).unwrap_or(u64::MAX);
-            let cut = set_aside(dir, file, bytes)?;
-            if cut.cut_bytes > 0 {
-                recovery = cut;
-            }
-            (committed.next, committed.root, committed.tail_bytes) = (segment.next(), segment.root(), bytes);
-            tail = Some(Tail::reopen(file, segment)?);
-            break;
-        }
-        committed.segments = segments;
+        let (committed, tail, recovery) = recover(dir)?;
         let committed = Arc::new(RwLock::new(committed));
         Ok(Self { dir: dir.to_owned(), options, _lock: lock, committed, tail, recovery, poisoned: false })
+    }
+
+    /// Opens the log anew after a write that failed: what was acknowledged is there, the rest is cut. Readers go on as before.
+    pub fn reopen(&mut self) -> Result<(), LogError> {
+        self.poisoned = true;
+        let (committed, tail, recovery) = recover(&self.dir)?;
+        *self.committed.write() = committed;
+        (self.tail, self.recovery, self.poisoned) = (tail, recovery, false);
+        Ok(())
     }
 
     /// Returns what opening found at the end of the log.
@@ -300,6 +285,34 @@ fn check(share: &Share) -> Result<(), &'static str> {
         return Err("the name of a chain of its job is longer than 32 bytes");
     }
     Ok(())
+}
+
+/// Finds the end of a log, and cuts what a write that was cut short left there.
+fn recover(dir: &Path) -> Result<(Committed, Option<Tail>, Recovery), LogError> {
+    let mut segments = segment::list(dir)?;
+    let (mut committed, mut recovery, mut tail) = (Committed::default(), Recovery::default(), None);
+    while let Some(file) = segments.last() {
+        let Some(segment) = Segment::read(file, None)? else {
+            // Begun, and never acknowledged. Its header is written with its first frame.
+            recovery = set_aside(dir, file, 0)?;
+            segments.pop();
+            continue;
+        };
+        if !segment.is_chained() {
+            let reason = "a frame's root does not follow from its shares";
+            return Err(LogError::Damaged { path: file.path.clone(), at: 0, reason });
+        }
+        let bytes = u64::try_from(segment.whole_bytes).unwrap_or(u64::MAX);
+        let cut = set_aside(dir, file, bytes)?;
+        if cut.cut_bytes > 0 {
+            recovery = cut;
+        }
+        (committed.next, committed.root, committed.tail_bytes) = (segment.next(), segment.root(), bytes);
+        tail = Some(Tail::reopen(file, segment)?);
+        break;
+    }
+    committed.segments = segments;
+    Ok((committed, tail, recovery))
 }
 
 /// Moves what a segment has beyond `keep` bytes into a file of its own; a segment of which nothing is kept goes as a whole.

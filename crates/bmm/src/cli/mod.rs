@@ -10,6 +10,7 @@ mod mine;
 mod net;
 mod node;
 mod plain;
+mod pool;
 mod provide;
 mod run;
 mod wallet;
@@ -76,6 +77,8 @@ pub enum Command {
     Up(node::Up),
     /// Run a node
     Node(node::NodeArgs),
+    /// Run a mining pool, and see what it does
+    Pool(Box<pool::PoolArgs>),
     /// See the node among others: peers, its addresses, bans
     #[command(subcommand)]
     Net(net::NetCommand),
@@ -129,7 +132,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
         }
         Command::Man(args) => plain::man(args),
         command => {
-            let context = Context::new(&cli.global)?;
+            let mut context = Context::new(&cli.global)?;
             match command {
                 Command::Run(args) => run::run(&context, args),
                 Command::Job(command) => job::run(&context, command),
@@ -138,6 +141,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Mine(args) => mine::run(&context, args),
                 Command::Up(args) => node::up(&context, args),
                 Command::Node(args) => node::node(&context, args),
+                Command::Pool(args) => pool::run(&mut context, args),
                 Command::Net(command) => net::run(&context, command),
                 Command::Chain(command) => chain::run(&context, command),
                 Command::Db(command) => db::run(&context, command),

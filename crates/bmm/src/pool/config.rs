@@ -88,7 +88,10 @@ pub struct ParentChain {
 
 impl std::fmt::Debug for ParentChain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ParentChain").field("name", &self.name).field("url", &books::shown(&self.url)).finish_non_exhaustive()
+        f.debug_struct("ParentChain")
+            .field("name", &self.name)
+            .field("url", &books::shown(&self.url))
+            .finish_non_exhaustive()
     }
 }
 

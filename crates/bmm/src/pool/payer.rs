@@ -221,8 +221,7 @@ impl Payer {
     /// Signs a payment and writes it down; returns the transaction, which is not sent yet.
     fn prepare(&self, receivers: &[(Address, u128)]) -> Result<String, PayError> {
         let fee = self.rules.fee;
-        let items: Vec<PayItem> =
-            receivers.iter().map(|&(account, amount)| PayItem { account, amount, fee }).collect();
+        let items: Vec<PayItem> = receivers.iter().map(|&(account, amount)| PayItem { account, amount, fee }).collect();
         let net: Vec<(Address, u128)> =
             items.iter().map(|item| (item.account, item.amount.saturating_sub(item.fee))).collect();
         // Receivers were checked one by one, and are as many as fit.

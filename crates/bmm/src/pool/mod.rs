@@ -1,0 +1,13 @@
+//! A mining pool: this node's blocks worked on by others' hardware, and everybody paid for its part.
+
+mod check;
+mod config;
+mod payer;
+mod reports;
+mod run;
+
+pub use check::check;
+pub use config::{ParentChain, PoolConfig};
+pub use payer::{PayError, Payer, PayoutRules};
+pub use reports::{PaymentsQuery, payments, status, workers};
+pub use run::{PoolOptions, Running, run};
