@@ -2,7 +2,7 @@
 
 use crate::{
     block::{BlockEvent, BlockKey},
-    books::{BlockRecord, Booked, Books, BooksError, Credit, NewBlock},
+    books::{Booked, Books, BooksError, NewBlock},
     log::{LogError, LogReader, LoggedShare},
     payout::{Division, PayRule, Window, weight},
 };
@@ -202,91 +202,6 @@ fn effort(log: &LogReader, chain: &str, share: u64, before: Option<u64>) -> Resu
     Ok(sum)
 }
 
-/// What a block's published numbers differ in from what the log says.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Discrepancy {
-    /// The log has another history than the one that was published.
-    #[error("the root after share {share} is {logged} in the log and {published} as published")]
-    Root {
-        /// The block's share.
-        share: u64,
-        /// By the log.
-        logged: alloy_primitives::B256,
-        /// As published.
-        published: alloy_primitives::B256,
-    },
-    /// The finder is another one.
-    #[error("share {0} was found by another account than the books say")]
-    Finder(u64),
-    /// Fee or reserve are wrong.
-    #[error("fee and reserve should be {fee} and {reserve}")]
-    Pool {
-        /// The fee.
-        fee: u128,
-        /// The part of the empty window.
-        reserve: u128,
-    },
-    /// An account is to get something else.
-    #[error("{account} should get {right} base units, not {booked}")]
-    Pay {
-        /// The account.
-        account: alloy_primitives::Address,
-        /// By the rule.
-        right: u128,
-        /// As booked.
-        booked: u128,
-    },
-    /// The rule is none.
-    #[error("a window of {window_blocks} blocks with a fee of {fee_basis_points}/10000 is no rule")]
-    Rule {
-        /// Its window.
-        window_blocks: u64,
-        /// Its fee.
-        fee_basis_points: u64,
-    },
-}
-
-/// Works out a block's pay anew from the log, as any miner can, and compares it with what the pool published. `credits` is all of it, or
-/// only the credits that are to be checked if `is_part`.
-pub fn check(
-    log: &LogReader,
-    block: &BlockRecord,
-    credits: &[Credit],
-    is_part: bool,
-) -> Result<Vec<Discrepancy>, LogError> {
-    let rule = u32::try_from(block.window_blocks)
-        .ok()
-        .zip(u16::try_from(block.fee_basis_points).ok())
-        .and_then(|(window, fee)| PayRule::new(window, fee));
-    let Some(rule) = rule else {
-        let (window_blocks, fee_basis_points) = (block.window_blocks, block.fee_basis_points);
-        return Ok(vec![Discrepancy::Rule { window_blocks, fee_basis_points }]);
-    };
-    let is_solo = block.log == SOLO_LOG;
-    let finding = Finding::read(log, &block.chain, block.share, None, rule, is_solo, block.reward)?;
-    let mut found = Vec::new();
-    if finding.root != block.root {
-        found.push(Discrepancy::Root { share: block.share, logged: finding.root, published: block.root });
-    }
-    if finding.share.account != block.finder {
-        found.push(Discrepancy::Finder(block.share));
-    }
-    if (finding.division.fee, finding.division.reserve) != (block.fee, block.reserve) {
-        found.push(Discrepancy::Pool { fee: finding.division.fee, reserve: finding.division.reserve });
-    }
-    let booked: BTreeMap<_, _> = credits.iter().map(|credit| (credit.account, credit.amount)).collect();
-    let right = &finding.division.pay;
-    let missing = right.keys().filter(|account| !is_part && !booked.contains_key(*account));
-    for account in booked.keys().chain(missing) {
-        let (right, booked) = [right, &booked].map(|pay| pay.get(account).copied().unwrap_or(0)).into();
-        if right != booked {
-            found.push(Discrepancy::Pay { account: *account, right, booked });
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,22 +256,11 @@ mod tests {
         assert_eq!((block.root, block.oldest, block.effort), (log.root(), 0, 2_500_000_000_000_000_000));
         let credits = books.credits(1, None, 10).await.expect("readable");
         assert_eq!(credits.iter().map(|credit| credit.amount).collect::<Vec<_>>(), [2_475, 4_950, 2_475]);
-        assert_eq!(check(&log.reader(), &block, &credits, false).expect("readable"), []);
-        assert_eq!(check(&log.reader(), &block, &credits[1..2], true).expect("readable"), []);
 
         log.append(&[share(1, 1_000, &job)]).expect("room");
         accountant.note(&found("0x2", 3)).await.expect("booked");
         let second = books.block(2).await.expect("readable").expect("there");
         assert_eq!((second.effort, second.oldest), (1_000_000_000_000_000_000, 1));
-        for (block, credits, what) in [
-            (BlockRecord { root: B256::ZERO, ..block.clone() }, &credits[..], "root"),
-            (BlockRecord { finder: Address::ZERO, ..block.clone() }, &credits[..], "finder"),
-            (BlockRecord { fee: 101, ..block.clone() }, &credits[..], "fee"),
-            (block.clone(), &credits[1..], "a missing credit"),
-            (BlockRecord { fee_basis_points: 20_000, ..block.clone() }, &credits[..], "rule"),
-        ] {
-            assert_eq!(check(&log.reader(), &block, credits, false).expect("readable").len(), 1, "{what}");
-        }
         // A log that lost shares is not gone on with.
         drop(log);
         let other = ShareLog::open(&dir.path().join("other")).expect("new");
@@ -380,8 +284,5 @@ mod tests {
         accountant.run(events).await;
         let balances = books.account(Address::with_last_byte(2)).await.expect("readable");
         assert_eq!(balances.iter().map(|row| row.balance).collect::<Vec<_>>(), [9_900]);
-        let block = books.block(1).await.expect("readable").expect("there");
-        let credits = books.credits(1, None, 10).await.expect("readable");
-        assert_eq!(check(&log.reader(), &block, &credits, false).expect("readable"), []);
     }
 }

@@ -28,6 +28,8 @@ mod job;
 mod net;
 #[path = "cli/network.rs"]
 mod network;
+#[path = "cli/pool.rs"]
+mod pool;
 #[path = "cli/programs.rs"]
 mod programs;
 #[path = "cli/run.rs"]

@@ -24,6 +24,7 @@ const LOST: Head =
     ("bmm_pool_shares_lost_total", "counter", "Shares that the log could not keep, and that were refused.");
 const LOGGED: Head = ("bmm_pool_log_shares_total", "counter", "Shares in the log, ever.");
 const HEIGHT: Head = ("bmm_pool_chain_height", "gauge", "Height that is worked on; 0 while the chain gives no work.");
+const NETWORK: Head = ("bmm_pool_network_hashes_per_second", "gauge", "Hash rate of everybody who mines the chain.");
 const BLOCKS: Head = ("bmm_pool_blocks_total", "counter", "Blocks since the start, by what the chain said.");
 const EFFORT: Head = ("bmm_pool_effort", "gauge", "Mean work of the last 100 blocks, where 1 is to be expected.");
 const BALANCES: Head =
@@ -55,7 +56,7 @@ pub async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, super::rou
     let mut sides = Vec::new();
     for side in &state.sides {
         let lost = side.stats.pool(now_millis()).lost_to_log;
-        sides.push((SideView::new(side, &state.books, now_millis()).await?, lost));
+        sides.push((SideView::new(side, state, now_millis()).await?, lost));
     }
     let mut page = Page::default();
     miners(&mut page, &sides);
@@ -114,6 +115,12 @@ fn chains(page: &mut Page, sides: &[(SideView, u64)]) {
         let fates = [("taken", chain.status.taken), ("stale", chain.status.stale), ("refused", chain.status.refused)];
         for (fate, count) in fates {
             page.line(BLOCKS, &[("side", side), ("chain", &chain.status.name), ("fate", fate)], count);
+        }
+    }
+    page.head(NETWORK);
+    for (side, chain) in each() {
+        if let Some(rate) = chain.network_rate {
+            page.line(NETWORK, &[("side", side), ("chain", &chain.status.name)], rate);
         }
     }
     page.head(EFFORT);

@@ -66,6 +66,8 @@ pub struct ApiState {
     pub min_payment: String,
     /// What a miner pays for a payment, with its unit.
     pub payment_fee: String,
+    /// Hashes a second of everybody who mines BMM, where they are known.
+    pub network: watch::Receiver<Option<f64>>,
 }
 
 /// State and bounds.

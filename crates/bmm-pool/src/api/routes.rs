@@ -78,7 +78,7 @@ pub async fn pool(State(api): State<Arc<Api>>) -> Answer<PoolView> {
     let state = &api.state;
     let mut sides = Vec::new();
     for side in &state.sides {
-        sides.push(SideView::new(side, &state.books, now_millis()).await?);
+        sides.push(SideView::new(side, state, now_millis()).await?);
     }
     Ok(Json(PoolView {
         wallet: state.wallet.clone(),

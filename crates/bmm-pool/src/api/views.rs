@@ -1,12 +1,12 @@
 //! What the answers look like.
 
-use super::Side;
+use super::{ApiState, Side};
 use crate::{
-    books::{Balance, BlockRecord, Books, BooksError, Payment},
+    books::{Balance, BlockRecord, BooksError, Payment},
     job::ChainWork,
     payout::BLOCK_WEIGHT,
     server::{HashRates, WorkerSnapshot, stats::Counts},
-    source::ChainStatus,
+    source::{BMM, ChainStatus},
     stratum::Reject,
 };
 use alloy_primitives::{Address, B256, U256};
@@ -73,6 +73,10 @@ pub struct ChainView {
     pub difficulty: Option<String>,
     /// How long the miners take for its block at their rate of a quarter of an hour, in seconds.
     pub expected_secs: Option<f64>,
+    /// Hashes a second of everybody who mines the chain, where they are known.
+    pub network_rate: Option<f64>,
+    /// The miners' part of them, by their rate of a quarter of an hour: 1 is all.
+    pub network_share: Option<f64>,
     /// Mean work of the last blocks, as a part of what was to be expected: below 1 is luck.
     pub effort: Option<f64>,
     /// How many blocks that is the mean of, at most 100.
@@ -234,7 +238,7 @@ pub(super) fn workers(sides: &[Side], account: Option<Address>, now: u64) -> Vec
 }
 
 impl SideView {
-    pub(super) async fn new(side: &Side, books: &Books, now: u64) -> Result<Self, BooksError> {
+    pub(super) async fn new(side: &Side, state: &ApiState, now: u64) -> Result<Self, BooksError> {
         let pool = side.stats.pool(now);
         let workers = side.stats.workers(None, now).iter().filter(|worker| worker.connections > 0).count();
         let job = side.jobs.borrow().clone();
@@ -242,13 +246,16 @@ impl SideView {
         for status in (side.chains)() {
             let work: Option<&ChainWork> = job.chains.iter().find(|work| *work.name == *status.name);
             let difficulty = work.map(|work| work.target.difficulty().get());
-            let recent = books.efforts(&status.name, side.name, 100).await?;
+            let network_rate = (*status.name == *BMM).then(|| *state.network.borrow()).flatten();
+            let recent = state.books.efforts(&status.name, side.name, 100).await?;
             let sum: f64 = recent.iter().map(|effort| part(*effort)).sum();
             let count = f64::from(u32::try_from(recent.len()).unwrap_or(u32::MAX));
             let rate = pool.rates.quarter;
             chains.push(ChainView {
                 difficulty: difficulty.map(|difficulty| difficulty.to_string()),
                 expected_secs: difficulty.map(float).filter(|_| rate > 0.0).map(|hashes| hashes / rate),
+                network_rate,
+                network_share: network_rate.filter(|network| *network > 0.0).map(|network| rate / network),
                 effort: (!recent.is_empty()).then_some(sum / count),
                 blocks_counted: recent.len(),
                 status,

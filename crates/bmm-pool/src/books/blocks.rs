@@ -174,8 +174,14 @@ impl Books {
     /// Books a block and what it is to bring; nothing is paid before [`Books::mature`]. A block that is known stays as it is.
     pub async fn found(&self, block: &NewBlock<'_>) -> Result<Booked, BooksError> {
         let mut tx = self.writer().await?;
+        sqlx::query("DELETE FROM intents WHERE chain = $1 AND id = $2")
+            .bind(block.key.chain.to_string())
+            .bind(block.key.id.clone())
+            .execute(&mut *tx)
+            .await?;
         let known = find(&mut tx, block.key).await?;
         if known.is_some() {
+            tx.commit().await?;
             return Ok(Booked::Before);
         }
         let row = sqlx::query("SELECT COALESCE(MAX(number), 0) AS number FROM blocks").fetch_one(&mut *tx).await?;

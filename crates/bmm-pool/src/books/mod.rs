@@ -6,6 +6,7 @@
 
 mod accounts;
 mod blocks;
+mod intents;
 mod payments;
 mod schema;
 

@@ -6,7 +6,7 @@ use sqlx::{AnyPool, Row as _};
 /// The form that this program writes.
 const VERSION: i64 = 1;
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS blocks (
         number BIGINT PRIMARY KEY, chain TEXT NOT NULL, id TEXT NOT NULL, height BIGINT NOT NULL, log TEXT NOT NULL,
@@ -14,6 +14,9 @@ const TABLES: [&str; 9] = [
         fee TEXT NOT NULL, reserve TEXT NOT NULL, window_blocks BIGINT NOT NULL, fee_basis_points BIGINT NOT NULL,
         effort TEXT NOT NULL, found_at BIGINT NOT NULL, settled_at BIGINT NOT NULL, state TEXT NOT NULL,
         UNIQUE (chain, id))",
+    "CREATE TABLE IF NOT EXISTS intents (
+        chain TEXT NOT NULL, id TEXT NOT NULL, height BIGINT NOT NULL, log TEXT NOT NULL, share BIGINT NOT NULL,
+        reward TEXT NOT NULL, PRIMARY KEY (chain, id))",
     "CREATE INDEX IF NOT EXISTS blocks_by_state ON blocks (state, chain)",
     "CREATE TABLE IF NOT EXISTS credits (
         block BIGINT NOT NULL, account TEXT NOT NULL, weight TEXT NOT NULL, amount TEXT NOT NULL,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    block::BlockKey,
+    block::{BlockEvent, BlockKey},
     payout::{BLOCK_WEIGHT, Division, PayRule, Window},
 };
 use alloy_primitives::B256;
@@ -152,7 +152,13 @@ async fn balance(books: &Books, n: u8) -> u128 {
 fn a_block_is_booked_when_it_is_mature_and_once() {
     on_both("mature", async |url| {
         let books = Books::open(url).await.expect("opens");
+        for (n, reward) in [(1, 1_000), (9, 5)] {
+            books.intend("pool", &key(n), 100 + n, reward, n + 7).await.expect("room");
+            books.intend("pool", &key(n), 100 + n, reward, n + 7).await.expect("known");
+        }
         assert_eq!(find(&books, 1, 1_000).await, Booked::Now);
+        let left = BlockEvent::Found { key: key(9), height: 109, reward: 5, share: 16 };
+        assert_eq!(books.intents("pool").await.expect("readable"), [left]);
         assert_eq!(find(&books, 1, 9_999).await, Booked::Before);
         assert_eq!(find(&books, 2, 1_000).await, Booked::Now);
         assert_eq!(balance(&books, 1).await, 0);

@@ -54,6 +54,10 @@ pub const BMM: &str = "bmm";
 /// Blocks of one chain that wait for being handed in.
 const MAX_WAITING: usize = 1_024;
 
+/// Is told of a block ([`BlockEvent::Found`]) before it is handed in, so that a pool which ends in between can look for it when it starts
+/// again. It should take no longer than a write to the disk.
+pub type Intend = Arc<dyn Fn(&BlockEvent) + Send + Sync>;
+
 /// What a pool works on.
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
@@ -111,6 +115,16 @@ impl Sources {
         solutions: mpsc::Receiver<Solution>,
         events: &mpsc::Sender<BlockEvent>,
     ) -> Result<Self, SourceError> {
+        Self::start_with(config, solutions, events, &(Arc::new(|_: &BlockEvent| {}) as Intend))
+    }
+
+    /// As [`Sources::start`]; `intend` is told of each block before it is handed in.
+    pub fn start_with(
+        config: SourceConfig,
+        solutions: mpsc::Receiver<Solution>,
+        events: &mpsc::Sender<BlockEvent>,
+        intend: &Intend,
+    ) -> Result<Self, SourceError> {
         check(&config)?;
         let parents: Vec<Arc<Parent>> =
             config.parents.into_iter().map(|parent| Arc::new(Parent::new(parent))).collect();
@@ -131,7 +145,8 @@ impl Sources {
             let pending = config.pending.iter().filter(|block| block.key.chain == *chain.name()).cloned().collect();
             let (sender, queue) = sync_channel(MAX_WAITING);
             queues.insert(Arc::clone(chain.name()), sender);
-            let submitter = Submitter::new(chain, Arc::clone(&sources.desk), events.clone(), pending);
+            let submitter =
+                Submitter::new(chain, Arc::clone(&sources.desk), (events.clone(), Arc::clone(intend)), pending);
             let stop = Arc::clone(&sources.stop);
             sources.settling.push(spawn("pool-submit", move || submitter.run(&queue, &stop))?);
         }

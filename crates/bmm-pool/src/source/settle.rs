@@ -1,6 +1,7 @@
 //! Hands in blocks, and watches them until they are final.
 
 use super::{
+    Intend,
     aux_chain::{AuxChain, Verdict},
     confirm::{Dialect, Tip},
     desk::Desk,
@@ -151,14 +152,20 @@ pub struct Submitter {
     chain: Chain,
     desk: Arc<Desk>,
     events: mpsc::Sender<BlockEvent>,
+    intend: Intend,
     pending: Vec<PendingBlock>,
     taken: VecDeque<String>,
 }
 
 impl Submitter {
     /// `pending` are blocks of before a restart.
-    pub fn new(chain: Chain, desk: Arc<Desk>, events: mpsc::Sender<BlockEvent>, pending: Vec<PendingBlock>) -> Self {
-        Self { chain, desk, events, pending, taken: VecDeque::new() }
+    pub fn new(
+        chain: Chain,
+        desk: Arc<Desk>,
+        (events, intend): (mpsc::Sender<BlockEvent>, Intend),
+        pending: Vec<PendingBlock>,
+    ) -> Self {
+        Self { chain, desk, events, intend, pending, taken: VecDeque::new() }
     }
 
     /// Works until the queue is closed, or `stop` is set and nothing waits.
@@ -199,6 +206,7 @@ impl Submitter {
         if self.taken.contains(&id) {
             return;
         }
+        (self.intend)(&self.found(&block, &id, solution.share));
         match self.try_to_submit(&block, solution) {
             Ok((Verdict::Accepted, _) | (Verdict::Duplicate, true)) => self.took(&block, id, solution.share),
             Ok((Verdict::Duplicate, false)) => {}
@@ -236,21 +244,27 @@ impl Submitter {
         block.submit(solution).map(|verdict| (verdict, true))
     }
 
+    fn found(&self, block: &Block<'_>, id: &str, share: u64) -> BlockEvent {
+        let key = BlockKey { chain: Arc::clone(self.chain.name()), id: id.to_owned() };
+        BlockEvent::Found { key, height: block.height(), reward: block.reward(), share }
+    }
+
     fn took(&mut self, block: &Block<'_>, id: String, share: u64) {
         let (height, reward) = (block.height(), block.reward());
         tracing::info!(chain = %self.chain.name(), %id, height, reward, share, "a block was taken");
         if self.taken.len() >= MAX_TAKEN {
             self.taken.pop_front();
         }
+        let event = self.found(block, &id, share);
         self.taken.push_back(id.clone());
         self.desk.note(self.chain.name(), |status| status.taken = status.taken.saturating_add(1));
         let key = BlockKey { chain: Arc::clone(self.chain.name()), id };
         if self.pending.len() < MAX_PENDING {
-            self.pending.push(PendingBlock { key: key.clone(), height });
+            self.pending.push(PendingBlock { key, height });
         } else {
             tracing::error!(block = %key.id, "too many blocks are watched; this one is looked up after a restart");
         }
-        self.tell(BlockEvent::Found { key, height, reward, share });
+        self.tell(event);
     }
 
     /// Looks what became of the blocks that are deep enough.

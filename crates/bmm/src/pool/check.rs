@@ -16,6 +16,9 @@ use bmm_pool::{
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
+/// Most shares that a window is believed to have.
+const MAX_WINDOW_SHARES: u64 = 20_000_000;
+
 /// A block as the pool publishes it.
 #[derive(Debug, Deserialize)]
 struct Published {
@@ -114,6 +117,9 @@ fn download(base: &str, block: &Published) -> Outcome<Vec<LoggedShare>> {
     let mut shares: Vec<LoggedShare> = Vec::new();
     let oldest = if block.log == SOLO_LOG { block.share } else { block.oldest };
     let mut to = block.share;
+    if block.share.saturating_sub(oldest) >= MAX_WINDOW_SHARES {
+        return Err(wrong(block, "its window is said to have more than 20 million shares"));
+    }
     // Pages go backwards, the chain forwards: each page's end must be what the page after it begins with.
     let mut root_after = block.root;
     loop {

@@ -34,6 +34,8 @@ pub struct PoolConfig {
     pub difficulty: u32,
     /// As `difficulty`, at `large_listen`.
     pub large_difficulty: u32,
+    /// How many shares a minute are wanted of a miner; difficulties follow.
+    pub shares_per_minute: u32,
     /// Where the JSON API and the metrics are served; nowhere if empty.
     pub api_listen: Vec<SocketAddr>,
     /// The pool's name, as coinbases show it: at most 32 bytes.
@@ -42,7 +44,7 @@ pub struct PoolConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wallet: Option<String>,
     /// The books, such as "postgres://pool@localhost/pool"; by default SQLite in the data folder.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "perhaps_without_password")]
     pub database: Option<String>,
     /// The pool's fee in hundredths of a percent: 100 is 1 %.
     pub fee_basis_points: u16,
@@ -107,6 +109,11 @@ fn without_password<S: serde::Serializer>(url: &str, serializer: S) -> Result<S:
     serializer.serialize_str(&books::shown(url))
 }
 
+#[expect(clippy::ref_option, reason = "serde hands it over so")]
+fn perhaps_without_password<S: serde::Serializer>(url: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_deref().map(books::shown).serialize(serializer)
+}
+
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
@@ -118,6 +125,7 @@ impl Default for PoolConfig {
             certificate_key: None,
             difficulty: 16,
             large_difficulty: 262_144,
+            shares_per_minute: 17,
             api_listen: vec![SocketAddr::from(([127, 0, 0, 1], 8550))],
             tag: "bmm".into(),
             wallet: None,
@@ -156,9 +164,9 @@ impl PoolConfig {
             let what = "pool.maturity, pool.payment_confirmations and pool.payment_secs must be at least 1";
             return bad(what.into(), "100, 30 and 60 are the defaults");
         }
-        if self.difficulty == 0 || self.large_difficulty == 0 {
-            let what = "pool.difficulty and pool.large_difficulty must be at least 1";
-            return bad(what.into(), "16 and 262144 are the defaults");
+        if self.difficulty == 0 || self.large_difficulty == 0 || self.shares_per_minute == 0 {
+            let what = "pool.difficulty, pool.large_difficulty and pool.shares_per_minute must be at least 1";
+            return bad(what.into(), "16, 262144 and 17 are the defaults");
         }
         if !self.tls_listen.is_empty() && (self.certificate.is_none() || self.certificate_key.is_none()) {
             let what = "pool.tls_listen needs pool.certificate and pool.certificate_key";
@@ -183,6 +191,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_manual_has_every_key() {
+        let page = include_str!("../../../../docs/mining.md");
+        let all = PoolConfig {
+            certificate: Some("a".into()),
+            certificate_key: Some("b".into()),
+            wallet: Some("c".into()),
+            database: Some("sqlite://d".into()),
+            ..PoolConfig::default()
+        };
+        let table = toml::Table::try_from(all).expect("plain values");
+        for key in table.keys() {
+            assert!(page.contains(&format!("`{key}`")) || page.contains(&format!("[[pool.{key}]]")), "{key}");
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_by_name() {
         PoolConfig::default().check().expect("the default is fine");
         let parent = ParentChain {
@@ -194,6 +218,9 @@ mod tests {
             maturity: 100,
         };
         assert!(!format!("{parent:?}").contains("secret"));
+        let database = Some("postgres://me:secret@localhost/pool".into());
+        let config = PoolConfig { database, ..PoolConfig::default() };
+        assert!(!toml::to_string(&config).expect("plain values").contains("secret"));
         let printed = toml::to_string(&parent).expect("plain values");
         assert!(!printed.contains("secret"), "{printed}");
         let base = PoolConfig::default;

@@ -2,9 +2,11 @@
 
 mod check;
 mod config;
+mod network;
 mod payer;
 mod reports;
 mod run;
+mod setup;
 
 pub use check::check;
 pub use config::{ParentChain, PoolConfig};

@@ -1,6 +1,9 @@
 //! What is told of a pool: of a running one by its API, of its payments by its books.
 
-use super::run::{Running, books_failure, running_file};
+use super::{
+    run::{Running, running_file},
+    setup::books_failure,
+};
 use crate::{
     cli::Context,
     failure::{Failure, IoContext, Outcome},

@@ -2,7 +2,9 @@
 
 use super::{
     config::PoolConfig,
-    payer::{CHAIN, Payer, PayoutRules},
+    network,
+    payer::{Payer, PayoutRules},
+    setup::{books_failure, listens, log_failure, server_failure, source_config, source_failure},
 };
 use crate::{
     cli::Context,
@@ -13,14 +15,13 @@ use crate::{
 };
 use alloy_signer_local::PrivateKeySigner;
 use bmm_pool::{
-    LogError, Server, Share, ShareLog, Sources,
+    BlockEvent, LogError, Server, Share, ShareLog, Sources,
     accountant::{AccountError, Accountant, POOL_LOG, PayRules, SOLO_LOG},
     api::{self, ApiState, Side},
-    books::{self, Books, BooksError},
-    difficulty::ShareDifficulty,
+    books::Books,
     payout::PayRule,
-    server::{Listen, ServerConfig, ServerError, TlsFiles},
-    source::{AuxConfig, NodeUrl, ParentConfig, PendingBlock, SourceConfig, SourceError},
+    server::{Listen, ServerConfig, TlsFiles},
+    source::{Intend, PendingBlock},
 };
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -43,10 +44,10 @@ use tokio::{
 
 /// Blocks that wait to be handed in, and events that wait to be booked.
 const QUEUE: usize = 1_024;
-/// How old templates may be until new transactions get in.
-const REFRESH: Duration = Duration::from_secs(15);
 /// How long a pool that stops waits for blocks that are being handed in.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest that a block waits for its note in the books.
+const INTEND: Duration = Duration::from_secs(1);
 /// Time between two looks for shares that nobody needs any more.
 const RETIRE_EVERY: Duration = Duration::from_hours(1);
 
@@ -167,9 +168,7 @@ impl<'a> Pool<'a> {
             // A pool without solo miners may have solo blocks of before, which are still watched.
             let watched = runtime.block_on(books.watched(name)).map_err(|error| books_failure(&url, &error))?;
             if !listen.is_empty() || (name == POOL_LOG && config.solo_listen.is_empty()) {
-                let pending =
-                    watched.into_iter().map(|block| PendingBlock { key: block.key, height: block.height }).collect();
-                this.start_side(name, config, folder, rpc, listen, pending)?;
+                this.start_side(name, config, folder, rpc, listen)?;
             } else if !watched.is_empty() {
                 return Err(Failure::config(format!(
                     "the books have {} blocks of the {name} side that are not final, and nobody can connect to it",
@@ -181,7 +180,7 @@ impl<'a> Pool<'a> {
                 )));
             }
         }
-        this.start_api(config)?;
+        this.start_api(config, rpc)?;
         this.start_payer(config, rpc, key)?;
         Ok(this)
     }
@@ -193,7 +192,6 @@ impl<'a> Pool<'a> {
         folder: &Path,
         rpc: &RpcClient,
         listen: Vec<Listen>,
-        pending: Vec<PendingBlock>,
     ) -> Outcome {
         let log = ShareLog::open(&folder.join(name)).map_err(|error| log_failure(&error))?;
         if let Some(moved) = &log.recovery().moved_to {
@@ -215,13 +213,22 @@ impl<'a> Pool<'a> {
             AccountError::LogTooShort { .. } => Failure::config(error),
             error => Failure::internal(error),
         })?;
+        // Blocks that were being handed in when the pool ended are booked, and watched: those that their chain did not take are lost when
+        // another block is final at their height.
+        for event in self.runtime.block_on(self.books.intents(name)).map_err(Failure::internal)? {
+            self.runtime.block_on(accountant.note(&event)).map_err(Failure::internal)?;
+        }
+        let watched = self.runtime.block_on(self.books.watched(name)).map_err(Failure::internal)?;
+        let pending = watched.into_iter().map(|block| PendingBlock { key: block.key, height: block.height }).collect();
         let (solutions, found) = mpsc::channel(QUEUE);
         let (events, booked) = mpsc::channel(QUEUE);
         let accountant = self.runtime.spawn(accountant.run(booked));
-        let sources = Sources::start(source_config(config, rpc, &self.wallet, pending)?, found, &events)
-            .map_err(|error| source_failure(&error))?;
+        let source = source_config(config, rpc, &self.wallet, pending)?;
+        let sources =
+            Sources::start_with(source, found, &events, &self.intend(name)).map_err(|error| source_failure(&error))?;
         drop(events);
         let mut server = ServerConfig::new(listen);
+        server.difficulty.shares_per_minute = config.shares_per_minute;
         server.tls = config
             .certificate
             .clone()
@@ -246,10 +253,25 @@ impl<'a> Pool<'a> {
         Ok(())
     }
 
-    fn start_api(&mut self, config: &PoolConfig) -> Outcome {
+    /// What writes down that a block is about to be handed in. Books that are slow hold no block up.
+    fn intend(&self, log: &'static str) -> Intend {
+        let (books, runtime) = (self.books.clone(), self.runtime.handle().clone());
+        Arc::new(move |event: &BlockEvent| {
+            let BlockEvent::Found { key, height, reward, share } = event else { return };
+            let write = books.intend(log, key, *height, *reward, *share);
+            match runtime.block_on(async { tokio::time::timeout(INTEND, write).await }) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "a block is handed in without a note in the books"),
+                Err(_) => tracing::warn!("a block is handed in without a note in the books, which are too slow"),
+            }
+        })
+    }
+
+    fn start_api(&mut self, config: &PoolConfig, rpc: &RpcClient) -> Outcome {
         if config.api_listen.is_empty() {
             return Ok(());
         }
+        let network = network::watch(rpc.clone(), self.runtime.handle());
         let sides = self.sides.iter().map(|side| {
             let sources = Arc::downgrade(&side.sources);
             let chains = move || sources.upgrade().map(|sources| sources.status()).unwrap_or_default();
@@ -269,6 +291,7 @@ impl<'a> Pool<'a> {
             window_blocks: config.window_blocks,
             min_payment: config.min_payment.to_string(),
             payment_fee: config.payment_fee.to_string(),
+            network,
         };
         let (addresses, serving) = self
             .runtime
@@ -352,87 +375,5 @@ impl<'a> Pool<'a> {
             let _ = thread.join();
         }
         self.runtime.block_on(self.books.close());
-    }
-}
-
-/// Where a side's miners connect.
-fn listens(config: &PoolConfig, name: &str) -> Vec<Listen> {
-    let at = |addresses: &[SocketAddr], difficulty: u32, tls: bool| -> Vec<Listen> {
-        let start = ShareDifficulty::whole(difficulty);
-        addresses.iter().map(|address| Listen { address: *address, start, tls }).collect()
-    };
-    if name == SOLO_LOG {
-        return at(&config.solo_listen, config.difficulty, false);
-    }
-    let plain = at(&config.listen, config.difficulty, false);
-    let large = at(&config.large_listen, config.large_difficulty, false);
-    let tls = at(&config.tls_listen, config.difficulty, true);
-    [plain, large, tls].concat()
-}
-
-fn source_config(
-    config: &PoolConfig,
-    rpc: &RpcClient,
-    wallet: &str,
-    pending: Vec<PendingBlock>,
-) -> Outcome<SourceConfig> {
-    let node = |url: &str| url.parse::<NodeUrl>().map_err(Failure::config);
-    let mut parents = Vec::new();
-    for parent in &config.parents {
-        let url = node(&parent.url)?;
-        let url = match &parent.cookie {
-            Some(cookie) => url.with_cookie(cookie.clone()),
-            None => url,
-        };
-        parents.push(ParentConfig {
-            name: parent.name.as_str().into(),
-            nodes: vec![url],
-            address: parent.address.clone(),
-            maturity: parent.maturity,
-        });
-    }
-    let bmm = AuxConfig {
-        name: CHAIN.into(),
-        nodes: vec![node(rpc.url())?],
-        address: wallet.to_owned(),
-        maturity: config.maturity,
-    };
-    Ok(SourceConfig { parents, aux: vec![bmm], tag: config.tag.clone(), refresh: REFRESH, pending })
-}
-
-/// Tells a person what is wrong with the books.
-pub fn books_failure(url: &str, error: &BooksError) -> Failure {
-    let what = format!("{}: {error}", books::shown(url));
-    match error {
-        BooksError::Database(_) => Failure::config(what)
-            .hint("does the database run, and may this user use it? it is pool.database of the configuration"),
-        BooksError::BadAddress(_) | BooksError::Foreign { .. } | BooksError::TooNew { .. } => Failure::config(what),
-        _ => Failure::internal(what),
-    }
-}
-
-/// Tells a person what is wrong with the share log.
-pub fn log_failure(error: &LogError) -> Failure {
-    match error {
-        LogError::InUse(_) => Failure::user(error),
-        LogError::Damaged { .. } => Failure::config(error),
-        _ => Failure::internal(error),
-    }
-}
-
-fn source_failure(error: &SourceError) -> Failure {
-    let failure = Failure::config(format!("{error}"));
-    match error {
-        SourceError::Nothing(_) => failure
-            .hint("the node must hand out blocks for the pool's wallet: `bmm node --mine-for WALLET`, or `bmm up`"),
-        _ => failure,
-    }
-}
-
-fn server_failure(error: &ServerError) -> Failure {
-    let failure = Failure::config(format!("{error}"));
-    match error {
-        ServerError::Listen { .. } => failure.hint("choose another address in pool.listen, or with --listen"),
-        _ => failure,
     }
 }
