@@ -70,19 +70,29 @@ pub async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, super::rou
         audits.push((name, state.books.audit(name).await?));
     }
     page.head(BALANCES);
-    audits.iter().for_each(|(chain, audit)| page.line(BALANCES, &[("chain", chain)], audit.balances));
+    for (chain, audit) in &audits {
+        page.line(BALANCES, &[("chain", chain)], audit.balances);
+    }
     page.head(PAID);
-    audits.iter().for_each(|(chain, audit)| page.line(PAID, &[("chain", chain)], audit.paid));
+    for (chain, audit) in &audits {
+        page.line(PAID, &[("chain", chain)], audit.paid);
+    }
     page.head(BALANCED);
-    audits.iter().for_each(|(chain, audit)| page.line(BALANCED, &[("chain", chain)], u8::from(audit.is_balanced())));
+    for (chain, audit) in &audits {
+        page.line(BALANCED, &[("chain", chain)], u8::from(audit.is_balanced()));
+    }
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], page.0).into_response())
 }
 
 fn miners(page: &mut Page, sides: &[(SideView, u64)]) {
     page.head(CONNECTIONS);
-    sides.iter().for_each(|(side, _)| page.line(CONNECTIONS, &[("side", side.name)], side.connections));
+    for (side, _) in sides {
+        page.line(CONNECTIONS, &[("side", side.name)], side.connections);
+    }
     page.head(WORKERS);
-    sides.iter().for_each(|(side, _)| page.line(WORKERS, &[("side", side.name)], side.workers));
+    for (side, _) in sides {
+        page.line(WORKERS, &[("side", side.name)], side.workers);
+    }
     page.head(RATE);
     for (side, _) in sides {
         for (span, rate) in [("1m", side.rates.minute), ("15m", side.rates.quarter), ("24h", side.rates.day)] {
@@ -90,7 +100,9 @@ fn miners(page: &mut Page, sides: &[(SideView, u64)]) {
         }
     }
     page.head(ACCEPTED);
-    sides.iter().for_each(|(side, _)| page.line(ACCEPTED, &[("side", side.name)], side.shares.accepted));
+    for (side, _) in sides {
+        page.line(ACCEPTED, &[("side", side.name)], side.shares.accepted);
+    }
     page.head(REJECTED);
     for (side, _) in sides {
         for name in Reject::ALL.map(reason) {
@@ -99,9 +111,13 @@ fn miners(page: &mut Page, sides: &[(SideView, u64)]) {
         }
     }
     page.head(LOST);
-    sides.iter().for_each(|(side, lost)| page.line(LOST, &[("side", side.name)], lost));
+    for (side, lost) in sides {
+        page.line(LOST, &[("side", side.name)], lost);
+    }
     page.head(LOGGED);
-    sides.iter().for_each(|(side, _)| page.line(LOGGED, &[("side", side.name)], side.log_shares));
+    for (side, _) in sides {
+        page.line(LOGGED, &[("side", side.name)], side.log_shares);
+    }
 }
 
 fn chains(page: &mut Page, sides: &[(SideView, u64)]) {

@@ -76,8 +76,8 @@ struct Api {
     at_once: Semaphore,
 }
 
-/// Listens at these addresses. Returns them, with the ports that the system chose, and what serves until it is dropped.
-pub async fn bind(
+/// Listens at these addresses, within a runtime of tokio's. Returns them, with the ports that the system chose, and what serves until it is dropped.
+pub fn bind(
     addresses: &[SocketAddr],
     state: ApiState,
 ) -> Result<(Vec<SocketAddr>, impl Future<Output = ()> + Send + 'static), std::io::Error> {

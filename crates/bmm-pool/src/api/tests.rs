@@ -77,7 +77,7 @@ impl World {
             payment_fee: "0 BMM".into(),
             network: watch::channel(Some(4_000.0)).1,
         };
-        let (addresses, serving) = bind(&["127.0.0.1:0".parse().expect("an address")], state).await.expect("free");
+        let (addresses, serving) = bind(&["127.0.0.1:0".parse().expect("an address")], state).expect("free");
         let base = format!("http://{}", addresses[0]);
         Self { base, log, _serving: tokio::spawn(serving), _dir: dir }
     }

@@ -208,7 +208,7 @@ impl From<BlockRecord> for BlockView {
 }
 
 impl WorkerView {
-    fn new(side: &'static str, worker: WorkerSnapshot) -> Self {
+    fn new(side: &'static str, worker: &WorkerSnapshot) -> Self {
         Self {
             account: worker.account,
             worker: worker.worker.to_string(),
@@ -227,7 +227,7 @@ impl WorkerView {
 pub(super) fn workers(sides: &[Side], account: Option<Address>, now: u64) -> Vec<WorkerView> {
     let of = |side: &Side| {
         let name = side.name;
-        side.stats.workers(account, now).into_iter().map(move |worker| WorkerView::new(name, worker))
+        side.stats.workers(account, now).into_iter().map(move |worker| WorkerView::new(name, &worker))
     };
     let mut all: Vec<WorkerView> = sides.iter().flat_map(of).collect();
     all.sort_by(|a, b| {

@@ -115,7 +115,8 @@ impl Sources {
         solutions: mpsc::Receiver<Solution>,
         events: &mpsc::Sender<BlockEvent>,
     ) -> Result<Self, SourceError> {
-        Self::start_with(config, solutions, events, &(Arc::new(|_: &BlockEvent| {}) as Intend))
+        let nobody: Intend = Arc::new(|_: &BlockEvent| {});
+        Self::start_with(config, solutions, events, &nobody)
     }
 
     /// As [`Sources::start`]; `intend` is told of each block before it is handed in.

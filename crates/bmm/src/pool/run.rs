@@ -15,13 +15,13 @@ use crate::{
 };
 use alloy_signer_local::PrivateKeySigner;
 use bmm_pool::{
-    BlockEvent, LogError, Server, Share, ShareLog, Sources,
+    BlockEvent, LogError, Server, Share, ShareLog, Solution, Sources,
     accountant::{AccountError, Accountant, POOL_LOG, PayRules, SOLO_LOG},
     api::{self, ApiState, Side},
     books::Books,
     payout::PayRule,
     server::{Listen, ServerConfig, TlsFiles},
-    source::{Intend, PendingBlock},
+    source::{Intend, PendingBlock, SourceConfig, SourceError},
 };
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -34,7 +34,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
     runtime::{Handle, Runtime},
@@ -46,6 +46,8 @@ use tokio::{
 const QUEUE: usize = 1_024;
 /// How long a pool that stops waits for blocks that are being handed in.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a pool that starts waits for work.
+const NO_WORK: Duration = Duration::from_mins(1);
 /// Longest that a block waits for its note in the books.
 const INTEND: Duration = Duration::from_secs(1);
 /// Time between two looks for shares that nobody needs any more.
@@ -130,6 +132,9 @@ struct Pool<'a> {
     api_task: Option<task::JoinHandle<()>>,
     payer: Option<(SyncSender<()>, JoinHandle<()>)>,
 }
+
+/// Work, where blocks go that miners find, and what becomes of them.
+type Work = (Sources, mpsc::Sender<Solution>, mpsc::Receiver<BlockEvent>);
 
 /// A log with its server, its work and its accountant.
 struct RunningSide {
@@ -220,13 +225,9 @@ impl<'a> Pool<'a> {
         }
         let watched = self.runtime.block_on(self.books.watched(name)).map_err(Failure::internal)?;
         let pending = watched.into_iter().map(|block| PendingBlock { key: block.key, height: block.height }).collect();
-        let (solutions, found) = mpsc::channel(QUEUE);
-        let (events, booked) = mpsc::channel(QUEUE);
-        let accountant = self.runtime.spawn(accountant.run(booked));
         let source = source_config(config, rpc, &self.wallet, pending)?;
-        let sources =
-            Sources::start_with(source, found, &events, &self.intend(name)).map_err(|error| source_failure(&error))?;
-        drop(events);
+        let (sources, solutions, booked) = self.work(name, &source)?;
+        let accountant = self.runtime.spawn(accountant.run(booked));
         let mut server = ServerConfig::new(listen);
         server.difficulty.shares_per_minute = config.shares_per_minute;
         server.tls = config
@@ -251,6 +252,23 @@ impl<'a> Pool<'a> {
             Server::start(server, sources.jobs(), append, solutions).map_err(|error| server_failure(&error))?;
         self.sides.push(RunningSide { name, log, server, sources: Arc::new(sources), accountant });
         Ok(())
+    }
+
+    /// Begins to get work. A node that gives none yet, because it has just started, say, is asked for a while.
+    fn work(&self, log: &'static str, config: &SourceConfig) -> Outcome<Work> {
+        let begun = Instant::now();
+        loop {
+            let (solutions, found) = mpsc::channel(QUEUE);
+            let (events, booked) = mpsc::channel(QUEUE);
+            match Sources::start_with(config.clone(), found, &events, &self.intend(log)) {
+                Ok(sources) => return Ok((sources, solutions, booked)),
+                Err(SourceError::Nothing(why)) if begun.elapsed() < NO_WORK => {
+                    tracing::warn!(why = why.join("; "), "no chain gives work yet");
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+                Err(error) => return Err(source_failure(&error)),
+            }
+        }
     }
 
     /// What writes down that a block is about to be handed in. Books that are slow hold no block up.
@@ -293,9 +311,8 @@ impl<'a> Pool<'a> {
             payment_fee: config.payment_fee.to_string(),
             network,
         };
-        let (addresses, serving) = self
-            .runtime
-            .block_on(api::bind(&config.api_listen, state))
+        let _runtime = self.runtime.enter();
+        let (addresses, serving) = api::bind(&config.api_listen, state)
             .map_err(|error| Failure::config(error).hint("choose another address in pool.api_listen, or with --api"))?;
         self.api = addresses;
         self.api_task = Some(self.runtime.spawn(serving));
@@ -368,7 +385,8 @@ impl<'a> Pool<'a> {
             if let Some(sources) = Arc::into_inner(sources) {
                 sources.finish(PATIENCE);
             }
-            let _ = self.runtime.block_on(tokio::time::timeout(PATIENCE, accountant));
+            let booked = async { tokio::time::timeout(PATIENCE, accountant).await };
+            let _ = self.runtime.block_on(booked);
         }
         if let Some((stop, thread)) = self.payer.take() {
             drop(stop);

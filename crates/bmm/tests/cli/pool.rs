@@ -98,7 +98,7 @@ impl Miner {
     /// Reads what has come.
     fn listen(&mut self) {
         let Some(stream) = &mut self.stream else { return };
-        let mut some = [0; 65_536];
+        let mut some = vec![0; 65_536];
         match stream.read(&mut some) {
             Ok(0) => self.stream = None,
             Ok(len) => self.read.extend(&some[..len]),
@@ -119,12 +119,11 @@ impl Miner {
                 self.target = (U256::from(0xffff) << 240) / U256::from(parts);
             }
             Some("mining.notify") => self.job = params,
-            Some(_) => {}
             None if line["id"] == 1 => {
-                self.extranonce1 = line["result"][1].as_str().expect("an extra nonce").to_owned();
+                line["result"][1].as_str().expect("an extra nonce").clone_into(&mut self.extranonce1);
             }
             None if line["id"].as_u64().is_some_and(|id| id > 2) && line["result"] == true => self.acknowledged += 1,
-            None => {}
+            _ => {}
         }
     }
 
@@ -156,7 +155,8 @@ impl Miner {
                 self.ids += 1;
                 let nonce = format!("{:08x}", self.nonce.wrapping_add(lane));
                 let params = json!([user, self.job[0], extranonce2, self.job[7], nonce]);
-                out += &format!("{}\n", json!({ "id": self.ids, "method": "mining.submit", "params": params }));
+                out += &json!({ "id": self.ids, "method": "mining.submit", "params": params }).to_string();
+                out.push('\n');
             }
         }
         self.nonce = self.nonce.wrapping_add(lanes);
@@ -276,13 +276,17 @@ fn miners_are_paid_in_proportion_and_can_check_it() {
         );
     }
 
-    // Each miner checks the newest block for itself; who lies about its account is told.
+    // Each miner checks the newest block for itself; its shares are in the window that the published root is of.
     let block = status["sides"][0]["chains"][0]["taken"].as_u64().expect("a number").to_string();
+    let mut own = 0;
     for (miner, _) in &miners {
         let finding = bmm.json(&["pool", "check", &block, &miner.account.to_string()]);
         assert_eq!(finding["ok"], true, "{finding}");
-        assert!(finding["own_shares"].as_u64() > Some(0), "{finding}");
+        own += finding["own_shares"].as_u64().expect("a number");
+        // All shares of the window are somebody's.
+        assert!(own <= finding["shares"].as_u64().expect("a number"), "{finding}");
     }
+    assert!(own > 0, "somebody's shares are in the window");
     let text = bmm.run(&["pool", "payments"]).stdout;
     assert!(text.contains("rewards") && text.contains("paid"), "{text}");
     running.signal("INT");
