@@ -171,7 +171,8 @@ impl Miner<'_> {
             }
             "mining.submit" => {
                 if let Err((reject, why)) = self.submit(id, params) {
-                    self.faults = self.faults.saturating_add(1);
+                    // While no pool works, every share is an old one, and that is no fault of the miner's.
+                    self.faults = self.faults.saturating_add(u32::from(reject != Reject::Stale));
                     self.desk.invalid(self.worker.as_deref().unwrap_or_default());
                     render::refusal(out, id, reject, why);
                 }
