@@ -4,6 +4,9 @@
 //! transaction is sent again. Nothing that was signed is ever taken for lost: as long as a payment's nonce may still be used by it, nothing
 //! else is paid.
 
+#[cfg(test)]
+mod tests;
+
 use crate::rpc::{Fees, RpcClient, RpcError};
 use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
