@@ -347,8 +347,11 @@ impl Channel {
 fn least_for(max_target: &[u8]) -> Option<ShareDifficulty> {
     let max_target = U256::from_le_bytes::<32>(max_target.try_into().ok()?);
     let hashes = Target::new(max_target)?.difficulty().get();
-    // A part is a little more than a hash, so as many parts as hashes are not too few.
-    Some(ShareDifficulty::parts(u64::try_from(hashes).unwrap_or(u64::MAX)))
+    let parts = u64::try_from(hashes).unwrap_or(u64::MAX);
+    let least = ShareDifficulty::parts(parts);
+    // A part is a little more than a hash; but the hashes are rounded down, so that one more may be needed.
+    let is_hard = least.target().get() <= max_target;
+    Some(if is_hard { least } else { ShareDifficulty::parts(parts.saturating_add(1)) })
 }
 
 /// The difficulty at which so many hashes a second are `per_minute` shares.

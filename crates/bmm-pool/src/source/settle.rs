@@ -155,6 +155,8 @@ pub struct Submitter {
     intend: Intend,
     pending: Vec<PendingBlock>,
     taken: VecDeque<String>,
+    /// What the parent's block that was taken last is built on.
+    built_on: Option<B256>,
 }
 
 impl Submitter {
@@ -165,7 +167,7 @@ impl Submitter {
         (events, intend): (mpsc::Sender<BlockEvent>, Intend),
         pending: Vec<PendingBlock>,
     ) -> Self {
-        Self { chain, desk, events, intend, pending, taken: VecDeque::new() }
+        Self { chain, desk, events, intend, pending, taken: VecDeque::new(), built_on: None }
     }
 
     /// Works until the queue is closed, or `stop` is set and nothing waits.
@@ -206,9 +208,17 @@ impl Submitter {
         if self.taken.contains(&id) {
             return;
         }
+        // Where blocks are easy, one job brings many before the next one is there; a second on the same block is worth nothing.
+        let parent = matches!(block, Block::Parent(..)).then_some(solution.job.previous);
+        if parent.is_some() && parent == self.built_on {
+            return;
+        }
         (self.intend)(&self.found(&block, &id, solution.share));
         match self.try_to_submit(&block, solution) {
-            Ok((Verdict::Accepted, _) | (Verdict::Duplicate, true)) => self.took(&block, id, solution.share),
+            Ok((Verdict::Accepted, _) | (Verdict::Duplicate, true)) => {
+                self.built_on = parent.or(self.built_on);
+                self.took(&block, id, solution.share);
+            }
             Ok((Verdict::Duplicate, false)) => {}
             Ok((Verdict::Stale(reason), _)) => {
                 tracing::info!(chain = %self.chain.name(), %id, %reason, "a block came too late");

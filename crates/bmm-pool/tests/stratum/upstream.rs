@@ -239,6 +239,8 @@ async fn the_proxy_turns_to_another_pool_and_its_miners_go_on() {
     let mut miner = Client::start(link_to(vec![account(&at(proxy.address()), "a")], None));
     assert_eq!(miner.share().await, Ok(()));
     assert_eq!((first.logged(), second.logged()), (1, 0));
+    // One that came before the proxy had work may have been asked to come again.
+    let lost = miner.lost;
     first.server.drain().await;
     // What was worked on meanwhile may be refused; soon it is the second pool's.
     let begun = std::time::Instant::now();
@@ -248,5 +250,5 @@ async fn the_proxy_turns_to_another_pool_and_its_miners_go_on() {
         sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(miner.share().await, Ok(()));
-    assert_eq!(miner.lost, 0, "miners keep their connection");
+    assert_eq!(miner.lost, lost, "miners keep their connection");
 }
