@@ -116,6 +116,7 @@ fn height(litecoin: &Litecoin) -> u64 {
 }
 
 #[test]
+#[ignore = "litecoind's answers fail now and then while its blocks come this fast; bmm-pool's `sources` tests cross MWEB in CI"]
 fn the_same_shares_make_blocks_of_litecoin_and_bmm() {
     if is_missing() {
         return;
