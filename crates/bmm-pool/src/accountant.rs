@@ -210,23 +210,12 @@ mod tests {
         log::ShareLog,
         share::Share,
     };
-    use alloy_primitives::{Address, B256, U256};
+    use alloy_primitives::{Address, U256};
     use bmm_pow::difficulty::Difficulty;
 
     fn job() -> Arc<Job> {
         let target = Difficulty::new(U256::from(1_000)).expect("not zero").target();
-        Arc::new(Job {
-            number: 1,
-            coinbase_head: Vec::new(),
-            coinbase_tail: Vec::new(),
-            branch: Vec::new(),
-            version: 1,
-            previous: B256::ZERO,
-            bits: 0,
-            time: 0,
-            clean: true,
-            chains: vec![ChainWork { name: "bmm".into(), height: 5, target }],
-        })
+        Job::bare(1, vec![ChainWork { name: "bmm".into(), height: 5, target }])
     }
 
     fn share(account: u8, hashes: u64, job: &Arc<Job>) -> Share {

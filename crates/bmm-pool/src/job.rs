@@ -49,6 +49,25 @@ pub struct Job {
     pub chains: Vec<ChainWork>,
 }
 
+#[cfg(test)]
+impl Job {
+    /// A job of these chains without transactions, for tests that look at no headers.
+    pub(crate) fn bare(number: u64, chains: Vec<ChainWork>) -> Arc<Self> {
+        Arc::new(Self {
+            number,
+            coinbase_head: Vec::new(),
+            coinbase_tail: Vec::new(),
+            branch: Vec::new(),
+            version: 1,
+            previous: B256::ZERO,
+            bits: 0,
+            time: 0,
+            clean: true,
+            chains,
+        })
+    }
+}
+
 impl Job {
     /// Returns the coinbase transaction with these extra nonces, serialised without witness.
     pub fn coinbase(&self, extranonce1: [u8; EXTRANONCE1_LEN], extranonce2: [u8; EXTRANONCE2_LEN]) -> Vec<u8> {

@@ -9,25 +9,14 @@ use crate::{
     payout::PayRule,
     share::Share,
 };
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, U256};
 use bmm_pow::difficulty::Difficulty;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 fn job() -> Arc<Job> {
     let target = Difficulty::new(U256::from(1_000)).expect("not zero").target();
-    Arc::new(Job {
-        number: 1,
-        coinbase_head: Vec::new(),
-        coinbase_tail: Vec::new(),
-        branch: Vec::new(),
-        version: 1,
-        previous: B256::ZERO,
-        bits: 0,
-        time: 0,
-        clean: true,
-        chains: vec![ChainWork { name: "bmm".into(), height: 5, target }],
-    })
+    Job::bare(1, vec![ChainWork { name: "bmm".into(), height: 5, target }])
 }
 
 /// A pool with 20 shares, of accounts 1 and 2 in turn, and a block of the last one.

@@ -152,6 +152,12 @@ async fn row(tx: &mut Transaction<'static, Any>, chain: &str, account: &str) -> 
     row.as_ref().map(Balance::read).transpose()
 }
 
+/// The row of an account that must have one.
+async fn known_row(tx: &mut Transaction<'static, Any>, chain: &str, account: &str) -> Result<Balance, BooksError> {
+    let row = row(tx, chain, account).await?;
+    row.ok_or_else(|| BooksError::Unknown(format!("balance of {account} on {chain}")))
+}
+
 async fn write(tx: &mut Transaction<'static, Any>, row: &Balance) -> Result<(), BooksError> {
     sqlx::query(
         "INSERT INTO balances (chain, account, balance, earned, paid, held) VALUES ($1, $2, $3, $4, $5, 0)
@@ -198,8 +204,7 @@ pub(super) async fn debit(
     account: &str,
     amount: u128,
 ) -> Result<(), BooksError> {
-    let row = row(tx, chain, account).await?;
-    let mut row = row.ok_or_else(|| BooksError::Unknown(format!("balance of {account} on {chain}")))?;
+    let mut row = known_row(tx, chain, account).await?;
     let overdrawn = BooksError::Overdrawn { account: account.to_owned(), balance: row.balance, asked: amount };
     row.balance = row.balance.checked_sub(amount).ok_or(overdrawn)?;
     row.paid = row.paid.checked_add(amount).ok_or(BooksError::TooLarge)?;
@@ -213,8 +218,7 @@ pub(super) async fn put_back(
     account: &str,
     amount: u128,
 ) -> Result<(), BooksError> {
-    let row = row(tx, chain, account).await?;
-    let mut row = row.ok_or_else(|| BooksError::Unknown(format!("balance of {account} on {chain}")))?;
+    let mut row = known_row(tx, chain, account).await?;
     row.balance = row.balance.checked_add(amount).ok_or(BooksError::TooLarge)?;
     row.paid = row.paid.checked_sub(amount).ok_or(BooksError::TooLarge)?;
     write(tx, &row).await

@@ -16,18 +16,7 @@ fn job(number: u64, chains: usize) -> Arc<Job> {
         height: number,
         target: Target::new(U256::MAX >> (20 + i)).expect("not zero"),
     };
-    Arc::new(Job {
-        number,
-        coinbase_head: Vec::new(),
-        coinbase_tail: Vec::new(),
-        branch: Vec::new(),
-        version: 1,
-        previous: B256::ZERO,
-        bits: 0,
-        time: 0,
-        clean: true,
-        chains: (0..chains).map(chain).collect(),
-    })
+    Job::bare(number, (0..chains).map(chain).collect())
 }
 
 fn share(seed: u64) -> Share {
