@@ -112,7 +112,13 @@ mod tests {
 
     #[test]
     fn a_chain_without_jobs_has_no_system_accounts() {
-        let params = ChainParams { engine: Engine::NoSeal, jobs: None, ..ChainParams::main() };
+        let params = ChainParams {
+            engine: Engine::NoSeal,
+            jobs: None,
+            resources: None,
+            footstones: None,
+            ..ChainParams::main()
+        };
         let diff = genesis_diff(&params);
         assert_eq!(diff.accounts.len(), params.alloc.len());
         assert!(diff.code.is_empty());

@@ -9,6 +9,7 @@
 pub mod amount;
 pub mod block;
 pub mod content;
+pub mod finality;
 pub mod market;
 pub mod params;
 pub mod seal;

@@ -1,6 +1,9 @@
 //! Chain parameters: what genesis fixes.
 
-use crate::{amount::Amount, system};
+use crate::{
+    amount::Amount,
+    system::{self, MICRO},
+};
 use alloy_primitives::{Address, B256, U256, keccak256};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +59,52 @@ pub struct JobRules {
     pub fee_bps: u16,
 }
 
+/// Rules of the resource ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResourceRules {
+    /// Scrypt hashes that a proof of the hash class holds: k. The estimate's relative error is about 1/sqrt(k − 2).
+    pub proof_hashes: u16,
+    /// Scrypt evaluations that make one resource unit.
+    pub sols_per_unit: u64,
+    /// Units of protocol fee, paid for a provider's settled work, that make one resource unit.
+    pub fee_per_unit: Amount,
+    /// Share of an epoch's pot for the hash class, in basis points; the compute class has the rest.
+    pub hash_bps: u16,
+    /// What a contributor earns by the compute class at most, in basis points of the fees paid for its work.
+    pub fee_return_bps: u16,
+    /// Epochs of contribution after which the persistence has doubled.
+    pub epochs_to_double: u16,
+    /// What a referrer gets of the reward of whom it referred, in basis points.
+    pub referral_bps: u16,
+}
+
+/// Rules of the footstones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FootstoneRules {
+    /// Blocks from one checkpoint to the next; divides `epoch_blocks`.
+    pub checkpoint_blocks: u64,
+    /// How deep a checkpoint is before footstones bet on it, in blocks.
+    pub bet_depth: u64,
+    /// Least PP of a footstone, in µRU.
+    pub least_power: u64,
+    /// Bond that gives a footstone's PP its whole weight, in units for one resource unit.
+    pub bond_per_unit: Amount,
+    /// Weight of the set below which nothing becomes final, and anybody may produce, in units.
+    pub least_weight: Amount,
+    /// Intervals without a block after which anybody may produce the next.
+    pub open_door_intervals: u64,
+    /// Time from leaving until the bond is free, in seconds.
+    pub unbonding_secs: u64,
+    /// What a reporter gets of a bond that is taken, in basis points.
+    pub bounty_bps: u16,
+    /// What a lost bet costs at most, in basis points of its amount.
+    pub lost_bet_bps: u16,
+    /// Weight that those who do not bet lose in an epoch in which nothing became final, in basis points.
+    pub leak_bps: u16,
+}
+
 /// Coins that exist at genesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -102,6 +151,10 @@ pub struct ChainParams {
     pub base_fee_to: Option<Address>,
     /// Rules of the escrow; without them the chain has no system contracts.
     pub jobs: Option<JobRules>,
+    /// Rules of the resource ledger; only where there are `jobs`.
+    pub resources: Option<ResourceRules>,
+    /// Rules of the footstones; only where there are `resources`.
+    pub footstones: Option<FootstoneRules>,
     /// Coins that exist at genesis.
     pub alloc: Vec<Allocation>,
 }
@@ -139,6 +192,29 @@ impl ChainParams {
             }),
             base_fee_to: Some(system::RESOURCES),
             jobs: Some(JobRules { max_duration_secs: 90 * DAY, claim_secs: DAY, challenge_secs: 3_600, fee_bps: 100 }),
+            resources: Some(ResourceRules {
+                proof_hashes: 32,
+                // A million sol·h.
+                sols_per_unit: 3_600_000_000,
+                fee_per_unit: Amount::from_bmm(1),
+                hash_bps: 6_000,
+                fee_return_bps: 9_000,
+                epochs_to_double: 30,
+                referral_bps: 500,
+            }),
+            footstones: Some(FootstoneRules {
+                checkpoint_blocks: 32,
+                bet_depth: 8,
+                least_power: 1_000 * MICRO,
+                bond_per_unit: Amount::from_bmm(1),
+                least_weight: Amount::from_bmm(100_000),
+                open_door_intervals: 100,
+                unbonding_secs: 14 * DAY,
+                bounty_bps: 400,
+                lost_bet_bps: 100,
+                // Of two equal halves the silent one is down to half after 21 epochs: later than bonds are free.
+                leak_bps: 312,
+            }),
             alloc: vec![
                 Allocation { address: system::AIRDROP, balance: Amount::from_bmm(27_800_000) },
                 Allocation { address: system::VESTING, balance: Amount::from_bmm(27_800_000) },
@@ -158,6 +234,15 @@ impl ChainParams {
         params.asert_half_life_secs = 30;
         params.epoch_blocks = 60;
         params.jobs = Some(JobRules { max_duration_secs: 90 * DAY, claim_secs: 60, challenge_secs: 2, fee_bps: 0 });
+        params.resources = params.resources.map(|rules| ResourceRules { sols_per_unit: 1_000, ..rules });
+        params.footstones = params.footstones.map(|rules| FootstoneRules {
+            checkpoint_blocks: 6,
+            bet_depth: 2,
+            least_power: 10 * MICRO,
+            least_weight: Amount::from_bmm(10),
+            unbonding_secs: 1_200,
+            ..rules
+        });
         params.alloc[0].address = wallet;
         params
     }

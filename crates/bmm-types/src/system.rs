@@ -2,6 +2,17 @@
 //!
 //! Any wallet or library calls them as ordinary contracts. `bmm-ledger` holds what they do.
 
+mod accounts;
+mod footstones;
+mod resources;
+
+pub use accounts::{Accounts, Binding, HANDLE_CHARS, MAX_WALLETS, account_id, accounts_domain, is_handle};
+pub use footstones::{
+    Bet, Footstones, LOST_BET_WAIT, MAX_BETS, MAX_CANDIDATES, MAX_MEMBERS, MAX_REWARDED, footstone_state,
+    footstones_domain, set_root,
+};
+pub use resources::{MAX_PROOF_HASHES, MICRO, RESOURCE_AUX_CHAIN_ID, Resources, resource_leaf};
+
 use alloy_primitives::{Address, B256, address, keccak256};
 use alloy_sol_types::{Eip712Domain, SolValue, sol};
 

@@ -65,6 +65,8 @@ fn params(fork: Fork) -> ChainParams {
         emission: None,
         base_fee_to: None,
         jobs: None,
+        resources: None,
+        footstones: None,
         alloc: Vec::new(),
         ..ChainParams::main()
     }

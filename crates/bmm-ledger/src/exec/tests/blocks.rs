@@ -94,7 +94,16 @@ fn the_parents_id_is_kept() {
 /// A foreign chain: nothing of ours, no emission.
 fn foreign(fork: Fork) -> ChainParams {
     let dev = ChainParams::dev(Address::repeat_byte(1), 1_000);
-    ChainParams { engine: Engine::NoSeal, fork, emission: None, base_fee_to: None, jobs: None, ..dev }
+    ChainParams {
+        engine: Engine::NoSeal,
+        fork,
+        emission: None,
+        base_fee_to: None,
+        jobs: None,
+        resources: None,
+        footstones: None,
+        ..dev
+    }
 }
 
 #[test]
@@ -138,7 +147,14 @@ fn a_balance_does_not_overflow() {
 #[test]
 fn nothing_is_created_over_storage() {
     let person = Person::new(0);
-    let params = ChainParams { engine: Engine::NoSeal, jobs: None, emission: None, ..World::new(&[person]).params };
+    let params = ChainParams {
+        engine: Engine::NoSeal,
+        jobs: None,
+        resources: None,
+        footstones: None,
+        emission: None,
+        ..World::new(&[person]).params
+    };
     let mut world = World::with_params(params);
     let target = person.address.create(0);
     let account = Account { balance: U256::from(7), ..Account::default() };
