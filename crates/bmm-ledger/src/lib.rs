@@ -12,6 +12,7 @@ pub mod exec;
 pub mod genesis;
 #[cfg(test)]
 mod properties;
+pub mod rights;
 pub mod store;
 pub mod system;
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub struct BlockPlan {
     pub mix_hash: B256,
     /// Gas limit that is wanted; the block moves towards it by less than 1/1024 of the parent's.
     pub gas_limit: u64,
-    /// Free bytes of the header.
+    /// Free bytes of the header; in an epoch's first block the set's root is there instead.
     pub extra_data: Bytes,
 }
 
@@ -77,11 +77,9 @@ impl<'a, DB: StateRead> BlockBuilder<'a, DB> {
             parent_beacon_block_root: Some(B256::ZERO),
             ..Header::default()
         };
-        Ok(Self {
-            executor: Executor::begin(params, header, db, Desk::here(0), 0)?,
-            transactions: Vec::new(),
-            bytes: FRAME_BYTES,
-        })
+        let mut executor = Executor::begin(params, header, db, Desk::here(0), 0)?;
+        executor.put_set_root();
+        Ok(Self { executor, transactions: Vec::new(), bytes: FRAME_BYTES })
     }
 
     /// Gas that is left in the block.

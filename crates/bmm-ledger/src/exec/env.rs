@@ -1,7 +1,7 @@
 //! The environment that a header makes for the EVM.
 
 use super::{StateRead, header, overlay::Overlay};
-use crate::system::Builtins;
+use crate::system::{Builtins, hooks};
 use alloy_eips::{eip2935::HISTORY_STORAGE_ADDRESS, eip4788::BEACON_ROOTS_ADDRESS};
 use alloy_evm::{
     Database, EthEvm, EvmEnv,
@@ -76,7 +76,7 @@ pub(super) fn inspected<DB: Database, I: Inspector<EthEvmContext<DB>>>(
 /// Returns the calls that come before a block's transactions, contract and data.
 ///
 /// EIP-2935 (from Prague on): the parent's id goes into the ring of past block ids. EIP-4788 (where there is a beacon chain): so
-/// does the beacon root.
+/// does the beacon root. Then the hooks of the system contracts.
 pub(super) fn calls_before(params: &ChainParams, header: &Header) -> Vec<(Address, Bytes)> {
     let mut calls = Vec::new();
     if params.fork == Fork::Osaka {
@@ -85,6 +85,7 @@ pub(super) fn calls_before(params: &ChainParams, header: &Header) -> Vec<(Addres
     if let Some(root) = header.parent_beacon_block_root.filter(|_| !header::has_fixed_fields(params)) {
         calls.push((BEACON_ROOTS_ADDRESS, root.into()));
     }
+    calls.extend(hooks::due(params, header));
     calls
 }
 

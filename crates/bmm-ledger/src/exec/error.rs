@@ -147,7 +147,13 @@ pub enum BlockError {
         /// By execution.
         expected: Option<B256>,
     },
-    /// A call that the fork's rules prescribe before or after the transactions failed.
+    /// The extraData of an epoch's first block does not begin with the root of the set of footstones.
+    #[error("extraData must begin with the root {expected} of the set of footstones")]
+    SetRoot {
+        /// The set's root.
+        expected: B256,
+    },
+    /// A call that the rules prescribe before or after the transactions failed.
     #[error("the system call to {contract} failed: {reason}")]
     SystemCall {
         /// The contract.

@@ -10,7 +10,10 @@ use super::{
     receipts::Hashed,
     speculation::Speculated,
 };
-use crate::emission;
+use crate::{
+    emission,
+    system::{self, hooks},
+};
 use alloy_consensus::{EthereumReceipt, Transaction as _};
 use alloy_eips::{
     eip4788::SYSTEM_ADDRESS,
@@ -22,7 +25,7 @@ use alloy_eips::{
 };
 use alloy_evm::{Evm as _, FromRecoveredTx, eth::eip6110};
 use alloy_primitives::{Address, B256, Bytes, U256};
-use bmm_types::{ChainParams, Header, Transaction, params::Fork};
+use bmm_types::{ChainParams, Header, Transaction, params::Fork, system::FOOTSTONES};
 use revm::{
     context::{
         TxEnv,
@@ -51,6 +54,8 @@ pub(super) struct Executor<'a, DB: StateRead> {
     desk: Desk,
     gas_used: u64,
     blob_gas_used: u64,
+    /// What the block's extraData must begin with.
+    set_root: Option<B256>,
 }
 
 impl<'a, DB: StateRead> Executor<'a, DB> {
@@ -65,7 +70,7 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
     ) -> Result<Self, ExecError> {
         let mut machine = env::machine(params, env::env(params, &header), db);
         machine.db_mut().reserve(transactions.saturating_mul(ACCOUNTS_PER_TRANSACTION));
-        let mut this = Self { params, header, machine, desk, gas_used: 0, blob_gas_used: 0 };
+        let mut this = Self { params, header, machine, desk, gas_used: 0, blob_gas_used: 0, set_root: None };
         this.before_transactions()?;
         Ok(this)
     }
@@ -78,12 +83,38 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
         &self.header
     }
 
-    /// Makes the calls that the fork's rules prescribe before the transactions.
+    /// Begins extraData with the root of the set of footstones, where it must; other free bytes are left out then.
+    pub(super) fn put_set_root(&mut self) {
+        if let Some(root) = self.set_root {
+            self.header.extra_data = root.into();
+        }
+    }
+
+    /// Makes the calls that come before the transactions. One of a system contract must not fail; of the fork's own, the EIPs let them.
     fn before_transactions(&mut self) -> Result<(), ExecError> {
         for (contract, input) in env::calls_before(self.params, &self.header) {
-            self.system_call(contract, input)?;
+            let done = self.system_call(contract, input)?;
+            if !system::ADDRESSES.contains(&contract) {
+                continue;
+            }
+            let ExecutionResult::Success { output, .. } = done else {
+                return Err(BlockError::SystemCall { contract, reason: format!("{done:?}") }.into());
+            };
+            if contract == FOOTSTONES && hooks::begins_epoch(self.params, self.header.number) {
+                self.set_root = B256::try_from(output.data().as_ref()).ok();
+            }
         }
         Ok(())
+    }
+
+    /// The extraData of an epoch's first block begins with the root of the set of footstones.
+    fn check_set_root(&self) -> Result<(), BlockError> {
+        match self.set_root {
+            Some(expected) if !self.header.extra_data.starts_with(expected.as_slice()) => {
+                Err(BlockError::SetRoot { expected })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Calls `contract` as the system does: without fee, signature or nonce.
@@ -167,6 +198,7 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
 
     /// Ends the block: withdrawals and requests (foreign vectors), the base fee's way, the emission, the roots.
     pub(super) fn finish(mut self, withdrawals: &[Withdrawal]) -> Result<Executed, ExecError> {
+        self.check_set_root()?;
         if header::has_fixed_fields(self.params) && !withdrawals.is_empty() {
             return Err(BlockError::Field { field: "withdrawals", must: "empty" }.into());
         }

@@ -5,11 +5,8 @@ use alloy_consensus::crypto::secp256k1;
 use alloy_evm::{EvmInternals, EvmInternalsError, precompiles::PrecompileInput};
 use alloy_primitives::{Address, B256, Bytes, Log, Signature, U256, keccak256};
 use alloy_sol_types::{Revert, SolError, SolEvent};
-use bmm_types::system::{JOBS, TOKEN};
+use bmm_types::system::{JOBS, MAX_INPUT_BYTES, TOKEN};
 use revm::precompile::{PrecompileError, PrecompileHalt, PrecompileOutput, PrecompileResult};
-
-/// Longest call data that is read, in bytes: a settlement of 1,024 providers takes 65.8 kB.
-const MAX_INPUT_BYTES: usize = 72 * 1_024;
 
 /// Why a call ended before its end.
 #[derive(Debug)]

@@ -3,8 +3,10 @@
 //! The machine runs them as precompiles, which take precedence over the one byte of code that genesis gives their accounts.
 //! Their storage lies in those accounts' slots as Solidity would lay it out, so that `eth_getProof` proves it.
 
+pub(crate) mod footstones;
 mod frame;
 mod gas;
+pub(crate) mod hooks;
 mod jobs;
 mod slots;
 mod stakes;
@@ -18,10 +20,10 @@ use alloy_primitives::{Address, B256, U256, map::AddressSet};
 use bmm_types::{
     ChainParams, Emission,
     market::market_domain,
-    params::JobRules,
+    params::{FootstoneRules, JobRules},
     system::{
-        ACCOUNTS, AIRDROP, APPS, CHAINS, FOOTSTONES, JOBS, RESOURCES, REVENUE, TOKEN, TREASURY, VESTING, jobs_domain,
-        token_domain,
+        ACCOUNTS, AIRDROP, APPS, CHAINS, FOOTSTONES, JOBS, RESOURCES, REVENUE, TOKEN, TREASURY, VESTING,
+        footstones_domain, jobs_domain, token_domain,
     },
 };
 use frame::{Frame, Stop};
@@ -45,7 +47,9 @@ struct Rules {
     chain_id: u64,
     genesis_supply: U256,
     emission: Option<Emission>,
+    epoch_blocks: u64,
     jobs: JobRules,
+    footstones: Option<FootstoneRules>,
 }
 
 impl Rules {
@@ -54,7 +58,9 @@ impl Rules {
             chain_id: params.chain_id,
             genesis_supply: params.genesis_supply().units(),
             emission: params.emission,
+            epoch_blocks: params.epoch_blocks,
             jobs,
+            footstones: params.footstones,
         }
     }
 
@@ -68,10 +74,29 @@ impl Rules {
         market_domain(self.chain_id).separator()
     }
 
+    /// What bets are signed for (EIP-712).
+    fn footstones_separator(&self) -> B256 {
+        footstones_domain(self.chain_id).separator()
+    }
+
     /// What messages to the Jobs are signed for (EIP-712).
     fn jobs_separator(&self) -> B256 {
         jobs_domain(self.chain_id).separator()
     }
+}
+
+/// The contracts that have rules: where they are, what they do, and on which of the chains with system contracts.
+const CONTRACTS: [(Address, Contract, fn(&ChainParams) -> bool); 3] = [
+    (TOKEN, token::run, |_| true),
+    (JOBS, jobs::run, |_| true),
+    (FOOTSTONES, footstones::run, |params| params.footstones.is_some()),
+];
+
+/// Addresses that run without code on chains of one fork that have the same contracts.
+struct Known {
+    fork: PrecompileSpecId,
+    has: [bool; CONTRACTS.len()],
+    addresses: &'static AddressSet,
 }
 
 /// What runs without code: the fork's precompiles, and the system contracts where the chain has them. Making one costs nothing, which
@@ -87,20 +112,21 @@ pub(crate) struct Builtins<'a> {
 impl<'a> Builtins<'a> {
     /// Returns those of a chain.
     pub(crate) fn new(params: &'a ChainParams, spec: SpecId) -> Self {
-        static WITH_SYSTEM: LazyLock<Mutex<Vec<(PrecompileSpecId, &'static AddressSet)>>> =
-            LazyLock::new(Mutex::default);
+        static KNOWN: LazyLock<Mutex<Vec<Known>>> = LazyLock::new(Mutex::default);
         let fork = PrecompileSpecId::from_spec_id(spec);
         let of_the_fork = Precompiles::new(fork);
+        let has = CONTRACTS.map(|(_, _, has)| params.jobs.is_some() && has(params));
         let addresses = if params.jobs.is_none() {
             of_the_fork.addresses_set()
         } else {
-            // One for each fork there is, kept for ever.
-            let mut known = WITH_SYSTEM.lock();
-            let found = known.iter().find(|(of, _)| *of == fork).map(|(_, addresses)| *addresses);
+            // One for each fork and kind of chain there is, kept for ever.
+            let mut known = KNOWN.lock();
+            let found = known.iter().find(|known| known.fork == fork && known.has == has).map(|known| known.addresses);
             found.unwrap_or_else(|| {
-                let with = of_the_fork.addresses_set().iter().copied().chain([TOKEN, JOBS]).collect();
+                let system = CONTRACTS.iter().zip(has).filter(|(_, has)| *has).map(|((address, ..), _)| *address);
+                let with = of_the_fork.addresses_set().iter().copied().chain(system).collect();
                 let addresses: &'static AddressSet = Box::leak(Box::new(with));
-                known.push((fork, addresses));
+                known.push(Known { fork, has, addresses });
                 addresses
             })
         };
@@ -125,12 +151,8 @@ impl<'a> Builtins<'a> {
     /// The system contract at an address.
     fn contract(&self, address: Address) -> Option<(Contract, Rules)> {
         let jobs = self.params.jobs?;
-        let run: Contract = match address {
-            TOKEN => token::run,
-            JOBS => jobs::run,
-            _ => return None,
-        };
-        Some((run, Rules::of(self.params, jobs)))
+        let (_, run, _) = CONTRACTS.iter().find(|(known, _, has)| *known == address && has(self.params))?;
+        Some((*run, Rules::of(self.params, jobs)))
     }
 }
 

@@ -50,6 +50,11 @@ sol! {
         error NoOffence();
         error NotLost();
         error TooEarly(uint64 checkpoint);
+        error NotSystem(address caller);
+
+        /// By the chain itself, before the transactions of the block after each checkpoint, whose id `parent` then is, and of each epoch's first block, which
+        /// makes the set. Returns the root of the present set (`set_root`).
+        function onBlock(bytes32 parent) external returns (bytes32 root);
 
         /// Locks the sent value as bond; the sender's PP of the last closed epoch must reach the least. At most 256 candidates.
         function join() external payable;

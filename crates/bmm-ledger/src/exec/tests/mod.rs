@@ -3,6 +3,7 @@
 mod blocks;
 mod calls;
 mod headers;
+mod hooks;
 mod parallel;
 mod short;
 mod transactions;

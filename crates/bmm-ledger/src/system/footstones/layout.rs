@@ -1,0 +1,146 @@
+//! Where the contract keeps what: the slots, and what words hold.
+//!
+//! | slots | what |
+//! | --- | --- |
+//! | 0 | highest justified checkpoint (64 bits), last final one (64), block from which on bets count (64), block at which a checkpoint last became final (64) |
+//! | 1 | sum of bonds (128), rewards that are owed (128) |
+//! | 2 | number of the present set (64), of the one before (64; 0: none), bank of the present one (8), candidates (16) |
+//! | 3, 4 | for each bank its set: weight (96), weight when made (96), block at which it was made (48), members (16) |
+//! | 5 | footstones by address, 4 slots each |
+//! | 6 | checkpoints by number, 3 slots each |
+//! | 7 | amounts on links by target and source: of the present set (128), of the one before (128) |
+//! | 8 | bets that count, by footstone and target: amount (96), amount that is rewarded (96), source (64) |
+//! | 9 | reported amounts that lost, by target |
+//! | 10 | lost bets by target and footstone: amount (96), final checkpoint at which it is taken (64), whether it was (8) |
+//! | 16–143, 144–271 | members of the set of each bank: address (160), weight (96) |
+//! | 272–527 | candidates |
+
+use crate::system::slots::Mapping;
+use alloy_primitives::{Address, U256, aliases::U160};
+use bmm_types::system::MAX_MEMBERS;
+
+pub(crate) const PROGRESS: U256 = U256::from_limbs([0, 0, 0, 0]);
+pub(crate) const SETS: U256 = U256::from_limbs([2, 0, 0, 0]);
+pub(crate) const RECORDS: Mapping = Mapping::at(5);
+pub(crate) const CHECKPOINTS: Mapping = Mapping::at(6);
+
+/// Returns the bits of `word` from bit `from` on, `bits` of them, at most 128.
+pub(crate) fn part(word: U256, from: usize, bits: usize) -> u128 {
+    let all: u128 = word.wrapping_shr(from).wrapping_to();
+    all & (u128::MAX.wrapping_shr(u32::try_from(128usize.saturating_sub(bits)).unwrap_or(0)))
+}
+
+/// Returns 64 bits of `word` from bit `from` on.
+pub(crate) fn part64(word: U256, from: usize) -> u64 {
+    word.wrapping_shr(from).wrapping_to()
+}
+
+/// Returns `value` moved to the bits from `from` on.
+pub(crate) fn at(value: impl Into<u128>, from: usize) -> U256 {
+    U256::from(value.into()).wrapping_shl(from)
+}
+
+/// How far things have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Highest justified checkpoint.
+    pub(crate) justified: u64,
+    /// Last final checkpoint.
+    pub(crate) finalised: u64,
+    /// Block from which on checkpoints can be bet on, by the sets as they are.
+    pub(crate) since: u64,
+    /// Block up to which the pot was shared out.
+    pub(crate) shared: u64,
+}
+
+impl Progress {
+    pub(crate) fn decode(word: U256) -> Self {
+        Self {
+            justified: part64(word, 0),
+            finalised: part64(word, 64),
+            since: part64(word, 128),
+            shared: part64(word, 192),
+        }
+    }
+}
+
+/// Which sets there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sets {
+    /// Number of the present set, from 1; 0 before the first.
+    pub(crate) current: u64,
+    /// Number of the set before it whose bets count as well; 0 if there is none.
+    pub(crate) previous: u64,
+    /// Bank of the present set, 0 or 1; the one before lies in the other.
+    pub(crate) bank: u8,
+    pub(crate) candidates: u16,
+}
+
+impl Sets {
+    pub(crate) fn decode(word: U256) -> Self {
+        Self {
+            current: part64(word, 0),
+            previous: part64(word, 64),
+            bank: word.wrapping_shr(128).byte(0) & 1,
+            candidates: word.wrapping_shr(136).wrapping_to(),
+        }
+    }
+
+    /// Returns the bank of the present set, or of the one before.
+    pub(crate) fn bank_of(self, previous: bool) -> u8 {
+        self.bank ^ u8::from(previous)
+    }
+
+    /// Whether there is a present set, or one before.
+    pub(crate) fn has(self, previous: bool) -> bool {
+        (if previous { self.previous } else { self.current }) != 0
+    }
+}
+
+/// A set but for its members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SetHead {
+    /// Sum of the members' weights, in units.
+    pub(crate) weight: u128,
+    /// What the weight was when the set was made.
+    pub(crate) made_weight: u128,
+    /// Number of the block at which it was made.
+    pub(crate) made: u64,
+    pub(crate) members: u16,
+}
+
+impl SetHead {
+    pub(crate) fn decode(word: U256) -> Self {
+        Self {
+            weight: part(word, 0, 96),
+            made_weight: part(word, 96, 96),
+            made: part64(word, 192) & 0xffff_ffff_ffff,
+            members: word.wrapping_shr(240).wrapping_to(),
+        }
+    }
+
+    /// Slot of the set in `bank`.
+    pub(crate) fn slot(bank: u8) -> U256 {
+        U256::from(u64::from(bank).saturating_add(3))
+    }
+
+    /// Returns the members that are there, for loops that cannot be longer than the bank.
+    pub(crate) fn indices(self) -> std::ops::Range<u64> {
+        0..u64::from(self.members).min(MEMBERS)
+    }
+}
+
+/// Members that a bank has room for.
+const MEMBERS: u64 = 128;
+const _: () = assert!(MAX_MEMBERS == 128, "a bank holds a set");
+
+/// Slot of a member.
+pub(crate) fn member_slot(bank: u8, index: u64) -> U256 {
+    let first = u64::from(bank).saturating_mul(MEMBERS).saturating_add(16);
+    U256::from(first.saturating_add(index))
+}
+
+/// Reads a member: address and weight.
+pub(crate) fn member(word: U256) -> (Address, u128) {
+    (Address::from(word.wrapping_to::<U160>()), part(word, 160, 96))
+}
