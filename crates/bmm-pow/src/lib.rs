@@ -9,6 +9,7 @@ pub mod asert;
 pub mod auxpow;
 pub mod difficulty;
 pub mod miner;
+pub mod resource;
 pub mod scrypt;
 pub mod synthetic;
 

@@ -5,7 +5,7 @@ use alloy_consensus::crypto::secp256k1;
 use alloy_evm::{EvmInternals, EvmInternalsError, precompiles::PrecompileInput};
 use alloy_primitives::{Address, B256, Bytes, Log, Signature, U256, keccak256};
 use alloy_sol_types::{Revert, SolError, SolEvent};
-use bmm_types::system::{JOBS, MAX_INPUT_BYTES, TOKEN};
+use bmm_types::system::{ACCOUNTS, JOBS, MAX_INPUT_BYTES, TOKEN};
 use revm::precompile::{PrecompileError, PrecompileHalt, PrecompileOutput, PrecompileResult};
 
 /// Why a call ended before its end.
@@ -150,8 +150,13 @@ impl<'a> Frame<'a> {
     }
 
     pub(super) fn load(&mut self, slot: U256) -> Result<U256, Stop> {
+        self.load_at(self.address, slot)
+    }
+
+    /// Reads a slot of another system contract.
+    pub(super) fn load_at(&mut self, address: Address, slot: U256) -> Result<U256, Stop> {
         self.charge(gas::WARM)?;
-        let loaded = self.internals.sload(self.address, slot)?;
+        let loaded = self.internals.sload(address, slot)?;
         if loaded.is_cold {
             self.charge(gas::COLD_SLOT)?;
         }
@@ -160,8 +165,15 @@ impl<'a> Frame<'a> {
 
     /// Writes a slot: EIP-2200's prices with EIP-2929's, without refunds.
     pub(super) fn store(&mut self, slot: U256, value: U256) -> Result<(), Stop> {
+        self.store_at(self.address, slot, value)
+    }
+
+    /// Writes a slot of another system contract, for that contract's own functions.
+    pub(super) fn store_at(&mut self, address: Address, slot: U256, value: U256) -> Result<(), Stop> {
         self.charge(gas::WARM)?;
-        let stored = self.internals.sstore(self.address, slot, value)?;
+        let stored = self.internals.sstore(address, slot, value)?;
+        // What is not touched is not kept, and a call touches only the contract that is called.
+        self.internals.touch_account(address)?;
         if stored.is_cold {
             self.charge(gas::COLD_SLOT)?;
         }
@@ -173,12 +185,17 @@ impl<'a> Frame<'a> {
     }
 
     pub(super) fn emit(&mut self, event: &impl SolEvent) -> Result<(), Stop> {
+        self.emit_at(self.address, event)
+    }
+
+    /// Emits an event of another system contract, for that contract's own functions.
+    pub(super) fn emit_at(&mut self, address: Address, event: &impl SolEvent) -> Result<(), Stop> {
         let data = event.encode_log_data();
         let topics = u64::try_from(data.topics().len()).unwrap_or(u64::MAX);
         let bytes = u64::try_from(data.data.len()).unwrap_or(u64::MAX);
         self.charge(gas::LOG.saturating_mul(topics.saturating_add(1)))?;
         self.charge(gas::LOG_BYTE.saturating_mul(bytes))?;
-        self.internals.log(Log { address: self.address, data });
+        self.internals.log(Log { address, data });
         Ok(())
     }
 
@@ -246,5 +263,5 @@ impl<'a> Frame<'a> {
 
 /// Whether coins sent to `account` could never be spent: the zero address, and contracts that hold coins for others only.
 pub(super) fn is_sink(account: Address) -> bool {
-    account.is_zero() || account == TOKEN || account == JOBS
+    account.is_zero() || account == TOKEN || account == JOBS || account == ACCOUNTS
 }

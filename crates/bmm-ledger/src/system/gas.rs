@@ -31,6 +31,11 @@ pub(super) const KECCAK: u64 = 30;
 pub(super) const KECCAK_WORD: u64 = 6;
 /// Recovering the signer of a signature.
 pub(super) const RECOVER: u64 = 3_000;
+/// One Scrypt(1024,1,1) of a proof of hash work.
+pub(super) const SCRYPT: u64 = 25_000;
+/// Each begun word of a solution: reading it, and two SHA-256 over what is in it (EIP-150's 12 a word), twice as much for a branch's
+/// nodes.
+pub(super) const SOLUTION_WORD: u64 = 60;
 
 /// Returns the price of `each` for every begun word of `bytes`.
 pub(super) fn words(bytes: usize, each: u64) -> u64 {

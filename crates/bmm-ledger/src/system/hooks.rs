@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use alloy_sol_types::SolCall;
 use bmm_types::{
     ChainParams, Header,
-    system::{FOOTSTONES, Footstones::onBlockCall},
+    system::{FOOTSTONES, Footstones::onBlockCall, RESOURCES, Resources::onEpochCall},
 };
 
 /// One hook: whom it calls, when it is due at a block number, and with what, given the parent's id.
@@ -15,7 +15,13 @@ struct Hook {
 }
 
 /// The hooks, in the order in which they are called.
-const HOOKS: [Hook; 1] = [
+const HOOKS: [Hook; 2] = [
+    // At block 1 and at each epoch's first block, which names the epoch's seed and closes the pot of the one before.
+    Hook {
+        contract: RESOURCES,
+        is_due: |params, number| params.resources.is_some() && (number == 1 || begins_epoch(params, number)),
+        input: |parent| onEpochCall { parent }.abi_encode(),
+    },
     // After each checkpoint, whose id the contract keeps, and at each epoch's first block, which makes the set.
     Hook {
         contract: FOOTSTONES,

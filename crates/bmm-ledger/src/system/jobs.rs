@@ -10,7 +10,7 @@
 use super::{
     Rules,
     frame::{Frame, Stop, ensure, is_sink},
-    gas,
+    gas, resources,
     slots::Mapping,
     stakes,
 };
@@ -247,7 +247,7 @@ struct Payment {
 }
 
 /// Pays a provider: the fee's basis points, rounded down, are kept back for the resource pot and returned; the rest goes to
-/// the provider.
+/// the provider, whom the fee counts as computing work.
 fn spend(frame: &mut Frame<'_>, rules: &Rules, job: &mut Job, payment: Payment) -> Result<U256, Stop> {
     let Payment { provider, slot, paid, amount } = payment;
     let over = |left| Stop::error(&OverBudget { needed: amount, left });
@@ -259,6 +259,7 @@ fn spend(frame: &mut Frame<'_>, rules: &Rules, job: &mut Job, payment: Payment) 
     let fee = amount.saturating_mul(bps).wrapping_div(U256::from(10_000));
     frame.pay(provider, amount.saturating_sub(fee))?;
     frame.emit(&Paid { job: job.id, provider, amount, fee })?;
+    resources::credit(frame, rules, provider, fee)?;
     Ok(fee)
 }
 

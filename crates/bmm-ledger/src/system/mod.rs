@@ -3,11 +3,13 @@
 //! The machine runs them as precompiles, which take precedence over the one byte of code that genesis gives their accounts.
 //! Their storage lies in those accounts' slots as Solidity would lay it out, so that `eth_getProof` proves it.
 
+mod accounts;
 pub(crate) mod footstones;
 mod frame;
 mod gas;
 pub(crate) mod hooks;
 mod jobs;
+mod resources;
 mod slots;
 mod stakes;
 #[cfg(test)]
@@ -20,10 +22,10 @@ use alloy_primitives::{Address, B256, U256, map::AddressSet};
 use bmm_types::{
     ChainParams, Emission,
     market::market_domain,
-    params::{FootstoneRules, JobRules},
+    params::{FootstoneRules, JobRules, ResourceRules},
     system::{
         ACCOUNTS, AIRDROP, APPS, CHAINS, FOOTSTONES, JOBS, RESOURCES, REVENUE, TOKEN, TREASURY, VESTING,
-        footstones_domain, jobs_domain, token_domain,
+        accounts_domain, footstones_domain, jobs_domain, token_domain,
     },
 };
 use frame::{Frame, Stop};
@@ -49,6 +51,7 @@ struct Rules {
     emission: Option<Emission>,
     epoch_blocks: u64,
     jobs: JobRules,
+    resources: Option<ResourceRules>,
     footstones: Option<FootstoneRules>,
 }
 
@@ -60,6 +63,7 @@ impl Rules {
             emission: params.emission,
             epoch_blocks: params.epoch_blocks,
             jobs,
+            resources: params.resources,
             footstones: params.footstones,
         }
     }
@@ -67,6 +71,11 @@ impl Rules {
     /// What messages to the Token are signed for (EIP-712).
     fn token_separator(&self) -> B256 {
         token_domain(self.chain_id).separator()
+    }
+
+    /// What messages to the Accounts are signed for (EIP-712).
+    fn accounts_separator(&self) -> B256 {
+        accounts_domain(self.chain_id).separator()
     }
 
     /// What receipts of the market are signed for (EIP-712).
@@ -86,9 +95,11 @@ impl Rules {
 }
 
 /// The contracts that have rules: where they are, what they do, and on which of the chains with system contracts.
-const CONTRACTS: [(Address, Contract, fn(&ChainParams) -> bool); 3] = [
+const CONTRACTS: [(Address, Contract, fn(&ChainParams) -> bool); 5] = [
     (TOKEN, token::run, |_| true),
     (JOBS, jobs::run, |_| true),
+    (ACCOUNTS, accounts::run, |params| params.resources.is_some()),
+    (RESOURCES, resources::run, |params| params.resources.is_some()),
     (FOOTSTONES, footstones::run, |params| params.footstones.is_some()),
 ];
 

@@ -56,6 +56,9 @@ pub enum AuxPowError {
     /// See [`find_commitment`].
     #[error("the root of the merge-mined chains has no magic before it and begins past byte 20 of the script")]
     RootTooLate,
+    /// See [`check_magic`].
+    #[error("the magic fabe6d6d is not in the coinbase's script")]
+    MagicMissing,
     /// See [`check_tree_size`].
     #[error("the coinbase's script ends before the size and nonce of the tree of merge-mined chains")]
     SizeMissing,
@@ -84,15 +87,27 @@ pub enum AuxPowError {
 ///
 /// The cheap rules come first and the Scrypt hash last.
 pub fn verify(aux: &AuxPow, block_id: B256, aux_chain_id: u32, difficulty: Difficulty) -> Result<(), AuxPowError> {
+    check_commitment(aux, block_id, aux_chain_id)?;
+    check_work(aux, difficulty)
+}
+
+/// Verifies that the work of `aux`, however little it is, was done for `leaf` under the chain id `aux_chain_id`.
+pub fn check_commitment(aux: &AuxPow, leaf: B256, aux_chain_id: u32) -> Result<(), AuxPowError> {
     check_chain_id(aux, aux_chain_id)?;
     check_branch_lengths(aux)?;
     check_coinbase_size(aux)?;
     check_coinbase_in_parent(aux)?;
     let script = coinbase::script_sig(&aux.coinbase)?;
-    let after_root = find_commitment(script, commitment_root(aux, block_id))?;
+    let after_root = find_commitment(script, commitment_root(aux, leaf))?;
     let nonce = check_tree_size(after_root, aux.chain_branch.len())?;
-    check_slot(aux, nonce, aux_chain_id)?;
-    check_work(aux, difficulty)
+    check_slot(aux, nonce, aux_chain_id)
+}
+
+/// Rule: the script holds the magic. Without it, two roots that overlap could both begin within the first 20 bytes, and one hash could count
+/// for two.
+pub fn check_magic(aux: &AuxPow) -> Result<(), AuxPowError> {
+    let script = coinbase::script_sig(&aux.coinbase)?;
+    position(script, &MAGIC).map(|_| ()).ok_or(AuxPowError::MagicMissing)
 }
 
 /// Rule: the parent's chain id, its version >> 16, differs from ours.

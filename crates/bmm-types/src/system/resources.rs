@@ -15,8 +15,8 @@ sol! {
         event Proven(uint64 indexed epoch, address indexed contributor, uint256 hashes, uint256 power);
         /// Work that was settled and paid a fee.
         event Credited(uint64 indexed epoch, address indexed contributor, uint256 fee, uint256 power);
+        /// `reward` went to the contributor, `referred` to the owner of the account `referrer`.
         event Claimed(uint64 indexed epoch, address indexed contributor, uint256 reward, bytes32 referrer, uint256 referred);
-        event EpochClosed(uint64 indexed epoch, bytes32 seed, uint256 pot);
 
         error ProofTime(uint64 epoch, uint64 from, uint64 until);
         error AlreadyProven(uint64 epoch, address contributor);
@@ -24,18 +24,24 @@ sol! {
         error NotClosed(uint64 epoch);
         error AlreadyClaimed(uint64 epoch, address contributor);
         error NothingToClaim(uint64 epoch, address contributor);
+        error NotSystem(address caller);
 
         /// Proves the sender's hash work of the epoch that has just ended: exactly k AuxPoWs (RLP), their Scrypt hashes strictly ascending,
         /// each committing to `resource_leaf(sender, seed)`. Once an epoch.
         function prove(uint64 epoch, bytes[] calldata proofs) external returns (uint256 power);
-        /// Pays what a contributor earned in a closed epoch. Anybody may send it.
+        /// Pays what a contributor earned in a closed epoch. Anybody may send it. Returns what the contributor itself got.
         function claim(uint64 epoch, address contributor) external returns (uint256 reward);
+        /// Begins an epoch with the parent's id as its seed and closes the pot of the one before. By the chain itself (0xff…fe), at
+        /// block 1 and at each epoch's first block.
+        function onEpoch(bytes32 parent) external;
 
         function currentEpoch() external view returns (uint64);
-        /// The seed is zero before the epoch's first block has a child, and long after the epoch.
+        /// The seed is zero before the epoch has begun. `pot` of the present epoch is what has come so far. The powers are the sums of PP by
+        /// class; they are fixed, and rewards can be claimed, when the epoch is `closed`.
         function epochOf(uint64 epoch) external view returns (bytes32 seed, uint256 pot, uint256 hashPower, uint256 computePower,
             bool closed);
-        /// DPP by class, persistence in millionths (1,000,000 to 2,000,000), and PP: what a contributor's rights follow from.
+        /// DPP by class, persistence in millionths (1,000,000 to 2,000,000), PP, which a contributor's rights follow from, and the fees paid
+        /// for its work.
         function contributionOf(uint64 epoch, address contributor) external view returns (uint256 hashPower, uint256 computePower,
             uint256 persistence, uint256 power, uint256 fees, bool claimed);
     }

@@ -217,9 +217,9 @@ fn a_settlement_pays_everybody() {
     let now = case.world.now;
     let receipt = case.send(case.requester, &settle);
     assert!(receipt.status());
-    assert_eq!(receipt.logs().len(), 3, "two payments and the settlement");
+    assert_eq!(receipt.logs().len(), 5, "two payments, each with the provider's credit, and the settlement");
     let release_at = now + case.world.params.jobs.expect("has jobs").challenge_secs;
-    let event = Settled::decode_log(&receipt.logs()[2]).expect("settled").data;
+    let event = Settled::decode_log(&receipt.logs()[4]).expect("settled").data;
     assert_eq!(event, Settled { job: case.job, root: ROOT, spent: bmm(8), releaseAt: release_at });
     let view = ask(&case.world, JOBS, &jobOfCall { job: case.job });
     assert_eq!((view.state, view.spent, view.root, view.releaseAt), (job_state::SETTLED, bmm(8), ROOT, release_at));

@@ -9,9 +9,9 @@ use alloy_eips::eip7702::Authorization;
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::{Revert, SolCall, SolError};
 use bmm_types::system::{
-    JOBS,
+    APPS, JOBS,
     Jobs::openCall,
-    RESOURCES, TOKEN,
+    TOKEN,
     Token::{balanceOfCall, transferCall},
     job_id,
 };
@@ -98,7 +98,7 @@ fn an_account_that_delegates_to_them_gets_nothing() {
 fn addresses_without_rules_refuse_calls_and_coins() {
     let [a, ..] = people();
     let mut world = World::new(&[a]);
-    let receipt = world.send(Send::new(a.address, RESOURCES, bmm(1), vec![]));
+    let receipt = world.send(Send::new(a.address, APPS, bmm(1), vec![]));
     assert!(!receipt.status());
     assert_eq!(receipt.cumulative_gas_used(), GAS, "INVALID uses all gas");
 }
