@@ -24,6 +24,8 @@ mod hostile;
 mod input;
 #[path = "cli/job.rs"]
 mod job;
+#[path = "cli/merged.rs"]
+mod merged;
 #[path = "cli/net.rs"]
 mod net;
 #[path = "cli/network.rs"]

@@ -64,6 +64,7 @@ impl Litecoin {
                     "-dnsseed=0",
                     "-fallbackfee=0.001",
                     "-printtoconsole=0",
+                    "-rpcworkqueue=256",
                 ])
                 .args(more)
                 .stdout(Stdio::null())

@@ -35,7 +35,8 @@ fn pool(bmm: &Bmm) -> (Running, Value) {
     start(bmm, &["pool", "--json"])
 }
 
-fn start(bmm: &Bmm, args: &[&str]) -> (Running, Value) {
+/// Starts a pool, and returns what it says when it listens.
+pub fn start(bmm: &Bmm, args: &[&str]) -> (Running, Value) {
     let mut pool = bmm.spawn(args);
     loop {
         if let Ok(running) = serde_json::from_str(&pool.stdout()) {
