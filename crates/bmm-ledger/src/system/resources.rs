@@ -98,8 +98,14 @@ struct Book {
     rules: ResourceRules,
 }
 
+/// Returns the last epoch that is closed in the block `height`.
+pub(super) fn last_closed(rules: &Rules, height: u64) -> Option<u64> {
+    let calendar = Calendar { epoch_blocks: rules.epoch_blocks };
+    let ended = calendar.epoch_at(height).checked_sub(1)?;
+    if calendar.is_closed(ended, height) { Some(ended) } else { ended.checked_sub(1) }
+}
+
 /// Returns a contributor's PP in a closed epoch, in µRU; zero while it is not closed. Other contracts may ask.
-#[allow(dead_code, reason = "the footstones ask it when one joins and when the set is made")]
 pub(super) fn power_of(frame: &mut Frame<'_>, rules: &Rules, contributor: Address, epoch: u64) -> Result<U256, Stop> {
     let calendar = Calendar { epoch_blocks: rules.epoch_blocks };
     let book = Book { calendar, rules: resource_rules(rules)? };
@@ -111,12 +117,12 @@ pub(super) fn power_of(frame: &mut Frame<'_>, rules: &Rules, contributor: Addres
 }
 
 /// Returns `value · factor / divisor`, rounded down; zero if `divisor` is.
-fn mul_div(value: u128, factor: u128, divisor: u128) -> u128 {
+pub(super) fn mul_div(value: u128, factor: u128, divisor: u128) -> u128 {
     let product = U512::from(value).saturating_mul(U512::from(factor));
     product.checked_div(U512::from(divisor)).unwrap_or_default().saturating_to()
 }
 
-fn bps(value: u128, bps: u16) -> u128 {
+pub(super) fn bps(value: u128, bps: u16) -> u128 {
     mul_div(value, bps.min(WHOLE_BPS).into(), WHOLE_BPS.into())
 }
 

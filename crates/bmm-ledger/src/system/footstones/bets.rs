@@ -1,0 +1,146 @@
+//! Bets: which count, and by how much.
+
+use super::{
+    Book,
+    finality::{Tally, add_to_link, is_justified},
+    layout::{BETS, CHECKPOINTS, Counted, Electorate, PROGRESS, Progress, Record, Shares},
+    progress, record, sets, signed, store_record,
+};
+use crate::system::{
+    frame::{Frame, Stop},
+    jobs::field,
+};
+use alloy_primitives::U256;
+use bmm_types::system::{
+    Bet,
+    Footstones::{BadBet, BadSignature, BetPlaced, betCall},
+    MAX_BETS, footstone_state,
+};
+
+/// Counts bets, at most 128, in the order given. One that counts already with as much is passed over; one that cannot count ends all.
+pub(super) fn bet(frame: &mut Frame<'_>, book: &Book<'_>, call: &betCall) -> Result<(), Stop> {
+    if call.bets.len() != call.signatures.len() || call.bets.len() > MAX_BETS {
+        return Err(Stop::reason("Footstones: more than 128 bets, or not as many signatures"));
+    }
+    let electorate = sets::electorate(frame)?;
+    let mut count = Count { book, electorate, progress: progress(frame)? };
+    for (index, (bet, signature)) in call.bets.iter().zip(&call.signatures).enumerate() {
+        let index = U256::from(index);
+        let slot = BETS.inner(frame, bet.footstone)?.slot(frame, bet.target)?;
+        let old = Counted::decode(frame.load(slot)?);
+        let stands = match count.stands(frame, bet, old)? {
+            Ok(stands) => stands,
+            Err(reason) => return Err(Stop::error(&BadBet { index, reason: reason.to_owned() })),
+        };
+        if let Some(standing) = stands {
+            signed(frame, book, bet, signature, BadSignature { index })?;
+            count.enter(frame, bet, standing, slot, old)?;
+        }
+    }
+    frame.store(PROGRESS, count.progress.encode())
+}
+
+/// A bet that counts, but for its signature.
+struct Standing {
+    /// In units; at most the bond.
+    amount: u128,
+    /// First slot of the footstone's record.
+    slot: U256,
+    record: Record,
+    /// Its weights in the two sets.
+    seats: Tally,
+}
+
+/// Counting the bets of one call.
+struct Count<'a> {
+    book: &'a Book<'a>,
+    electorate: Electorate,
+    progress: Progress,
+}
+
+impl Count<'_> {
+    /// Rule: a bet counts if the present set has the least weight; both checkpoints lie on this branch, the source below the target; the source is justified and not below the
+    /// last final one; the target is not older than the sets as they are; the footstone has a seat in one of them and is not slashed; 0 < amount ≤ bond; and it has no bet
+    /// on another link to the target. `None` for a bet that counts already with as much; the inner error is the rule that is broken.
+    fn stands(
+        &self,
+        frame: &mut Frame<'_>,
+        bet: &Bet,
+        old: Counted,
+    ) -> Result<Result<Option<Standing>, &'static str>, Stop> {
+        for (checkpoint, id) in [(bet.source, bet.sourceHash), (bet.target, bet.targetHash)] {
+            let slot = CHECKPOINTS.slot(frame, checkpoint)?;
+            let known = frame.load(slot)?;
+            if known.is_zero() || known != U256::from_be_bytes(id.0) {
+                return Ok(Err("not a checkpoint of this branch"));
+            }
+        }
+        if old.amount > 0 && old.source != bet.source {
+            return Ok(Err("it has a bet on another link to this target"));
+        }
+        if old.amount > 0 && U256::from(old.amount) >= bet.amount {
+            return Ok(Ok(None));
+        }
+        if !sets::is_enabled(self.book, self.electorate.current) {
+            return Ok(Err("the set is below its least weight"));
+        }
+        if bet.source >= bet.target || bet.source < self.progress.finalised {
+            return Ok(Err("the source is not below the target, or below the last final checkpoint"));
+        }
+        if self.book.block_of(bet.target).is_none_or(|block| block < self.progress.since) {
+            return Ok(Err("the target is older than the set"));
+        }
+        if !is_justified(frame, bet.source)? {
+            return Ok(Err("the source is not justified"));
+        }
+        let (slot, record) = record(frame, bet.footstone)?;
+        if !matches!(record.state, footstone_state::CANDIDATE | footstone_state::LEAVING) {
+            return Ok(Err("it has no bond"));
+        }
+        let sets = self.electorate.sets;
+        let (current, previous) = (sets::seat(frame, slot, sets, false)?, sets::seat(frame, slot, sets, true)?);
+        let amount = u128::try_from(bet.amount).ok().filter(|amount| (1..=record.bond).contains(amount));
+        let seats = Tally { current, previous };
+        match amount {
+            _ if current == 0 && previous == 0 => Ok(Err("it is not in the set")),
+            None => Ok(Err("its amount is zero or above the bond")),
+            Some(amount) => Ok(Ok(Some(Standing { amount, slot, record, seats }))),
+        }
+    }
+
+    /// Enters a bet: it adds to its link what it counts more than before, with at most the weight in each of the sets; it is rewarded with at most
+    /// the larger of them. Who is leaving has its bond locked anew.
+    fn enter(
+        &mut self,
+        frame: &mut Frame<'_>,
+        bet: &Bet,
+        standing: Standing,
+        slot: U256,
+        old: Counted,
+    ) -> Result<(), Stop> {
+        let Standing { amount, slot: record_slot, mut record, seats } = standing;
+        let rewarded = amount.min(seats.current.max(seats.previous));
+        frame.store(slot, Counted { amount, rewarded, source: bet.source }.encode())?;
+        let target = field(CHECKPOINTS.slot(frame, bet.target)?, 1);
+        let mut shares = Shares::decode(frame.load(target)?);
+        shares.amount = shares.amount.saturating_add(rewarded.saturating_sub(old.rewarded));
+        frame.store(target, shares.encode())?;
+
+        record.last_target = record.last_target.max(bet.target);
+        if record.state == footstone_state::LEAVING {
+            let free_at = frame.now().saturating_add(self.book.rules.unbonding_secs);
+            record.free_at = record.free_at.max(free_at);
+        }
+        store_record(frame, record_slot, record)?;
+        frame.emit(&BetPlaced {
+            footstone: bet.footstone,
+            target: bet.target,
+            source: bet.source,
+            amount: U256::from(amount),
+        })?;
+
+        let more = |weight: u128| amount.min(weight).saturating_sub(old.amount.min(weight));
+        let more = Tally { current: more(seats.current), previous: more(seats.previous) };
+        add_to_link(frame, self.book, (bet.source, bet.target), more, &self.electorate, &mut self.progress)
+    }
+}
