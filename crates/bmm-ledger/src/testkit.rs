@@ -1,5 +1,7 @@
 //! A chain in memory for tests: every block is built, checked, executed a second time as a stranger's, and weighed.
 
+pub(crate) mod circle;
+
 use crate::{
     diff::{Account, StateDiff},
     emission,
@@ -79,6 +81,11 @@ impl MemState {
 
     pub(crate) fn slot(&self, address: Address, slot: U256) -> U256 {
         self.storage.get(&(address, slot)).copied().unwrap_or_default()
+    }
+
+    /// Writes a slot, to stand for what would take many blocks.
+    pub(crate) fn set_slot(&mut self, address: Address, slot: U256, value: U256) {
+        self.storage.insert((address, slot), value);
     }
 
     /// Returns the sum of all balances.

@@ -1,5 +1,6 @@
 //! The system contracts, function by function and error by error.
 
+mod footstones;
 mod jobs;
 mod reach;
 mod stakes;

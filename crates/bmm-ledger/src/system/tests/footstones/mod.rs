@@ -1,0 +1,3 @@
+//! The footstones, rule by rule.
+
+mod bets;
