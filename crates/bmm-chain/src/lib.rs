@@ -34,6 +34,7 @@ mod reads;
 mod reorg;
 mod seals;
 mod serve;
+mod solutions;
 pub mod sync;
 mod template;
 mod transfer;
@@ -53,5 +54,6 @@ pub use ranges::{
 };
 pub use reads::{FoundTransaction, PendingBlock};
 pub use serve::SealedHeader;
+pub use solutions::{Solutions, WorkKey};
 pub use template::{Template, TemplateRequest};
 pub use transfer::{ChainReader, ChainWriter, MAX_RECORD_BYTES, TransferError};

@@ -4,11 +4,12 @@ use crate::{
     chain::Chain,
     error::{ChainError, ImportError},
     events::Seen,
+    solutions::{Solutions, WorkKey},
     template::{Template, TemplateRequest},
 };
-use alloy_primitives::{B256, Signature};
-use bmm_pow::{MiningJob, Throttle, mine};
-use bmm_types::{Engine, Seal, SealedBlock};
+use alloy_primitives::{B256, Signature, U256};
+use bmm_pow::{AuxTree, MiningJob, Throttle, mine_noting};
+use bmm_types::{AuxPow, Engine, Seal, SealedBlock, system::RESOURCE_AUX_CHAIN_ID};
 use std::{
     sync::{
         Arc,
@@ -55,14 +56,27 @@ impl Producer {
     /// # Errors
     /// [`ChainError::NoProducer`] on a chain whose engine makes no blocks; [`ChainError::Thread`].
     pub fn start(chain: Arc<Chain>, config: ProducerConfig, signer: BlockSigner) -> Result<Self, ChainError> {
+        Self::start_noting(chain, config, signer, None)
+    }
+
+    /// As [`Producer::start`]. Mining notes the smallest hashes in `solutions`, as the beneficiary's work.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_noting(
+        chain: Arc<Chain>,
+        config: ProducerConfig,
+        signer: BlockSigner,
+        solutions: Option<Arc<Solutions>>,
+    ) -> Result<Self, ChainError> {
         let produce = match chain.params.engine {
             Engine::Pow => Worker::mine_for_ever,
             Engine::Dev => Worker::produce_on_demand,
             Engine::NoSeal => return Err(ChainError::NoProducer),
         };
         let stop = Arc::new(AtomicBool::new(false));
-        let worker =
-            Worker { chain: chain.clone(), config, signer, stop: stop.clone(), told_of_clock: AtomicBool::default() };
+        let (told_of_clock, chain_of_worker) = (AtomicBool::default(), chain.clone());
+        let worker = Worker { chain: chain_of_worker, config, signer, solutions, stop: stop.clone(), told_of_clock };
         let thread = thread::Builder::new()
             .name("producer".into())
             .spawn(move || produce(&worker))
@@ -97,6 +111,7 @@ struct Worker {
     chain: Arc<Chain>,
     config: ProducerConfig,
     signer: BlockSigner,
+    solutions: Option<Arc<Solutions>>,
     stop: Arc<AtomicBool>,
     /// Whether it has been said that the clock is behind the head.
     told_of_clock: AtomicBool,
@@ -125,7 +140,7 @@ impl Worker {
                     time: u32::try_from(template.block.header.timestamp).unwrap_or(u32::MAX),
                     extra_nonce,
                 };
-                let proof = mine(&job, &(0..=u32::MAX), &stale, self.config.throttle);
+                let proof = self.mine(&job, &template, &stale);
                 stale.store(true, Ordering::Relaxed);
                 self.chain.events.wake();
                 proof
@@ -135,6 +150,29 @@ impl Worker {
                 self.import(&SealedBlock { block: template.block, seal: Seal::AuxPow(Box::new(proof)) });
             }
         }
+    }
+
+    /// Searches for the template's proof. The same hashes are the beneficiary's work of the epoch.
+    fn mine(&self, job: &MiningJob, template: &Template, stale: &AtomicBool) -> Option<AuxPow> {
+        let work = self.solutions.as_ref().and_then(|solutions| Some((solutions, self.work_of(template)?)));
+        let mut leaves = vec![(self.chain.params.aux_chain_id, job.block_id)];
+        leaves.extend(work.as_ref().map(|(_, work)| (RESOURCE_AUX_CHAIN_ID, work.leaf())));
+        let tree = AuxTree::new(&leaves)?;
+        let nonces = 0..=u32::MAX;
+        mine_noting(job, &tree, &nonces, stale, self.config.throttle, &mut |parent, nonce, hash| {
+            if let Some((solutions, work)) = &work {
+                solutions.note(work, U256::from_le_bytes(*hash), || {
+                    parent.assemble_leaf(1, nonce).expect("the tree has two leaves")
+                });
+            }
+        })
+    }
+
+    /// Returns whose work of which epoch the search for a template's proof is.
+    fn work_of(&self, template: &Template) -> Option<WorkKey> {
+        let header = &template.block.header;
+        let (epoch, seed) = self.chain.epoch_after(header.parent_hash, header.number.checked_sub(1)?).ok()??;
+        Some(WorkKey { epoch, seed, contributor: header.beneficiary })
     }
 
     /// Sets `stale` when the template of `seen` should be replaced: for a new head at once, for new transactions after a delay,

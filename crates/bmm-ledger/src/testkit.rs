@@ -15,11 +15,12 @@ use crate::{
 use alloy_consensus::{SignableTransaction, TxEip1559, crypto::secp256k1};
 use alloy_eips::eip2930::AccessList;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
+use bmm_pow::{AuxTree, ProofBook, SyntheticParent, hash_ahead, scrypt_hash};
 use bmm_types::{
     Amount, Block, ChainParams, Header, Transaction,
     market::{self, merkle_proof, merkle_root, receipt_hash, result_leaf},
     params::{Allocation, JobRules},
-    system::{self, Testimony},
+    system::{self, RESOURCE_AUX_CHAIN_ID, Testimony},
 };
 use revm::{
     DatabaseRef,
@@ -169,6 +170,20 @@ pub(crate) fn testimony(chain_id: u64, person: Person, job: B256, task: u64, fue
         output: B256::repeat_byte(output),
         proof: merkle_proof(&leaves, 1).expect("a leaf"),
     }
+}
+
+/// Does `hashes` hashes of work for `leaf` and returns the `count` smallest, each with its proof.
+pub(crate) fn work(leaf: B256, count: usize, hashes: u32) -> ProofBook {
+    let tree = AuxTree::new(&[(0x0BB3, B256::ZERO), (RESOURCE_AUX_CHAIN_ID, leaf)]).expect("two chains");
+    let parent = SyntheticParent::of_tree(&tree, 1, 1_900_000_000);
+    let headers: Vec<_> = (0..hashes).map(|nonce| parent.header(nonce)).collect();
+    hash_ahead(&headers);
+    let mut book = ProofBook::new(leaf, count);
+    for (nonce, header) in (0..).zip(&headers) {
+        let hash = U256::from_le_bytes(scrypt_hash(header));
+        book.note(hash, || parent.assemble_leaf(1, nonce).expect("the second leaf"));
+    }
+    book
 }
 
 /// A transaction to be.

@@ -7,6 +7,7 @@
 
 pub mod asert;
 pub mod auxpow;
+pub mod book;
 pub mod difficulty;
 pub mod miner;
 pub mod resource;
@@ -14,8 +15,9 @@ pub mod scrypt;
 pub mod synthetic;
 
 pub use asert::Asert;
-pub use auxpow::{AuxPowError, verify};
+pub use auxpow::{AuxPowError, AuxTree, verify};
+pub use book::ProofBook;
 pub use difficulty::{Difficulty, Target, Work};
-pub use miner::{MiningJob, Throttle, mine};
+pub use miner::{MiningJob, Throttle, mine, mine_noting};
 pub use scrypt::{hash_ahead, scrypt_hash};
 pub use synthetic::SyntheticParent;

@@ -1,6 +1,6 @@
 //! A miner for one thread, which can be held to a share of a core.
 
-use crate::{difficulty::Target, synthetic::SyntheticParent};
+use crate::{auxpow::AuxTree, difficulty::Target, synthetic::SyntheticParent};
 use alloy_primitives::B256;
 use bmm_scrypt::Hasher;
 use bmm_types::AuxPow;
@@ -54,6 +54,19 @@ impl Throttle {
 ///
 /// Each extra nonce is tried with all of `nonces`; when they run out, the next extra nonce follows.
 pub fn mine(job: &MiningJob, nonces: &RangeInclusive<u32>, stop: &AtomicBool, throttle: Throttle) -> Option<AuxPow> {
+    let tree = AuxTree::new(&[(0, job.block_id)])?;
+    mine_noting(job, &tree, nonces, stop, throttle, &mut |_, _, _| {})
+}
+
+/// As [`mine`], for a tree whose first leaf is the job's block. `note` is told of every hash, with the parent and the nonce that it is of.
+pub fn mine_noting(
+    job: &MiningJob,
+    tree: &AuxTree,
+    nonces: &RangeInclusive<u32>,
+    stop: &AtomicBool,
+    throttle: Throttle,
+    note: &mut dyn FnMut(&SyntheticParent, u32, &[u8; 32]),
+) -> Option<AuxPow> {
     if nonces.is_empty() {
         return None;
     }
@@ -62,7 +75,7 @@ pub fn mine(job: &MiningJob, nonces: &RangeInclusive<u32>, stop: &AtomicBool, th
     let mut extra_nonce = job.extra_nonce;
     let mut began = Instant::now();
     loop {
-        let parent = SyntheticParent::new(job.block_id, extra_nonce, job.time);
+        let parent = SyntheticParent::of_tree(tree, extra_nonce, job.time);
         let mut rest = nonces.clone();
         while !rest.is_empty() {
             if stop.load(Ordering::Relaxed) {
@@ -76,6 +89,7 @@ pub fn mine(job: &MiningJob, nonces: &RangeInclusive<u32>, stop: &AtomicBool, th
             headers.extend(batch.iter().map(|nonce| parent.header(*nonce)));
             hashes.resize(headers.len(), [0; 32]);
             kernel.hash(&headers, &mut hashes);
+            batch.iter().zip(&hashes).for_each(|(nonce, hash)| note(&parent, *nonce, hash));
             let found = batch.iter().zip(&hashes).find(|(_, hash)| job.target.is_met_by(hash));
             if let Some((nonce, _)) = found {
                 return Some(parent.assemble(*nonce));

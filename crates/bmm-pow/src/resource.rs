@@ -84,4 +84,40 @@ mod tests {
         assert_eq!(estimate(32, U256::ZERO), U256::MAX);
         assert_eq!(estimate(0, U256::from(7)), U256::ZERO);
     }
+
+    /// Returns estimate over truth for a contributor whose hashes are these.
+    fn quotient(mut hashes: Vec<U256>, count: usize) -> f64 {
+        hashes.sort();
+        f64::from(estimate(count, hashes[count - 1])) / f64::from(u32::try_from(hashes.len()).expect("few"))
+    }
+
+    #[test]
+    fn a_thousand_estimates_have_no_bias_and_the_spread_of_theory() {
+        const COUNT: usize = 32;
+        // Keccak of a counter is uniform, and the same on every run.
+        let hash = |who: u32, at: u32| {
+            U256::from_be_bytes(alloy_primitives::keccak256([who, at].map(u32::to_be_bytes).as_flattened()).0)
+        };
+        let quotients: Vec<f64> =
+            (0..1_000).map(|who| quotient((0..1_500).map(|at| hash(who, at)).collect(), COUNT)).collect();
+        let mean = quotients.iter().sum::<f64>() / 1_000.0;
+        let spread = (quotients.iter().map(|quotient| (quotient - mean).powi(2)).sum::<f64>() / 999.0).sqrt();
+        // The mean of a thousand is off by 0.6 % at one standard deviation, their spread by about 2.5 %.
+        assert!((0.98..1.02).contains(&mean), "{mean}");
+        let theory = 1.0 / 30f64.sqrt();
+        assert!((0.9..1.1).contains(&(spread / theory)), "{spread} instead of {theory}");
+    }
+
+    #[test]
+    fn real_work_is_estimated_within_three_standard_deviations() {
+        const COUNT: usize = 32;
+        for who in 0..4u64 {
+            let parent = crate::SyntheticParent::new(B256::ZERO, who, 1);
+            let headers: Vec<_> = (0..700).map(|nonce| parent.header(nonce)).collect();
+            hash_ahead(&headers);
+            let hashes = headers.iter().map(|header| U256::from_le_bytes(scrypt_hash(header))).collect();
+            let quotient = quotient(hashes, COUNT);
+            assert!((1.0 - 3.0 / 30f64.sqrt()..1.0 + 3.0 / 30f64.sqrt()).contains(&quotient), "{quotient}");
+        }
+    }
 }

@@ -47,6 +47,11 @@ impl DataDir {
         self.chain(name).join("db")
     }
 
+    /// Returns the file of the smallest hashes that the miner found on the chain called `name`.
+    pub fn solutions(&self, name: &str) -> PathBuf {
+        self.chain(name).join("solutions")
+    }
+
     /// Returns the file of the development chain's own key, which its genesis funds.
     pub fn dev_key(&self) -> PathBuf {
         self.chain("dev").join("wallet.key")

@@ -1,5 +1,6 @@
 //! Properties over random histories.
 
 mod escrow;
+mod resources;
 mod stakes;
 mod supply;

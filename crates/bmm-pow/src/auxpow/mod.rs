@@ -9,7 +9,10 @@
 
 pub mod coinbase;
 pub mod merkle;
+mod tree;
 pub mod wire;
+
+pub use tree::AuxTree;
 
 use crate::{difficulty::Difficulty, scrypt::scrypt_hash};
 use alloy_primitives::B256;

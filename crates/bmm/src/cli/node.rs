@@ -153,7 +153,8 @@ fn serve(
     serve.begin.apply(context, chain)?;
     let network = serve.peers.options(&context.config.network, chain)?;
     let alone = network.is_none();
-    let options = NodeOptions { chain: chain.to_owned(), rpc, mine, mine_for, storage, network };
+    let contribute = mines || !mine_for.is_empty();
+    let options = NodeOptions { chain: chain.to_owned(), rpc, mine, mine_for, contribute, storage, network };
     let node = Node::start(&context.data, &options)?;
     let head = node.chain().head();
     let chain_id = node.chain().params().chain_id;

@@ -40,8 +40,10 @@ impl Network {
         let rpc = ApiConfig { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
         let (chain, storage) = (context.config.chain.clone(), context.config.storage.clone());
         let network = context.config.network.options(&chain)?;
-        let node =
-            Node::start(&context.data, &NodeOptions { chain, rpc, mine, mine_for: Vec::new(), storage, network })?;
+        // It is there for a job, and the wallet's nonces are the job's.
+        let (mine_for, contribute) = (Vec::new(), false);
+        let options = NodeOptions { chain, rpc, mine, mine_for, contribute, storage, network };
+        let node = Node::start(&context.data, &options)?;
         let head = node.chain().head();
         output::note(
             context.global.json,

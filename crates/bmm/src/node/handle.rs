@@ -1,6 +1,7 @@
 //! A running node.
 
 use super::{
+    contribute::Contributor,
     control::Control,
     net::{Joined, NetOptions},
     open_chain,
@@ -14,7 +15,7 @@ use crate::{
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_api::{ApiConfig, ApiHandle, Miners, Surroundings};
-use bmm_chain::{BlockSigner, Chain, Producer, ProducerConfig, TemplateRequest};
+use bmm_chain::{BlockSigner, Chain, Producer, ProducerConfig, Solutions, TemplateRequest};
 use bmm_pow::Throttle;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -32,6 +33,8 @@ pub struct NodeOptions {
     pub mine: Option<Mine>,
     /// Whose blocks are handed out for merged mining; they sign them. The miner's own comes last.
     pub mine_for: Vec<PrivateKeySigner>,
+    /// Whether it proves its miner's hash work and claims what its wallets earned, by transactions of these wallets.
+    pub contribute: bool,
     /// The chain's database.
     pub storage: StorageConfig,
     /// The network to join; `None` stays alone.
@@ -52,6 +55,7 @@ pub struct Node {
     chain: Arc<Chain>,
     joined: Option<Joined>,
     producer: Option<Producer>,
+    contributor: Option<Contributor>,
     api: Option<ApiHandle>,
     runtime: tokio::runtime::Runtime,
     url: String,
@@ -63,7 +67,8 @@ impl Node {
     /// Opens the chain of `data` and serves it.
     pub fn start(data: &DataDir, options: &NodeOptions) -> Outcome<Self> {
         let chain = open_chain(data, &options.chain, &options.storage)?;
-        let producer = options.mine.clone().map(|mine| produce(&chain, mine)).transpose()?;
+        let solutions = solutions(data, &chain, options)?;
+        let producer = options.mine.clone().map(|mine| produce(&chain, mine, solutions.clone())).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("bmm-rpc")
@@ -84,7 +89,12 @@ impl Node {
         let file = data.node_file();
         NodeFile { pid: std::process::id(), rpc: url.clone(), chain: options.chain.clone(), genesis: chain.genesis() }
             .write(&file)?;
-        Ok(Self { chain, joined, producer, api: Some(api), runtime, url, file, control })
+        let contributor = solutions.map(|solutions| {
+            let keys = options.mine_for.iter().chain(options.mine.as_ref().map(|mine| &mine.key)).cloned().collect();
+            Contributor::start(RpcClient::new(&url)?, chain.params().clone(), keys, solutions)
+        });
+        let contributor = contributor.transpose()?;
+        Ok(Self { chain, joined, producer, contributor, api: Some(api), runtime, url, file, control })
     }
 
     /// Returns the chain.
@@ -115,6 +125,8 @@ impl Drop for Node {
         if let Some(producer) = self.producer.take() {
             producer.stop();
         }
+        // After the miner, so that what it found last is kept, and before the API, which it asks.
+        drop(self.contributor.take());
         drop(self.joined.take());
         if let Some(api) = self.api.take() {
             self.runtime.block_on(api.stop());
@@ -122,13 +134,24 @@ impl Drop for Node {
     }
 }
 
-fn produce(chain: &Arc<Chain>, mine: Mine) -> Outcome<Producer> {
+/// Opens what the miner found so far, where the node is to make use of it.
+fn solutions(data: &DataDir, chain: &Chain, options: &NodeOptions) -> Outcome<Option<Arc<Solutions>>> {
+    let Some(rules) = chain.params().resources.filter(|_| options.contribute) else { return Ok(None) };
+    let file = data.solutions(&options.chain);
+    let solutions = Solutions::open(&file, rules.proof_hashes.into()).map_err(|error| {
+        Failure::config(format!("{}: {error}", file.display()))
+            .hint("it holds the hashes that the miner found for its proofs; without it, those of this epoch are lost")
+    })?;
+    Ok(Some(Arc::new(solutions)))
+}
+
+fn produce(chain: &Arc<Chain>, mine: Mine, solutions: Option<Arc<Solutions>>) -> Outcome<Producer> {
     let config = ProducerConfig {
         request: TemplateRequest { beneficiary: mine.key.address(), ..TemplateRequest::default() },
         throttle: Throttle::percent_of_core(mine.percent),
         refresh_after: REFRESH_AFTER,
     };
-    Producer::start(chain.clone(), config, signer(mine.key)).map_err(Failure::internal)
+    Producer::start_noting(chain.clone(), config, signer(mine.key), solutions).map_err(Failure::internal)
 }
 
 fn signer(key: PrivateKeySigner) -> BlockSigner {

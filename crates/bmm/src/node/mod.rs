@@ -1,5 +1,6 @@
 //! The node of a data folder: chain, block producer and JSON-RPC server in this process.
 
+mod contribute;
 mod control;
 mod dev;
 mod handle;
@@ -7,6 +8,7 @@ mod net;
 mod open;
 mod reports;
 
+pub use contribute::Contributor;
 pub use control::{Control, ControlRequest, ask_node};
 pub use dev::{chain_params, dev_key};
 pub use handle::{Mine, Node, NodeOptions};

@@ -1,8 +1,10 @@
 //! The system contracts, function by function and error by error.
 
+mod accounts;
 mod footstones;
 mod jobs;
 mod reach;
+mod resources;
 mod stakes;
 mod token;
 

@@ -42,6 +42,7 @@ impl World {
             rpc,
             mine: Some(Mine { key: key.clone(), percent: 20 }),
             mine_for: Vec::new(),
+            contribute: false,
             storage: StorageConfig::default(),
             network: None,
         };

@@ -1,0 +1,238 @@
+//! The node's own contribution: it proves the hash work of its miner and claims what its wallets earned, by ordinary transactions.
+//!
+//! All that it needs is on the chain and in the file of solutions, so a restart changes nothing. While a transaction of a wallet waits, it
+//! sends no other from it; so nothing is sent twice.
+
+use crate::{
+    failure::{Failure, Outcome},
+    rpc::{RpcClient, RpcError},
+};
+use alloy_primitives::{Address, B256, Bytes, U64};
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::SolCall;
+use bmm_chain::{Solutions, WorkKey};
+use bmm_types::{
+    Amount, ChainParams,
+    system::{RESOURCES, Resources},
+};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// Time between two looks at the chain.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time between two looks at whether to stop.
+const NAP: Duration = Duration::from_millis(100);
+/// How often what was found is written to the file.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
+/// How long a transaction may take to get into a block before another is thought of.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// How many epochs back rewards are looked for.
+const LOOK_BACK: u64 = 64;
+
+/// A transaction on its way.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    deed: Deed,
+    contributor: Address,
+    epoch: u64,
+    transaction: B256,
+    since: Instant,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Prove,
+    Claim,
+}
+
+/// Works on a thread of its own. Dropping it stops it.
+pub struct Contributor {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Worker {
+    rpc: RpcClient,
+    params: ChainParams,
+    keys: Vec<PrivateKeySigner>,
+    solutions: Arc<Solutions>,
+    waiting: Option<Waiting>,
+    /// Epochs in which nothing is left to do for a wallet.
+    done: BTreeSet<(u64, Address)>,
+    /// What was last said to be wrong.
+    told: String,
+}
+
+impl Contributor {
+    /// Begins to look after what `keys` contribute to the chain of the node that `rpc` asks.
+    pub fn start(
+        rpc: RpcClient,
+        params: ChainParams,
+        keys: Vec<PrivateKeySigner>,
+        solutions: Arc<Solutions>,
+    ) -> Outcome<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let (waiting, done, told) = (None, BTreeSet::new(), String::new());
+        let mut worker = Worker { rpc, params, keys, solutions, waiting, done, told };
+        let thread = std::thread::Builder::new()
+            .name("contribute".into())
+            .spawn(move || worker.work(&stopped))
+            .map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Contributor {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that proves work and claims rewards ended in a panic");
+        }
+    }
+}
+
+impl Worker {
+    fn work(&mut self, stopped: &AtomicBool) {
+        let (mut looked, mut saved) = (None::<Instant>, Instant::now());
+        while !stopped.load(Ordering::Relaxed) {
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+                match self.look() {
+                    Ok(()) => self.told.clear(),
+                    Err(error) => self.tell(&error),
+                }
+                looked = Some(Instant::now());
+            }
+            if saved.elapsed() >= SAVE_EVERY {
+                self.save();
+                saved = Instant::now();
+            }
+            std::thread::sleep(NAP);
+        }
+        self.save();
+    }
+
+    fn save(&self) {
+        if let Err(error) = self.solutions.save() {
+            tracing::warn!(%error, "the found hashes cannot be kept; those since the last time are lost with a crash");
+        }
+    }
+
+    /// Says what is wrong, once as long as it stays the same.
+    fn tell(&mut self, error: &RpcError) {
+        let text = error.to_string();
+        if self.told != text {
+            tracing::warn!(error = %text, "work cannot be proven or claimed now; it is tried again");
+            self.told = text;
+        }
+    }
+
+    /// Does the first thing that is to be done.
+    fn look(&mut self) -> Result<(), RpcError> {
+        if let Some(waiting) = self.waiting {
+            return self.await_block(waiting);
+        }
+        let head = self.rpc.block_number()?;
+        let Some(present) = head.checked_div(self.params.epoch_blocks) else { return Ok(()) };
+        let oldest = present.saturating_sub(LOOK_BACK);
+        self.done.retain(|(epoch, _)| *epoch >= oldest);
+        for key in self.keys.clone() {
+            for epoch in oldest..present {
+                let contributor = key.address();
+                if !self.done.contains(&(epoch, contributor)) && self.tend(&key, epoch, head)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks after one epoch of a wallet, and returns whether a transaction was sent.
+    fn tend(&mut self, key: &PrivateKeySigner, epoch: u64, head: u64) -> Result<bool, RpcError> {
+        let contributor = key.address();
+        let found = self.rpc.contract(RESOURCES, &Resources::contributionOfCall { epoch, contributor })?;
+        let about = self.rpc.contract(RESOURCES, &Resources::epochOfCall { epoch })?;
+        if about.closed {
+            if found.power.is_zero() || found.claimed {
+                self.done.insert((epoch, contributor));
+                return Ok(false);
+            }
+            let call = Resources::claimCall { epoch, contributor }.abi_encode();
+            return self.send(key, Deed::Claim, epoch, call);
+        }
+        let closes = epoch.saturating_add(1).saturating_mul(self.params.epoch_blocks);
+        let closes = closes.saturating_add(self.params.epoch_blocks.div_ceil(4));
+        // The next block is the first in which it can be.
+        if !found.hashPower.is_zero() || head.saturating_add(1) >= closes {
+            return Ok(false);
+        }
+        let Some((solutions, _)) = self.solutions.proof(&WorkKey { epoch, seed: about.seed, contributor }) else {
+            return Ok(false);
+        };
+        let proofs = solutions.iter().map(|aux| Bytes::from(alloy_rlp::encode(aux))).collect();
+        self.send(key, Deed::Prove, epoch, Resources::proveCall { epoch, proofs }.abi_encode())
+    }
+
+    /// Sends a transaction, unless another one of the wallet waits.
+    fn send(&mut self, key: &PrivateKeySigner, deed: Deed, epoch: u64, call: Vec<u8>) -> Result<bool, RpcError> {
+        let contributor = key.address();
+        let mined: U64 = self.rpc.call("eth_getTransactionCount", (contributor, "latest"))?;
+        if self.rpc.nonce(contributor)? != mined.to::<u64>() {
+            return Ok(false);
+        }
+        let sent = self.rpc.send_transaction(key, RESOURCES, Amount::ZERO, call.into())?;
+        let transaction = sent.transaction;
+        tracing::info!(epoch, %contributor, %transaction, "{}", deed.begins());
+        self.waiting = Some(Waiting { deed, contributor, epoch, transaction, since: Instant::now() });
+        Ok(true)
+    }
+
+    fn await_block(&mut self, waiting: Waiting) -> Result<(), RpcError> {
+        let Waiting { deed, contributor, epoch, transaction, since } = waiting;
+        let Some(receipt) = self.rpc.receipt(transaction)? else {
+            if since.elapsed() >= PATIENCE {
+                tracing::warn!(epoch, %transaction, "a transaction did not get into a block in time");
+                self.waiting = None;
+            }
+            return Ok(());
+        };
+        self.waiting = None;
+        if !receipt.succeeded {
+            tracing::warn!(epoch, %contributor, %transaction, "a transaction to the resource ledger failed in its block");
+        }
+        for event in receipt.events::<Resources::Proven>(RESOURCES) {
+            tracing::info!(epoch, %contributor, hashes = %event.hashes, micro_units = %event.power, "{}", deed.ended());
+        }
+        for event in receipt.events::<Resources::Claimed>(RESOURCES) {
+            let (reward, referred) = (Amount(event.reward), Amount(event.referred));
+            tracing::info!(epoch, %contributor, %reward, %referred, "{}", deed.ended());
+        }
+        Ok(())
+    }
+}
+
+impl Deed {
+    const fn begins(self) -> &'static str {
+        match self {
+            Self::Prove => "proving the hash work of an epoch",
+            Self::Claim => "claiming the reward of an epoch",
+        }
+    }
+
+    const fn ended(self) -> &'static str {
+        match self {
+            Self::Prove => "the hash work of an epoch is proven",
+            Self::Claim => "the reward of an epoch is paid",
+        }
+    }
+}
