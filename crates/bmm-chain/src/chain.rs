@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     error::ChainError,
     events::{Events, HeadEvent},
+    finality::Finality,
     params,
     pool::{Journal, PoolLimits, TxPool},
     ranges::KeptRanges,
@@ -57,6 +58,9 @@ pub struct ChainOptions {
     pub exec: ExecMode,
     /// How much of the past is kept, and how much memory is used.
     pub store: StoreOptions,
+    /// A block that the chain must contain, which the operator has from somebody they trust: number and id. Bonds do not hold for ever
+    /// those who once had a right, so that bets alone cannot tell a node which is new, or was away for long, which branch is the chain.
+    pub checkpoint: Option<(u64, B256)>,
 }
 
 impl Default for ChainOptions {
@@ -67,6 +71,7 @@ impl Default for ChainOptions {
             max_build: Duration::from_secs(1),
             exec: ExecMode::default(),
             store: StoreOptions::default(),
+            checkpoint: None,
         }
     }
 }
@@ -90,6 +95,8 @@ pub struct Chain {
     pub(crate) pending: Mutex<PendingCache>,
     pub(crate) built: BuiltBlocks,
     pub(crate) events: Events,
+    /// Bets and what they have made final. Never held while `importing` or the pool is waited for.
+    pub(crate) finality: Mutex<Finality>,
 }
 
 impl Chain {
@@ -163,16 +170,28 @@ impl Chain {
             pending: Mutex::default(),
             built: BuiltBlocks::default(),
             events: Events::default(),
+            finality: Mutex::default(),
             kept_ranges: KeptRanges::default(),
             store,
             params,
         };
+        chain.check_checkpoint()?;
+        chain.load_finality()?;
         chain.finish_interrupted_reorg()?;
         let chain = Arc::new(chain);
         if let Some(journal) = &chain.journal {
             journal.restore(&chain);
         }
         Ok(chain)
+    }
+
+    /// Holds that the stored chain contains the block that the operator named, if it reaches so far.
+    fn check_checkpoint(&self) -> Result<(), ChainError> {
+        let Some((number, wanted)) = self.options.checkpoint else { return Ok(()) };
+        match self.store.canonical(number)? {
+            Some(got) if got != wanted => Err(ChainError::OtherCheckpoint { number, got, wanted }),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the chain's parameters.

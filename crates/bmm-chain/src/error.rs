@@ -82,6 +82,40 @@ pub enum ImportError {
         /// The largest distance allowed.
         limit: u64,
     },
+    /// See `finality::choice`.
+    #[error("the branch leaves the chain at block {fork}, below the final block {number} ({id})")]
+    BelowFinal {
+        /// Number of the last common block.
+        fork: u64,
+        /// Number of the final block.
+        number: u64,
+        /// Its id.
+        id: B256,
+    },
+    /// See `finality::choice`. Says nothing about any block.
+    #[error("bets promised that block {number} ({id}) is justified, and on its own branch it is not")]
+    NotJustified {
+        /// Number of the checkpoint's block.
+        number: u64,
+        /// Its id.
+        id: B256,
+    },
+    /// See `Chain::check_right`.
+    #[error("{beneficiary} has no right to produce the block: it is no active footstone, and the open door is shut")]
+    NoRight {
+        /// Who produced it.
+        beneficiary: Address,
+    },
+    /// The block has the number of the block that the operator named, and is another one.
+    #[error("block {number} is {got}, and must be {wanted} by the checkpoint that this node was given")]
+    OtherCheckpoint {
+        /// Its number.
+        number: u64,
+        /// Its id.
+        got: B256,
+        /// The id that was named.
+        wanted: B256,
+    },
     /// The state root is not that of the state.
     #[error("state root {got} should be {expected}")]
     StateRoot {
@@ -128,11 +162,26 @@ pub enum ChainError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// The chain that is stored is not the one that the operator named a block of.
+    #[error(
+        "block {number} of the stored chain is {got}, and must be {wanted} by the checkpoint; use another data folder, or check what you were given"
+    )]
+    OtherCheckpoint {
+        /// Its number.
+        number: u64,
+        /// Its id.
+        got: B256,
+        /// The id that was named.
+        wanted: B256,
+    },
+    /// The beneficiary may not produce the next block.
+    #[error("{0} may not produce the next block: it is no active footstone; see `bmm footstone status`")]
+    NoRight(Address),
     /// The engine does not make blocks.
     #[error("this chain's engine (no-seal) does not make blocks; use `pow` or `dev`")]
     NoProducer,
-    /// Nothing is final.
-    #[error("nothing is final yet: there is work but less than the minimum of bonded weight; use the tag `latest`")]
+    /// The chain has no finality.
+    #[error("nothing becomes final on this chain, which has no footstones; use the tag `latest`")]
     NoFinality,
     /// The block asked for is not stored, or not canonical where it must be.
     #[error("block {0} is not known")]

@@ -1,6 +1,6 @@
 //! News of the chain: new heads and new pending transactions.
 
-use crate::chain::HeadBlock;
+use crate::{chain::HeadBlock, finality::SignedBet};
 use alloy_primitives::B256;
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -61,6 +61,7 @@ pub(crate) struct Events {
     changed: Condvar,
     heads: Mutex<Vec<SyncSender<HeadEvent>>>,
     pending: Mutex<Vec<SyncSender<B256>>>,
+    bets: Mutex<Vec<SyncSender<SignedBet>>>,
 }
 
 impl Events {
@@ -72,6 +73,16 @@ impl Events {
     /// Opens a queue of hashes of new pending transactions that holds up to `capacity`; it is closed when one does not fit.
     pub fn subscribe_pending(&self, capacity: usize) -> Receiver<B256> {
         subscribe(&self.pending, capacity)
+    }
+
+    /// Opens a queue of new bets that holds up to `capacity`; what does not fit is lost.
+    pub fn subscribe_bets(&self, capacity: usize) -> Receiver<SignedBet> {
+        subscribe(&self.bets, capacity)
+    }
+
+    /// Tells everybody of a new bet.
+    pub fn new_bet(&self, bet: &SignedBet) {
+        publish(&self.bets, bet);
     }
 
     /// Tells everybody of a new head.

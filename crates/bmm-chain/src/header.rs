@@ -12,11 +12,14 @@ pub(crate) struct HeaderRules<'a> {
     pub asert: &'a Asert,
     /// The node's clock, in Unix seconds.
     pub now: u64,
+    /// Number and id of a block that the operator named.
+    pub checkpoint: Option<(u64, B256)>,
 }
 
 impl HeaderRules<'_> {
     /// Checks every rule of a header and its seal, given the parent and its known valid seals.
     pub fn check(&self, parent: (&Header, &[Seal]), id: B256, header: &Header, seal: &Seal) -> Result<(), ImportError> {
+        self.check_checkpoint(id, header)?;
         self.check_unsealed(parent, header)?;
         engine::check_seal(self.params, id, header, seal)
     }
@@ -32,6 +35,16 @@ impl HeaderRules<'_> {
             check_mix_hash(header, seals)?;
         }
         Ok(())
+    }
+
+    /// Rule of this node, not of consensus: the block of the number that the operator named is the one they named.
+    fn check_checkpoint(&self, got: B256, header: &Header) -> Result<(), ImportError> {
+        match self.checkpoint {
+            Some((number, wanted)) if number == header.number && wanted != got => {
+                Err(ImportError::OtherCheckpoint { number, got, wanted })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Rule: the timestamp is at most `max_ahead_secs` ahead of the node's clock.
@@ -55,6 +68,12 @@ fn check_mix_hash(header: &Header, seals: &[Seal]) -> Result<(), ImportError> {
 }
 
 impl Chain {
+    /// Returns what headers are checked by now.
+    pub(crate) fn header_rules(&self) -> HeaderRules<'_> {
+        let (params, asert, now) = (&self.params, &self.asert, self.now_secs());
+        HeaderRules { params, asert, now, checkpoint: self.options.checkpoint }
+    }
+
     /// Checks every rule of a header and its seal, given the parent.
     pub(crate) fn check_header(
         &self,
@@ -63,7 +82,7 @@ impl Chain {
         header: &Header,
         seal: &Seal,
     ) -> Result<(), ImportError> {
-        let rules = HeaderRules { params: &self.params, asert: &self.asert, now: self.now_secs() };
+        let rules = self.header_rules();
         // Without seals there is no randomness of theirs.
         let seals = if self.params.engine == Engine::NoSeal { Vec::new() } else { self.seals_of(header.parent_hash)? };
         rules.check((parent, &seals), id, header, seal)

@@ -4,7 +4,6 @@ use crate::{
     chain::Chain,
     engine,
     error::{ChainError, ImportError},
-    header::HeaderRules,
     serve::SealedHeader,
 };
 use alloy_primitives::{B256, U256};
@@ -22,6 +21,7 @@ pub struct HeaderLine {
     header: Header,
     seals: Vec<Seal>,
     work: Work,
+    promised: bool,
 }
 
 impl HeaderLine {
@@ -38,6 +38,11 @@ impl HeaderLine {
     /// Returns the work of the last header's block and all its ancestors.
     pub const fn work(&self) -> U256 {
         self.work.get()
+    }
+
+    /// Whether it holds a checkpoint that bets promise to be justified above this node's own; see `finality::choice`.
+    pub const fn is_promised(&self) -> bool {
+        self.promised
     }
 }
 
@@ -63,7 +68,7 @@ impl Chain {
                 other => ChainError::Import(Box::new(other)),
             })?,
         };
-        Ok(Some(HeaderLine { id, header, seals, work: Work::from_stored(work) }))
+        Ok(Some(HeaderLine { id, header, seals, work: Work::from_stored(work), promised: false }))
     }
 
     /// Hashes the parent headers of seals that are going to be checked, many at once: a tenth of the time that each takes alone. It
@@ -82,10 +87,11 @@ impl Chain {
             return Err(ImportError::UnknownParent(header.parent_hash));
         }
         let id = header.hash_slow();
-        let rules = HeaderRules { params: &self.params, asert: &self.asert, now: self.now_secs() };
+        let rules = self.header_rules();
         rules.check((&line.header, &line.seals), id, header, seal)?;
         let work = engine::total_work(&self.params, line.work, header);
-        *line = HeaderLine { id, header: header.clone(), seals: vec![seal.clone()], work };
+        let promised = line.promised || self.is_promised(header.number, id);
+        *line = HeaderLine { id, header: header.clone(), seals: vec![seal.clone()], work, promised };
         Ok(id)
     }
 
@@ -93,7 +99,7 @@ impl Chain {
     ///
     /// Rule of this node, not of consensus: a block of a lighter branch is worth keeping if its parent is at most
     /// [`MAX_SIDE_DEPTH`] blocks below the head. Work was easy long ago, so that anybody could fill disks with branches that begin
-    /// there; such a branch is taken when a line of its headers shows more work than the head has.
+    /// there; such a branch is taken when a line of its headers shows more work than the head has, or bets show that it is justified.
     ///
     /// # Errors
     /// [`ImportError::UnknownParent`], and the rule that the header or its seal breaks.
@@ -105,9 +111,10 @@ impl Chain {
         })?;
         let mut line = line.ok_or(ImportError::UnknownParent(parent))?;
         let parent_number = line.number();
+        self.check_above_final(parent)?;
         self.extend_line(&mut line, sealed)?;
         let head = self.head();
-        Ok(if line.work > head.work {
+        Ok(if line.work > head.work || line.promised {
             Standing::Head
         } else if parent_number.saturating_add(MAX_SIDE_DEPTH) >= head.number() {
             Standing::Side

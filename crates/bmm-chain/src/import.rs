@@ -5,16 +5,18 @@ use crate::{
     engine,
     error::ImportError,
     events::{HeadEvent, Reorg},
+    finality::state_error,
     pool::accounts_after,
 };
 use alloy_primitives::{Address, B256};
 use bmm_ledger::{
     diff::Account,
     exec::{execute_block_with, header::check_body, recover_missing_senders},
-    store::{Receipt, Staged},
+    rights::may_produce,
+    store::{Receipt, Staged, StateView},
 };
 use bmm_pow::Work;
-use bmm_types::{BlockBody, SealedBlock};
+use bmm_types::{BlockBody, Header, SealedBlock};
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
@@ -72,8 +74,8 @@ pub(crate) struct Applied {
 impl Chain {
     /// Takes a block: the one path for our own blocks, those of the RPC and those of peers.
     ///
-    /// Checks every rule, stores the block, executes it if its branch has the most work, and moves the head to it. Of two
-    /// branches with equal work the first stays. A block of a lighter branch is stored unexecuted.
+    /// Checks every rule, stores the block, executes it if its branch is the best (see `finality::choice`), and moves the head to it. Of
+    /// two branches with equal work the first stays. A block of another branch is stored unexecuted.
     ///
     /// # Errors
     /// The rule that the block breaks, or [`ImportError::is_internal`]. A known block with a seal that is new has its seal kept.
@@ -100,31 +102,37 @@ impl Chain {
             let applied = self.apply(&mut importing, block, &senders, work)?;
             self.pool_follows(&applied.head, &applied.touched);
             self.announce(applied.head, None);
-            return Ok(Imported { id, became_head: true, reorg: None });
+            self.count_after(&block.block.body)?;
+            self.settle_finality(&mut importing);
+            return Ok(Imported { id, became_head: self.head().id == id, reorg: None });
         }
-        if work <= head.work {
+        let fork = self.fork_point(parent_id)?.ok_or(ImportError::UnknownParent(parent_id))?;
+        if work <= head.work || !self.has_justified(fork) {
             self.store.store_side_block(block, work.get())?;
-            return Ok(Imported { id, became_head: false, reorg: None });
+            self.note_bets_of(&block.block.body);
+            let reorg = self.settle_finality(&mut importing);
+            return Ok(Imported { id, became_head: self.head().id == id, reorg });
         }
         // Noted before it is stored: a crash in between must not leave the heaviest branch lying there unnoticed.
-        self.note_switch(id)?;
+        self.note_switch(id, None)?;
         self.store.store_side_block(block, work.get())?;
-        let reorg = self.switch_to(&mut importing, id)?;
+        let reorg = self.switch_to(&mut importing, id, None)?;
         Ok(Imported { id, became_head: true, reorg: Some(reorg) })
     }
 
-    /// Answers for a block that is stored. If it ends the heaviest branch and is not the head, a change of branch failed before for
+    /// Answers for a block that is stored. If it ends the best branch and is not the head, a change of branch failed before for
     /// reasons of this node (a full disk), and is tried again.
     fn import_known(&self, importing: &mut Importing, id: B256) -> Result<Imported, ImportError> {
         if importing.is_invalid(id) {
             return Err(ImportError::KnownInvalid(id));
         }
         let work = self.store.work(id)?.map(Work::from_stored);
-        if work.is_none_or(|work| work <= self.head().work) {
+        let fork = self.fork_point(id)?.ok_or(ImportError::UnknownBlock(id))?;
+        if work.is_none_or(|work| work <= self.head().work) || !self.has_justified(fork) {
             return Err(ImportError::Known(id));
         }
-        self.note_switch(id)?;
-        let reorg = self.switch_to(importing, id)?;
+        self.note_switch(id, None)?;
+        let reorg = self.switch_to(importing, id, None)?;
         Ok(Imported { id, became_head: true, reorg: Some(reorg) })
     }
 
@@ -141,6 +149,7 @@ impl Chain {
             }
         }
         let parent = self.store.header(header.parent_hash)?.ok_or(ImportError::UnknownParent(header.parent_hash))?;
+        self.check_above_final(header.parent_hash)?;
         self.check_header(&parent, id, header, &block.seal)?;
         Ok(check_body(&self.params, &block.block)?)
     }
@@ -161,6 +170,8 @@ impl Chain {
             }
             error
         };
+        let parent = self.head();
+        self.check_right(&self.store.view()?, &parent.header, header).map_err(|error| invalid(importing, error))?;
         let (receipts, staged) = match self.built.take(id) {
             Some(built) if built.staged.parent() == header.parent_hash => (built.receipts, built.staged),
             _ => {
@@ -174,6 +185,13 @@ impl Chain {
         let head =
             self.commit_head(staged, block, id, &receipts, work, true).map_err(|error| invalid(importing, error))?;
         Ok(Applied { head, touched })
+    }
+
+    /// Rule: a block's beneficiary has the right to produce it, by the state after its parent.
+    pub(crate) fn check_right(&self, state: &StateView, parent: &Header, header: &Header) -> Result<(), ImportError> {
+        let beneficiary = header.beneficiary;
+        let may = may_produce(&self.params, state, parent, beneficiary, header.timestamp).map_err(state_error)?;
+        if may { Ok(()) } else { Err(ImportError::NoRight { beneficiary }) }
     }
 
     /// A block whose header names the state that it leads to becomes the head; any other is refused. Without `sync` it is durable after

@@ -22,6 +22,7 @@ mod engine;
 mod error;
 mod events;
 mod extra;
+mod finality;
 mod header;
 mod headers;
 mod import;
@@ -44,6 +45,9 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{ChainError, ImportError};
 pub use events::{HeadEvent, Reorg};
 pub use extra::{MAX_VANITY_BYTES, SIGNATURE_BYTES, recover_signer, signing_hash};
+pub use finality::{
+    BET_SIGNATURE_BYTES, Checkpoint, FinalityStatus, Heard, MAX_BETS_OF_ONE, Members, Rights, SignedBet,
+};
 pub use headers::{HeaderLine, MAX_SIDE_DEPTH, Standing};
 pub use import::Imported;
 pub use pipeline::{ImportAllError, ImportedAll};

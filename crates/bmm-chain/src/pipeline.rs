@@ -8,7 +8,6 @@ use crate::{
     chain::{Chain, HeadBlock},
     engine,
     error::ImportError,
-    header::HeaderRules,
     pool::accounts_after,
 };
 use alloy_primitives::{Address, B256};
@@ -175,6 +174,7 @@ impl Chain {
         {
             importing.mark_invalid(refused.id);
         }
+        self.settle_finality(&mut importing);
         (taken, left, result)
     }
 
@@ -224,7 +224,7 @@ impl Chain {
             None if self.params.engine != Engine::NoSeal => self.seals_of(block.block.header.parent_hash)?,
             _ => Vec::new(),
         };
-        let rules = HeaderRules { params: &self.params, asert: &self.asert, now: self.now_secs() };
+        let rules = self.header_rules();
         rules.check((parent, seals.unwrap_or(&stored)), id, &block.block.header, &block.seal)?;
         check_body(&self.params, &block.block)?;
         self.senders_of(&block.block.body)
@@ -241,10 +241,13 @@ impl Chain {
         let exec = if self.options.exec == ExecMode::Auto { ExecMode::Sequential } else { self.options.exec };
         // The blocks that the view below may not hold yet.
         let mut ahead: VecDeque<(Head, Arc<StateDiff>)> = VecDeque::new();
+        let mut parent = self.head().header.clone();
         for next in checked {
             let Checked { block, id, senders } = next?;
             let number = block.block.header.number;
             let refused = |error: ImportError| Box::new(Refused { number, id, error, by_state: true });
+            self.check_right(&state, &parent, &block.block.header).map_err(refused)?;
+            parent = block.block.header.clone();
             let executed = execute_block_with(&self.params, &block.block, &senders, &state, exec)
                 .map_err(|error| refused(error.into()))?;
             ahead.push_back((Head { number, id }, Arc::new(executed.diff.clone())));
@@ -292,6 +295,7 @@ impl Chain {
         let head = self.commit_head(staged, &block, id, &executed.receipts, work, sync)?;
         self.pool_follows(&head, &touched);
         self.announce(head.clone(), None);
+        self.count_after(&block.block.body)?;
         Ok(head)
     }
 }

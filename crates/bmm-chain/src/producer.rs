@@ -75,8 +75,15 @@ impl Producer {
             Engine::NoSeal => return Err(ChainError::NoProducer),
         };
         let stop = Arc::new(AtomicBool::new(false));
-        let (told_of_clock, chain_of_worker) = (AtomicBool::default(), chain.clone());
-        let worker = Worker { chain: chain_of_worker, config, signer, solutions, stop: stop.clone(), told_of_clock };
+        let worker = Worker {
+            chain: chain.clone(),
+            config,
+            signer,
+            solutions,
+            stop: stop.clone(),
+            told_of_clock: AtomicBool::default(),
+            told_of_right: AtomicBool::default(),
+        };
         let thread = thread::Builder::new()
             .name("producer".into())
             .spawn(move || produce(&worker))
@@ -115,6 +122,8 @@ struct Worker {
     stop: Arc<AtomicBool>,
     /// Whether it has been said that the clock is behind the head.
     told_of_clock: AtomicBool,
+    /// Whether it has been said that the beneficiary may not produce.
+    told_of_right: AtomicBool,
 }
 
 impl Worker {
@@ -237,7 +246,20 @@ impl Worker {
             return None;
         }
         match self.chain.template(&self.config.request, &*self.signer) {
-            Ok(template) => Some(template),
+            Ok(template) => {
+                if self.told_of_right.swap(false, Ordering::Relaxed) {
+                    tracing::info!("this node may produce blocks again");
+                }
+                Some(template)
+            }
+            Err(error @ ChainError::NoRight(_)) => {
+                if !self.told_of_right.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "not mining");
+                }
+                // A right comes with a block, or with time.
+                self.chain.events.wait_for_head(seen, IDLE);
+                None
+            }
             Err(error) => {
                 tracing::error!(%error, "no block can be built");
                 self.chain.events.wait(self.chain.events.seen(), IDLE);

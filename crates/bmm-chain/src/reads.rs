@@ -43,7 +43,7 @@ impl Chain {
     /// not be canonical unless `at` requires it.
     ///
     /// # Errors
-    /// [`ChainError::NoFinality`] for `safe` and `finalized` as long as nothing is final.
+    /// [`ChainError::NoFinality`] for `safe` and `finalized` on a chain without footstones.
     pub fn resolve(&self, at: BlockId) -> Result<Option<Arc<HeadBlock>>, ChainError> {
         let id = match at {
             BlockId::Hash(hash) => {
@@ -55,8 +55,11 @@ impl Chain {
             }
             BlockId::Number(BlockNumberOrTag::Latest | BlockNumberOrTag::Pending) => return Ok(Some(self.head())),
             BlockId::Number(BlockNumberOrTag::Earliest) => Some(self.genesis),
-            BlockId::Number(BlockNumberOrTag::Safe | BlockNumberOrTag::Finalized) => {
-                return Err(ChainError::NoFinality);
+            BlockId::Number(BlockNumberOrTag::Safe) => {
+                Some(self.finality().ok_or(ChainError::NoFinality)?.justified.id)
+            }
+            BlockId::Number(BlockNumberOrTag::Finalized) => {
+                Some(self.finality().ok_or(ChainError::NoFinality)?.finalised.id)
             }
             BlockId::Number(BlockNumberOrTag::Number(number)) => self.store.canonical(number)?,
         };

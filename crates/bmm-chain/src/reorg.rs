@@ -4,6 +4,7 @@ use crate::{
     chain::{Chain, read_head},
     error::{ChainError, ImportError},
     events::Reorg,
+    finality::Checkpoint,
     import::Importing,
     pool::Touched,
 };
@@ -18,37 +19,61 @@ const NOTE: &str = "chain/reorg";
 
 /// A change of branch under way, as it is noted for the case of a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+#[rlp(trailing)]
 struct Underway {
     /// Head to be.
     to: B256,
     /// Head before.
     from: B256,
+    /// Number and id of the checkpoint for which the branch is taken; absent if for its work.
+    lead: Option<u64>,
+    lead_id: Option<B256>,
+}
+
+impl Underway {
+    fn lead(&self) -> Option<Checkpoint> {
+        self.lead.zip(self.lead_id).map(|(number, id)| Checkpoint { number, id })
+    }
 }
 
 impl Chain {
-    /// Notes that the head is about to change to the branch of `to`, for the case of a crash.
-    pub(crate) fn note_switch(&self, to: B256) -> Result<(), ImportError> {
-        Ok(self.store.put_note(NOTE, &alloy_rlp::encode(Underway { to, from: self.head().id }))?)
+    /// Notes that the head is about to change to the branch of `to`, for the case of a crash: for its work, or for a checkpoint that bets
+    /// justify.
+    pub(crate) fn note_switch(&self, to: B256, lead: Option<Checkpoint>) -> Result<(), ImportError> {
+        let (lead, lead_id) = lead.map(|Checkpoint { number, id }| (number, id)).unzip();
+        Ok(self.store.put_note(NOTE, &alloy_rlp::encode(Underway { to, from: self.head().id, lead, lead_id }))?)
     }
 
     /// Makes the stored block `to`, which is noted, the head: takes back the blocks down to the common ancestor, executes those up
     /// to `to`.
     ///
     /// When a block of the new branch turns out invalid, it and its descendants are remembered as such and the old head is
-    /// restored.
-    pub(crate) fn switch_to(&self, importing: &mut Importing, to: B256) -> Result<Arc<Reorg>, ImportError> {
+    /// restored; likewise when the checkpoint `lead` for which it was taken is not justified there.
+    pub(crate) fn switch_to(
+        &self,
+        importing: &mut Importing,
+        to: B256,
+        lead: Option<Checkpoint>,
+    ) -> Result<Arc<Reorg>, ImportError> {
         let from = self.head().id;
         let mut touched = Touched::default();
-        let result = self.try_switch(importing, to, &mut touched);
+        self.forget_forks();
+        let result = self.try_switch(importing, to, &mut touched).and_then(|reorg| {
+            self.prove(&reorg.adopted, lead)?;
+            Ok(reorg)
+        });
         if let Err(error) = &result {
-            tracing::warn!(%to, %error, "a heavier branch was not taken");
+            tracing::warn!(%to, %error, "a better branch was not taken");
             self.try_switch(importing, from, &mut touched)?;
+            self.forget_forks();
+            self.count_bets()?;
             // Transactions that came meanwhile were weighed against the state on the way.
             self.pool_looks_again(touched)?;
             touched = Touched::default();
         }
         self.store.put_note(NOTE, &[])?;
         let reorg = Arc::new(result?);
+        self.forget_forks();
         self.after_switch(&reorg, touched)?;
         Ok(reorg)
     }
@@ -120,20 +145,30 @@ impl Chain {
     /// Ends a change of branch that a crash interrupted.
     pub(crate) fn finish_interrupted_reorg(&self) -> Result<(), ChainError> {
         let Some(bytes) = self.store.note(NOTE)? else { return Ok(()) };
-        let Ok(Underway { to, from }) = alloy_rlp::decode_exact::<Underway>(&bytes) else {
+        let Ok(underway) = alloy_rlp::decode_exact::<Underway>(&bytes) else {
             return Ok(self.store.put_note(NOTE, &[])?);
         };
+        let (Underway { to, from, .. }, lead) = (underway, underway.lead());
         let mut importing = self.importing.lock();
         let mut touched = Touched::default();
         for branch in [to, from] {
             // When the new branch is no heavier than the head, or the old one lighter, the change is over and done with: the note
             // outlived its purpose.
             let (work, head) = (self.store.work(branch)?.map(Work::from_stored), self.head().work);
-            if work.is_none_or(|work| work < head || (work == head && branch == to)) {
+            let outdone = |work| work < head || (work == head && branch == to);
+            if work.is_none_or(|work| lead.is_none() && outdone(work)) {
                 continue;
             }
-            match self.try_switch(&mut importing, branch, &mut touched) {
-                Ok(_) => break,
+            if lead.is_some() && self.head().id != branch && self.store.is_canonical(branch)? {
+                // The change was over and done with, and the chain went on.
+                break;
+            }
+            let lead = lead.filter(|_| branch == to);
+            let switched = self
+                .try_switch(&mut importing, branch, &mut touched)
+                .and_then(|reorg| self.prove(&reorg.adopted, lead));
+            match switched {
+                Ok(()) => break,
                 Err(error) if branch == to => {
                     tracing::warn!(%to, %error, "a change of branch could not be ended; going back");
                 }

@@ -5,6 +5,7 @@ use crate::{
     engine,
     error::ChainError,
     extra::{MAX_VANITY_BYTES, append_signature},
+    finality::state_error,
     pool::{Best, PoolTransaction},
     reads::PendingBlock,
 };
@@ -12,6 +13,7 @@ use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 use bmm_ledger::{
     BlockBuilder, BlockPlan, Built, TxError, TxOutcome, emission,
+    rights::may_produce,
     store::{Receipt, Staged, StateView, StoreError},
 };
 use bmm_pow::{Difficulty, Target};
@@ -106,7 +108,7 @@ impl Chain {
     /// Builds the next block from the pool and has it signed: `sign` gets the hash to sign with the beneficiary's key.
     ///
     /// # Errors
-    /// [`ChainError::NoProducer`], [`ChainError::Vanity`], [`ChainError::Build`], [`ChainError::Store`].
+    /// [`ChainError::NoProducer`], [`ChainError::NoRight`], [`ChainError::Vanity`], [`ChainError::Build`], [`ChainError::Store`].
     pub fn template(
         &self,
         request: &TemplateRequest,
@@ -120,6 +122,7 @@ impl Chain {
         }
         for _ in 0..ATTEMPTS {
             let Some((parent, state)) = self.consistent_head()? else { continue };
+            self.hold_right(&state, &parent.header, request.beneficiary)?;
             let Built { mut header, body, executed } = self.build(&parent, state, request)?;
             header.difficulty = engine::next_difficulty(&self.params, &self.asert, &parent.header);
             let staged = match self.store.stage(parent.id, executed.diff) {
@@ -137,6 +140,16 @@ impl Chain {
             return Ok(Template { block: Block { header, body }, id, target, reward });
         }
         Err(ChainError::HeadMoves)
+    }
+
+    /// Refuses to build a block that nobody would take. It is built a moment later, which opens a door and shuts none.
+    fn hold_right(&self, state: &StateView, parent: &Header, beneficiary: Address) -> Result<(), ChainError> {
+        let timestamp = self.now_secs().max(parent.timestamp.saturating_add(1));
+        let may = may_produce(&self.params, state, parent, beneficiary, timestamp);
+        match may.map_err(|error| ChainError::Import(Box::new(state_error(error))))? {
+            true => Ok(()),
+            false => Err(ChainError::NoRight(beneficiary)),
+        }
     }
 
     /// What a block brings its beneficiary, in units.

@@ -142,6 +142,7 @@ impl Chain {
     fn admit(&self, transaction: Transaction, sender: Address) -> Result<B256, PoolError> {
         let entry = self.take(transaction, sender)?;
         let hash = entry.hash;
+        self.note_bets_in(&entry.transaction);
         if let Some(journal) = &self.journal {
             journal.add(entry);
         }

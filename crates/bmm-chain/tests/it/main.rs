@@ -1,6 +1,8 @@
 //! The chain as a whole: rules, reorganisations, pool, producer, restart.
 
 mod deep;
+mod finality;
+mod footstones;
 mod journal;
 mod load;
 mod pipeline;

@@ -150,7 +150,8 @@ impl Run<'_> {
         seals: &[Seal],
         page: Vec<SealedHeader>,
     ) -> Result<Vec<NewHeader>, SyncError> {
-        let rules = HeaderRules { params: self.params, asert: &self.asert, now: self.clock.now_secs() };
+        let rules =
+            HeaderRules { params: self.params, asert: &self.asert, now: self.clock.now_secs(), checkpoint: None };
         let checks = Checks { rules, checkpoint: self.options.checkpoint, source };
         let ids: Vec<B256> = page.iter().map(|sealed| sealed.header.hash_slow()).collect();
         let parents = std::iter::once((&parent.header, seals))
