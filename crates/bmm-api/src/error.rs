@@ -155,7 +155,7 @@ impl From<ChainError> for RpcError {
         match error {
             ChainError::Store(error) => error.into(),
             ChainError::UnknownBlock(block) => Self::no_block(block),
-            ChainError::NoFinality => Self::Refused(error.to_string()),
+            ChainError::NoFinality | ChainError::NoRight(_) => Self::Refused(error.to_string()),
             _ => Self::Internal(error.to_string()),
         }
     }
