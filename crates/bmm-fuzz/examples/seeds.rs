@@ -7,13 +7,14 @@ use alloy_rlp::encode;
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_chain::{
-    AccountRange, Chain, ChainOptions, ChainWriter, ManualClock, RangeAccount, RangeSlot, SealedHeader, SlotRange,
-    TemplateRequest,
+    AccountRange, BET_SIGNATURE_BYTES, Chain, ChainOptions, ChainWriter, ManualClock, RangeAccount, RangeSlot,
+    SealedHeader, SignedBet, SlotRange, TemplateRequest,
     sync::{Answer, Nibbles, Request as Question},
 };
 use bmm_net::wire::{self, Announcement, Request, Status};
 use bmm_types::{
     Amount, AuxPow, ChainParams, ContentHash, Engine, Seal, SealedBlock, Transaction, market as m, market::Wire as _,
+    system::Bet,
 };
 use std::{error::Error, fs, path::Path, sync::Arc};
 
@@ -113,6 +114,19 @@ fn block(transactions: &[Transaction]) -> Result<(SealedBlock, B256), Box<dyn Er
     Ok((SealedBlock { block, seal: Seal::None }, chain.genesis()))
 }
 
+/// Two bets, the second with a larger amount.
+fn bets() -> Vec<SignedBet> {
+    let bet = |amount: u64| Bet {
+        footstone: key().address(),
+        source: 3,
+        sourceHash: B256::repeat_byte(3),
+        target: 4,
+        targetHash: B256::repeat_byte(4),
+        amount: U256::from(amount),
+    };
+    [7, 1_000_000].iter().filter_map(|amount| SignedBet::new(bet(*amount), &[0x1b; BET_SIGNATURE_BYTES])).collect()
+}
+
 fn chain() -> Result<Inputs, Box<dyn Error>> {
     let signed = transactions()?;
     let (sealed, genesis) = block(&signed)?;
@@ -135,6 +149,8 @@ fn chain() -> Result<Inputs, Box<dyn Error>> {
         input("request-bodies", 0, &Request::Bodies(hashes.clone()).encode()),
         input("request-transactions", 0, &Request::Transactions { block: genesis, hashes: hashes.clone() }.encode()),
         input("request-pool", 0, &Request::Pool.encode()),
+        input("request-bets", 0, &Request::Bets(300).encode()),
+        input("bets", 16, &encode(&bets())),
         input("status", 1, &encode(&status)),
         input("announcement", 2, &announcement.encode()),
         input("headers", 3, &encode(&headers)),

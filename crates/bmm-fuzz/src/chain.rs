@@ -5,12 +5,12 @@ use alloy_eips::eip2718::{Decodable2718 as _, Encodable2718 as _};
 use alloy_primitives::{B256, Bytes};
 use alloy_rlp::{Decodable, Encodable};
 use bmm_chain::{
-    AccountRange, ChainReader, SealedHeader,
+    AccountRange, ChainReader, SealedHeader, SignedBet,
     sync::{Answer, Request as Question},
 };
 use bmm_net::wire::{
-    self, Announcement, MAX_BLOCK_TRANSACTIONS, MAX_BODIES, MAX_BODIES_TRANSACTIONS, MAX_HEADERS, MAX_POOL,
-    MAX_TRANSACTIONS, Request, Status,
+    self, Announcement, MAX_BETS_ANSWER, MAX_BLOCK_TRANSACTIONS, MAX_BODIES, MAX_BODIES_TRANSACTIONS, MAX_HEADERS,
+    MAX_POOL, MAX_TRANSACTIONS, Request, Status,
 };
 use bmm_pow::{
     Difficulty,
@@ -28,7 +28,7 @@ const ROOT_HERE: [u8; 32] = [0xaa; 32];
 
 /// Reads the bytes as what the first one says.
 pub fn run(mut bytes: &[u8]) {
-    match choice(&mut bytes) % 16 {
+    match choice(&mut bytes) % 17 {
         0 => request(bytes),
         1 => drop(same::<Status>(bytes)),
         2 => announcement(bytes),
@@ -41,7 +41,8 @@ pub fn run(mut bytes: &[u8]) {
         12 => sealed_block(bytes),
         13 => sealed(bytes),
         14 => file(bytes),
-        _ => transaction(bytes),
+        15 => transaction(bytes),
+        _ => all_same::<SignedBet>(bytes, wire::bets(bytes, MAX_BETS_ANSWER), MAX_BETS_ANSWER),
     }
 }
 

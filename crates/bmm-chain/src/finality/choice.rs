@@ -69,11 +69,19 @@ impl Chain {
 
     /// Rule: no block is taken whose branch leaves the canonical chain below the last final checkpoint.
     pub(crate) fn check_above_final(&self, parent: B256) -> Result<(), ImportError> {
-        let finalised = self.finality.lock().finalised;
-        if finalised.number == 0 {
+        if self.finality.lock().finalised.number == 0 {
             return Ok(());
         }
         let fork = self.fork_point(parent)?.ok_or(ImportError::UnknownParent(parent))?;
+        self.may_branch_off(fork)
+    }
+
+    /// Holds that a branch may leave the canonical chain after the block of that number.
+    ///
+    /// # Errors
+    /// [`ImportError::BelowFinal`].
+    pub fn may_branch_off(&self, fork: u64) -> Result<(), ImportError> {
+        let finalised = self.finality.lock().finalised;
         let number = self.checkpoint_number(finalised);
         if fork >= number { Ok(()) } else { Err(ImportError::BelowFinal { fork, number, id: finalised.id }) }
     }
@@ -90,12 +98,14 @@ impl Chain {
         finality.promised.iter().any(|checkpoint| checkpoint.id == id && self.checkpoint_number(*checkpoint) == number)
     }
 
-    /// Whether bets promise a justified checkpoint above the node's own that is not stored here.
-    pub fn misses_promised(&self) -> bool {
+    /// Returns number and id of the blocks that bets promise to be justified checkpoints above the node's own and that are not stored
+    /// here, the highest first.
+    pub fn missing_promises(&self) -> Vec<(u64, B256)> {
         let promised = self.finality.lock().promised.clone();
-        promised
-            .iter()
-            .any(|checkpoint| self.is_new_promise(checkpoint) && matches!(self.store.header(checkpoint.id), Ok(None)))
+        let missing = promised.iter().filter(|checkpoint| {
+            self.is_new_promise(checkpoint) && matches!(self.store.header(checkpoint.id), Ok(None))
+        });
+        missing.map(|checkpoint| (self.checkpoint_number(*checkpoint), checkpoint.id)).collect()
     }
 
     /// Goes to the branch of the highest checkpoint above the node's justified one that bets promise, if there is one and its time has come.

@@ -121,7 +121,7 @@ fn a_lighter_branch_is_taken_for_its_justified_checkpoint() {
         let events = ours.chain.subscribe_heads(8);
         if bets_first {
             bets(&ours);
-            assert!(ours.chain.misses_promised());
+            assert_eq!(ours.chain.missing_promises(), [(INTERVAL, theirs.checkpoint(1).id)]);
             let last = theirs.chain.sealed_header(3).expect("a store").expect("there");
             assert_eq!(ours.chain.standing(&last).expect("valid"), Standing::Side);
             import(&ours, &blocks);

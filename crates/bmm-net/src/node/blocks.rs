@@ -152,6 +152,8 @@ const fn excused(error: &ImportError) -> bool {
             ImportError::TooFarAhead { .. }
                 | ImportError::SealTooLate { .. }
                 | ImportError::Known(_)
+                | ImportError::BelowFinal { .. }
+                | ImportError::OtherCheckpoint { .. }
                 | ImportError::KnownInvalid(_)
                 | ImportError::InvalidParent(_)
         )

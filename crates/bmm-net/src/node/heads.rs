@@ -69,6 +69,16 @@ impl Heads {
         better.max_by_key(|(_, head)| head.work).map(|(peer, head)| (*peer, head.clone()))
     }
 
+    /// Returns those whose heads have at least that number.
+    pub fn reaching(&self, number: u64) -> Vec<(PeerId, PeerHead)> {
+        let now = Instant::now();
+        let heads = self.0.lock();
+        let reaching = heads
+            .iter()
+            .filter(|(_, head)| head.number >= number && head.distrusted_until.is_none_or(|until| until <= now));
+        reaching.map(|(peer, head)| (*peer, head.clone())).collect()
+    }
+
     /// Returns who says to have the bodies from `first` to `last`.
     pub fn having(&self, first: u64, last: u64) -> Vec<PeerId> {
         let now = Instant::now();
@@ -116,6 +126,8 @@ mod tests {
         assert!(heads.having(4, 100).is_empty() && heads.having(5, 101).is_empty());
         heads.has(light, 101, B256::ZERO, U256::from(11));
         assert_eq!(heads.having(5, 101), [light]);
+        assert!(heads.reaching(102).is_empty());
+        assert_eq!(heads.reaching(101).into_iter().map(|(peer, _)| peer).collect::<Vec<_>>(), [light]);
         heads.left(light);
         assert!(heads.get(light).is_none());
     }

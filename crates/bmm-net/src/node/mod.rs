@@ -4,6 +4,7 @@
 //! or handed on; a body must be the one that its header commits to; and every block goes through [`Chain::import`].
 
 mod ask;
+mod bets;
 mod blocks;
 mod heads;
 mod serve;
@@ -66,6 +67,7 @@ struct Protocols {
     sync: String,
     blocks: String,
     transactions: String,
+    bets: String,
 }
 
 /// Where a peer stands, as it says.
@@ -115,12 +117,14 @@ impl ChainNode {
             sync: network.protocol("sync/1"),
             blocks: network.protocol("blocks/1"),
             transactions: network.protocol("transactions/1"),
+            bets: network.protocol("bets/1"),
         };
         let statuses = network.accept(&protocols.status, 4, 128)?;
         let questions = network.accept(&protocols.sync, 16, 256)?;
         let states = network.accept(&network.protocol(state::PROTOCOL), 4, 32)?;
         let (blocks, transactions) =
             (network.subscribe(&protocols.blocks).await?, network.subscribe(&protocols.transactions).await?);
+        let bets = network.subscribe(&protocols.bets).await?;
         let node = Arc::new(Node {
             network,
             chain,
@@ -140,10 +144,12 @@ impl ChainNode {
         tasks.spawn(state::serve(node.network.clone(), node.chain.clone(), states));
         tasks.spawn(blocks::hear(node.clone(), blocks));
         tasks.spawn(transactions::hear(node.clone(), transactions));
+        tasks.spawn(bets::hear(node.clone(), bets));
         tasks.spawn(follow_peers(node.clone()));
         tasks.spawn(sync::catch_up(node.clone()));
         blocks::tell(&node, &mut tasks);
         transactions::tell(&node, &mut tasks);
+        bets::tell(&node, &mut tasks);
         Ok(Self { node, tasks })
     }
 
@@ -235,6 +241,7 @@ async fn follow_peers(node: Arc<Node>) {
                     let node = node.clone();
                     tokio::spawn(async move {
                         node.ask_status(peer).await;
+                        bets::take_bets(&node, peer).await;
                         transactions::take_pool(&node, peer).await;
                     });
                 }
@@ -247,9 +254,17 @@ async fn follow_peers(node: Arc<Node>) {
                 for peer in node.heads.older_than(STATUS_EVERY) {
                     if connected.contains(&peer) { ask(peer) } else { node.heads.left(peer) }
                 }
-                for peer in connected.into_iter().filter(|peer| node.heads.get(*peer).is_none()) {
-                    ask(peer);
+                for peer in connected.iter().filter(|peer| node.heads.get(**peer).is_none()) {
+                    ask(*peer);
                 }
+                // A set has no order: some peer's bets, and what time alone may have changed.
+                let (some, node) = (connected.into_iter().next(), node.clone());
+                tokio::spawn(async move {
+                    if let Some(peer) = some {
+                        bets::take_bets(&node, peer).await;
+                    }
+                    let _ = tokio::task::spawn_blocking(move || node.chain.reconsider()).await;
+                });
             }
         }
     }

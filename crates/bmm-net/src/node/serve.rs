@@ -2,7 +2,10 @@
 
 use super::{
     Node, Recent,
-    wire::{ENOUGH_BYTES, MAX_HEADERS, MAX_POOL, MAX_REQUEST_BYTES, MAX_STATUS_BYTES, Request, Status, exact},
+    wire::{
+        ENOUGH_BYTES, MAX_BETS_ANSWER, MAX_HEADERS, MAX_POOL, MAX_REQUEST_BYTES, MAX_STATUS_BYTES, Request, Status,
+        exact,
+    },
 };
 use crate::{
     bucket::{Buckets, Rate},
@@ -142,6 +145,7 @@ pub(super) fn read(chain: &Chain, recent: &Recent, request: &Request) -> Result<
             let hashes: Vec<B256> = content.pending.iter().take(MAX_POOL).map(|tx| tx.hash).collect();
             Ok(alloy_rlp::encode(hashes))
         }
+        Request::Bets(from) => Ok(alloy_rlp::encode(chain.bets_from(*from, MAX_BETS_ANSWER))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_rlp::{BufMut, Decodable, Encodable, Error, Header as Prefix, RlpDecodable, RlpEncodable};
-use bmm_chain::SealedHeader;
+use bmm_chain::{SealedHeader, SignedBet};
 use bmm_types::{BlockBody, Header, Seal, decode_strict};
 
 pub use super::state::{
@@ -22,6 +22,10 @@ pub const MAX_TRANSACTIONS: usize = 512;
 pub const MAX_BODIES_TRANSACTIONS: usize = 131_072;
 /// Hashes of waiting transactions of one answer.
 pub const MAX_POOL: usize = 4_096;
+/// Bets of one gossip message.
+pub const MAX_BETS: usize = 128;
+/// Bets of one answer.
+pub const MAX_BETS_ANSWER: usize = 1_024;
 /// Transactions of one announced block.
 pub const MAX_BLOCK_TRANSACTIONS: usize = 16_384;
 /// Bytes after which an answer ends; a single longer block goes nevertheless.
@@ -82,6 +86,8 @@ pub enum Request {
     },
     /// Hashes of waiting transactions.
     Pool,
+    /// Known bets with targets from a checkpoint's number on, lower targets first.
+    Bets(u64),
 }
 
 impl Request {
@@ -107,6 +113,10 @@ impl Request {
                 hashes.encode(&mut out);
             }
             Self::Pool => out.put_u8(4),
+            Self::Bets(from) => {
+                out.put_u8(5);
+                from.encode(&mut out);
+            }
         }
         out
     }
@@ -124,6 +134,7 @@ impl Request {
             2 => Self::Bodies(list(rest, MAX_BODIES)?),
             3 => Self::Transactions { block: B256::decode(rest)?, hashes: list(rest, MAX_TRANSACTIONS)? },
             4 => Self::Pool,
+            5 => Self::Bets(u64::decode(rest)?),
             _ => return Err(Error::Custom("an unknown request")),
         };
         if rest.is_empty() { Ok(request) } else { Err(Error::UnexpectedLength) }
@@ -138,6 +149,8 @@ impl Request {
             Self::Transactions { hashes, .. } => 1 + hashes.len() / 4,
             // All that waits is looked through.
             Self::Pool => 4_096,
+            // Likewise all bets.
+            Self::Bets(_) => 1_024,
         }
     }
 }
@@ -211,6 +224,11 @@ pub fn transactions(bytes: &[u8]) -> Result<Vec<Bytes>, Error> {
     exact_list(bytes, MAX_TRANSACTIONS)
 }
 
+/// Bets of an answer or a gossip message.
+pub fn bets(bytes: &[u8], most: usize) -> Result<Vec<SignedBet>, Error> {
+    exact_list(bytes, most)
+}
+
 impl Announcement {
     /// Writes it down.
     pub fn encode(&self) -> Vec<u8> {
@@ -250,6 +268,7 @@ mod tests {
             (any::<[u8; 32]>(), hashes())
                 .prop_map(|(block, hashes)| Request::Transactions { block: block.into(), hashes }),
             Just(Request::Pool),
+            any::<u64>().prop_map(Request::Bets),
         ]
     }
 
@@ -261,6 +280,7 @@ mod tests {
         let _ = headers(bytes);
         let _ = bodies(bytes);
         let _ = transactions(bytes);
+        let _ = bets(bytes, MAX_BETS);
         let _ = exact_list::<B256>(bytes, MAX_POOL);
     }
 

@@ -72,7 +72,7 @@ fn honest(chain: &Chain, request: &Request) -> Vec<u8> {
         Request::Bodies(ids) => {
             alloy_rlp::encode(ids.iter().map_while(|id| chain.body(*id).expect("readable")).collect::<Vec<BlockBody>>())
         }
-        Request::Transactions { .. } | Request::Pool => alloy_rlp::encode(Vec::<B256>::new()),
+        Request::Transactions { .. } | Request::Pool | Request::Bets(_) => alloy_rlp::encode(Vec::<B256>::new()),
     }
 }
 

@@ -74,7 +74,7 @@ fn spread(low: u64, high: u64) -> Vec<u64> {
 }
 
 /// Takes headers after the block `common` up to the peer's head, checks them, and hands them on once their work is more than that of
-/// the head.
+/// the head, or they hold a checkpoint that bets justify.
 pub(super) async fn take(
     node: Arc<Node>,
     peer: PeerId,
@@ -82,6 +82,7 @@ pub(super) async fn take(
     their_head: u64,
     to: mpsc::Sender<Vec<Checked>>,
 ) -> Result<(), Fault> {
+    node.chain.may_branch_off(common).map_err(internal)?;
     learn_seal(&node, peer, common).await?;
     let line = node.chain.canonical(common).and_then(|id| id.map_or(Ok(None), |id| node.chain.line_after(id)));
     let Some(mut line) = line.map_err(internal)? else { return Err(internal("the common block went away")) };
@@ -113,7 +114,7 @@ pub(super) async fn take(
         let mut more;
         (line, more) = checked?;
         held.append(&mut more);
-        if line.work() > node.chain.head().work.get() {
+        if line.work() > node.chain.head().work.get() || line.is_promised() {
             if to.send(std::mem::take(&mut held)).await.is_err() {
                 return Ok(());
             }

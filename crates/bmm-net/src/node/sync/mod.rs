@@ -4,14 +4,20 @@
 //! peer's ids ─► common block ─► headers, checked ─► enough work? ─► bodies, many peers at once ─► Chain::import_all
 //! ```
 //!
-//! Nothing of a branch is kept before its headers show more work than this node's head has. What was imported stays when a peer fails,
+//! Nothing of a branch is kept before its headers show more work than this node's head has, or reach a checkpoint that bets of footstones
+//! justify. What was imported stays when a peer fails,
 //! and the next one goes on from there, as a node does that was stopped in the middle.
 
 mod bodies;
 mod headers;
 
-use super::{Node, heads::PeerHead};
+use super::{
+    Node,
+    heads::PeerHead,
+    wire::{MAX_NUMBERS, Request, exact_list},
+};
 use crate::peers::Offence;
+use alloy_primitives::B256;
 use bmm_chain::{ImportError, SealedHeader};
 use bmm_types::SealedBlock;
 use libp2p::PeerId;
@@ -30,6 +36,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const HEADERS_AHEAD: usize = 2;
 /// Groups of blocks that wait to be imported.
 const BLOCKS_AHEAD: usize = 4;
+/// Promised checkpoints that peers are asked for at once.
+const MAX_PROMISES: usize = 4;
 /// Blocks that are imported in one go; others get their turn in between.
 const IMPORT_AT_ONCE: usize = 512;
 
@@ -47,7 +55,7 @@ pub struct SyncProgress {
 /// A header whose rules and work hold, and its block's id.
 #[derive(Clone, Debug)]
 pub(super) struct Checked {
-    pub id: alloy_primitives::B256,
+    pub id: B256,
     pub sealed: SealedHeader,
 }
 
@@ -70,7 +78,7 @@ impl Fault {
 pub(super) async fn catch_up(node: Arc<Node>) {
     loop {
         let _ = tokio::time::timeout(LOOK_EVERY, node.behind.notified()).await;
-        while let Some((peer, head)) = node.heads.best_above(node.chain.head().work.get()) {
+        while let Some((peer, head)) = next_peer(&node).await {
             let begun = (Instant::now(), node.chain.head().number());
             *node.progress.lock() = Some(SyncProgress { starting: begun.1, current: begun.1, highest: head.number });
             let result = follow(&node, peer, &head).await;
@@ -78,6 +86,25 @@ pub(super) async fn catch_up(node: Arc<Node>) {
             report(&node, peer, &head, begun, result).await;
         }
     }
+}
+
+/// Chooses whom to follow: who has a checkpoint that bets justify and this node has not, else who has more work.
+async fn next_peer(node: &Arc<Node>) -> Option<(PeerId, PeerHead)> {
+    for (number, id) in node.chain.missing_promises().into_iter().take(MAX_PROMISES) {
+        for (peer, head) in node.heads.reaching(number) {
+            let ids = node.ask(peer, &Request::Ids(vec![number]), |bytes| exact_list::<B256>(bytes, MAX_NUMBERS)).await;
+            if ids.is_ok_and(|ids| ids.first() == Some(&id)) {
+                return Some((peer, head));
+            }
+        }
+    }
+    let (peer, head) = node.heads.best_above(node.chain.head().work.get())?;
+    if node.chain.header(head.id).is_ok_and(|header| header.is_some()) {
+        // It is here already and not the head, because bets speak against its branch.
+        node.heads.distrust(peer);
+        return None;
+    }
+    Some((peer, head))
 }
 
 async fn report(node: &Node, peer: PeerId, head: &PeerHead, (begun, from): (Instant, u64), result: Result<(), Fault>) {
@@ -90,7 +117,11 @@ async fn report(node: &Node, peer: PeerId, head: &PeerHead, (begun, from): (Inst
         tracing::info!(%peer, number, taken, "caught up {rate:.0} blocks/s");
     }
     match result {
-        Ok(()) if now.work.get() >= head.work => node.network.praise(peer),
+        Ok(()) if now.work.get() >= head.work || node.chain.header(head.id).is_ok_and(|header| header.is_some()) => {
+            node.network.praise(peer);
+        }
+        // A lighter branch that nothing speaks for any more.
+        Ok(()) if head.work <= now.work.get() => node.heads.distrust(peer),
         Ok(()) => {
             // All that it gave holds, but it is less than it said.
             tracing::info!(%peer, said = head.number, "the head of a peer did not come");
