@@ -34,6 +34,8 @@ mod network;
 mod pool;
 #[path = "cli/programs.rs"]
 mod programs;
+#[path = "cli/resource.rs"]
+mod resource;
 #[path = "cli/run.rs"]
 mod run;
 #[path = "cli/settle.rs"]

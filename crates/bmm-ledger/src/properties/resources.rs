@@ -356,7 +356,7 @@ fn a_history_of_everything() {
             1 if epoch % 3 != 0 => (0..3).map(|who| Act::Prove { who, hashes: 4, back: 1 }).collect(),
             2 | 3 => (0..CONTRIBUTORS).map(|who| Act::Claim { who, back: 1 }).collect(),
             5 => vec![Act::Job { who: 3, amount: 5_000 }],
-            6 => vec![Act::Register { who: 0 }],
+            6 if epoch > 0 => vec![Act::Register { who: 0 }],
             _ => Vec::new(),
         };
         play.block(&acts);

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and which function answers.
 
+mod account;
 mod bench;
 mod chain;
 mod db;
@@ -12,6 +13,7 @@ mod node;
 mod plain;
 mod pool;
 mod provide;
+mod resource;
 mod run;
 mod wallet;
 
@@ -79,6 +81,12 @@ pub enum Command {
     Node(node::NodeArgs),
     /// Run a mining pool, and see what it does
     Pool(Box<pool::PoolArgs>),
+    /// See what wallets contribute, prove hash work, claim rewards
+    #[command(subcommand)]
+    Resource(resource::ResourceCommand),
+    /// Register a handle, and bind wallets to it
+    #[command(subcommand)]
+    Account(account::AccountCommand),
     /// See the node among others: peers, its addresses, bans
     #[command(subcommand)]
     Net(net::NetCommand),
@@ -142,6 +150,8 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Up(args) => node::up(&context, args),
                 Command::Node(args) => node::node(&context, args),
                 Command::Pool(args) => pool::run(&mut context, args),
+                Command::Resource(command) => resource::run(&context, command),
+                Command::Account(command) => account::run(&context, command),
                 Command::Net(command) => net::run(&context, command),
                 Command::Chain(command) => chain::run(&context, command),
                 Command::Db(command) => db::run(&context, command),

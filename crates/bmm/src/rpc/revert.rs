@@ -4,7 +4,9 @@ use alloy_primitives::{Address, B256, hex};
 use alloy_sol_types::{Panic, Revert, SolError, SolInterface};
 use bmm_types::{
     Amount,
-    system::{Jobs::JobsErrors as J, Token::TokenErrors as T},
+    system::{
+        Accounts::AccountsErrors as A, Jobs::JobsErrors as J, Resources::ResourcesErrors as R, Token::TokenErrors as T,
+    },
 };
 
 /// Tells what a revert's data says: an error of the system contracts, a contract's own text, or the bare data.
@@ -17,6 +19,12 @@ pub fn reason(data: &[u8]) -> String {
     }
     if let Ok(error) = J::abi_decode(data) {
         return jobs(&error);
+    }
+    if let Ok(error) = A::abi_decode(data) {
+        return accounts(&error);
+    }
+    if let Ok(error) = R::abi_decode(data) {
+        return resources(&error);
     }
     if let Ok(error) = Revert::abi_decode(data) {
         return error.reason.chars().take(500).collect();
@@ -93,6 +101,40 @@ fn stakes(error: &J) -> String {
         J::WrongBond(e) => format!("the bond is {}, not {}", Amount(e.bond), Amount(e.sent)),
         J::NotJury(e) => format!("only the jury may rule, not {}", e.caller),
         _ => "it breaks a rule of the escrow".to_owned(),
+    }
+}
+
+fn accounts(error: &A) -> String {
+    match error {
+        A::BadHandle(_) => {
+            "a handle has 3 to 32 characters out of a to z, 0 to 9 and '-', neither first nor last a '-'".to_owned()
+        }
+        A::HandleTaken(_) => "somebody else has this handle; choose another".to_owned(),
+        A::UnknownAccount(e) => format!("there is no account {}", e.account),
+        A::WalletTaken(e) => format!("{} is bound to the account {} already; unbind it first", e.wallet, e.account),
+        A::NotBound(e) => format!("{} is not bound to the account", e.wallet),
+        A::NotOwner(e) => format!("only the owner {} may do this, not {}", e.owner, e.caller),
+        A::OwnerStays(_) => "the owner cannot be unbound; make another wallet the owner first".to_owned(),
+        A::Expired(e) => format!("the wallet's signature was good until {} (Unix seconds)", e.deadline),
+        A::BadBinding(e) => format!("the binding is signed by {} instead of the wallet {}", e.signer, e.wallet),
+        A::TooManyWallets(_) => "an account has at most 64 wallets".to_owned(),
+    }
+}
+
+fn resources(error: &R) -> String {
+    match error {
+        R::ProofTime(e) => format!(
+            "the work of epoch {} is proven from block {} to block {}, and not now",
+            e.epoch,
+            e.from,
+            e.until.saturating_sub(1)
+        ),
+        R::AlreadyProven(e) => format!("{} has proven its work of epoch {} already", e.contributor, e.epoch),
+        R::BadProof(e) => format!("hash {} of the proof is not good: {}", e.index, e.reason),
+        R::NotClosed(e) => format!("epoch {} is not closed yet; work of it may still be proven", e.epoch),
+        R::AlreadyClaimed(e) => format!("the reward of {} for epoch {} is paid already", e.contributor, e.epoch),
+        R::NothingToClaim(e) => format!("{} contributed nothing in epoch {}", e.contributor, e.epoch),
+        R::NotSystem(e) => format!("only the chain itself begins epochs, not {}", e.caller),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::run::{Bmm, Running};
 use alloy_primitives::{Address, B256, Bytes, LogData, U256};
 use alloy_sol_types::{SolCall, SolEvent};
-use bmm::rpc::RpcClient;
+use bmm::{node::chain_params, paths::DataDir, rpc::RpcClient};
 use bmm_types::{
     Amount, ChainParams,
     system::{self, Jobs, Token},
@@ -27,6 +27,21 @@ pub struct Money {
 }
 
 impl Chain {
+    /// Starts `bmm up` on the data folder, whose chain has other parameters than those of a development chain.
+    pub fn up_with(bmm: &Bmm, change: impl FnOnce(&mut ChainParams)) -> Self {
+        let data = DataDir::open(Some(&bmm.data())).expect("a data folder");
+        let mut params = chain_params(&data, "dev").expect("new parameters");
+        change(&mut params);
+        let text = toml::to_string(&params).expect("plain values");
+        std::fs::write(bmm.data().join("chains/dev/genesis.toml"), text).expect("written");
+        Self::up(bmm)
+    }
+
+    /// Returns the resource ledger's events.
+    pub fn resource_events<E: SolEvent>(&self) -> Vec<E> {
+        self.events_of(system::RESOURCES, None)
+    }
+
     /// Starts `bmm up` on the data folder.
     pub fn up(bmm: &Bmm) -> Self {
         let mut up = bmm.spawn(&["up", "--json", "--listen", "127.0.0.1:0"]);
@@ -55,7 +70,11 @@ impl Chain {
 
     /// Events of the escrow for one job, or for all.
     pub fn events<E: SolEvent>(&self, job: Option<B256>) -> Vec<E> {
-        let filter = json!([{ "address": system::JOBS, "fromBlock": "0x0", "topics": [E::SIGNATURE_HASH, job] }]);
+        self.events_of(system::JOBS, job)
+    }
+
+    fn events_of<E: SolEvent>(&self, contract: Address, topic: Option<B256>) -> Vec<E> {
+        let filter = json!([{ "address": contract, "fromBlock": "0x0", "topics": [E::SIGNATURE_HASH, topic] }]);
         let logs = self.call("eth_getLogs", filter);
         let logs = logs.as_array().expect("a list").iter();
         logs.map(|log| {
