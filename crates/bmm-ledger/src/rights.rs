@@ -2,7 +2,9 @@
 
 use crate::{
     exec::StateRead,
-    system::footstones::layout::{CHECKPOINTS, PROGRESS, Progress, RECORDS, SETS, SetHead, Sets, member, member_slot},
+    system::footstones::layout::{
+        CHECKPOINTS, PROGRESS, Progress, RECORDS, SETS, SetHead, Sets, member, member_slot, part64, seat_slot,
+    },
 };
 use alloy_primitives::{Address, B256, Signature, U256};
 use alloy_sol_types::{SolCall, SolStruct};
@@ -94,11 +96,12 @@ pub fn may_produce<DB: StateRead>(
         return Ok(true);
     }
     let sets = Sets::decode(read(state, SETS)?);
-    let (current, head) = members(state, sets, false)?;
+    let head = SetHead::decode(read(state, SetHead::slot(sets.bank))?);
     if !sets.has(false) || U256::from(head.made_weight) < rules.least_weight.units() {
         return Ok(true);
     }
-    Ok(current.weight_of(beneficiary).is_some() && !is_slashed(state, beneficiary)?)
+    let seat = read(state, seat_slot(RECORDS.slot_of(beneficiary), sets.bank))?;
+    Ok(part64(seat, 0) == sets.current && !is_slashed(state, beneficiary)?)
 }
 
 /// Returns whether a footstone lost its bond by bets that contradict each other.

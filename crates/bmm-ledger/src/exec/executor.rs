@@ -101,7 +101,9 @@ impl<'a, DB: StateRead> Executor<'a, DB> {
                 return Err(BlockError::SystemCall { contract, reason: format!("{done:?}") }.into());
             };
             if contract == FOOTSTONES && hooks::begins_epoch(self.params, self.header.number) {
-                self.set_root = B256::try_from(output.data().as_ref()).ok();
+                let root = B256::try_from(output.data().as_ref());
+                let reason = || "no root of the set".to_owned();
+                self.set_root = Some(root.map_err(|_| BlockError::SystemCall { contract, reason: reason() })?);
             }
         }
         Ok(())

@@ -94,8 +94,11 @@ impl Rules {
     }
 }
 
+/// Says whether a chain with system contracts has a certain one.
+type OnChain = fn(&ChainParams) -> bool;
+
 /// The contracts that have rules: where they are, what they do, and on which of the chains with system contracts.
-const CONTRACTS: [(Address, Contract, fn(&ChainParams) -> bool); 5] = [
+const CONTRACTS: [(Address, Contract, OnChain); 5] = [
     (TOKEN, token::run, |_| true),
     (JOBS, jobs::run, |_| true),
     (ACCOUNTS, accounts::run, |params| params.resources.is_some()),

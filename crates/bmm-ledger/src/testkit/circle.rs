@@ -3,13 +3,13 @@
 use super::{Person, Send, World};
 use crate::{exec::CallError, store::Receipt};
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy_sol_types::{SolCall, SolStruct};
+use alloy_sol_types::{SolCall, SolError, SolStruct};
 use bmm_types::{
     Amount, ChainParams,
     params::{Allocation, FootstoneRules},
     system::{
         self, Bet, FOOTSTONES,
-        Footstones::{betCall, finalityCall, finalityReturn, joinCall},
+        Footstones::{BadBet, betCall, finalityCall, finalityReturn, footstoneOfCall, footstoneOfReturn, joinCall},
         MICRO, RESOURCES, footstones_domain,
     },
 };
@@ -20,7 +20,7 @@ pub(crate) const INTERVAL: u64 = 3;
 /// Seconds until a bond is free.
 pub(crate) const UNBONDING: u64 = 100;
 /// Epochs that power is written for at once.
-const EPOCHS: u64 = 64;
+pub(crate) const EPOCHS: u64 = 400;
 
 /// A bet with its signature.
 pub(crate) type Signed = (Bet, Bytes);
@@ -61,16 +61,16 @@ impl Circle {
     /// A chain on which everybody is in the first set, with those bonds in BMM, and where the next block is that after the set was made.
     pub(crate) fn with_bonds(bonds: &[u64]) -> Self {
         let mut circle = Self::new(u8::try_from(bonds.len()).expect("few"));
-        circle.to_block(EPOCH + EPOCH / 2);
+        circle.advance_to(EPOCH + EPOCH / 2);
         for (who, bond) in bonds.iter().enumerate() {
             assert!(circle.send(who, bmm(*bond), &joinCall {}).status());
         }
-        circle.to_block(2 * EPOCH);
+        circle.advance_to(2 * EPOCH);
         circle
     }
 
     /// Makes empty blocks until that number is the head's.
-    pub(crate) fn to_block(&mut self, number: u64) {
+    pub(crate) fn advance_to(&mut self, number: u64) {
         while self.world.head.number < number {
             self.block(&[]);
         }
@@ -101,6 +101,30 @@ impl Circle {
     pub(crate) fn tries(&self, who: usize, value: U256, call: &impl SolCall) -> Result<Bytes, CallError> {
         let from = self.people[who].address;
         self.world.call(from, FOOTSTONES, value, call.abi_encode()).map(|outcome| outcome.output)
+    }
+
+    /// The call reverts with exactly this error.
+    #[track_caller]
+    pub(crate) fn refuses(&self, who: usize, value: U256, call: &impl SolCall, error: &impl SolError) {
+        match self.tries(who, value, call) {
+            Err(CallError::Revert { data, .. }) => assert_eq!(data, Bytes::from(error.abi_encode())),
+            other => panic!("should revert, was {other:?}"),
+        }
+    }
+
+    /// The bets do not count for that reason.
+    #[track_caller]
+    pub(crate) fn refuses_bet(&self, bets: Vec<Signed>, index: u64, reason: &str) {
+        let error = BadBet { index: U256::from(index), reason: reason.into() };
+        self.refuses(0, U256::ZERO, &call_of(bets), &error);
+    }
+
+    pub(crate) fn balance(&self, who: usize) -> U256 {
+        self.world.state.balance(self.people[who].address)
+    }
+
+    pub(crate) fn footstone(&self, who: usize) -> footstoneOfReturn {
+        self.ask(&footstoneOfCall { footstone: self.people[who].address })
     }
 
     pub(crate) fn ask<C: SolCall>(&self, call: &C) -> C::Return {
@@ -146,7 +170,7 @@ impl Circle {
     /// Has everybody bet all of its bond on the link, once its target has a child.
     #[track_caller]
     pub(crate) fn all_bet(&mut self, source: u64, target: u64, bonds: &[u64]) {
-        self.to_block(target * INTERVAL + 1);
+        self.advance_to(target * INTERVAL + 1);
         let bets = bonds.iter().enumerate().map(|(who, bond)| self.bet(who, source, target, *bond));
         let bets = bets.collect();
         self.place(bets);

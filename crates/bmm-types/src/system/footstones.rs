@@ -22,14 +22,14 @@ sol! {
     ///
     /// Candidates have a bond. The set of active footstones is made of them at an epoch's first block, and only if something became final since
     /// it was last made; otherwise it stays, and those of it who placed no bet in the epoch lose weight. A link source → target
-    /// counts when it has 2/3 of the weight of the set and of the one before it.
+    /// counts when it has 2/3 of the weight of the set and of the one before it. Of a change of the set the block's extraData tells, and no event: no
+    /// receipt belongs to what the chain itself calls.
     #[derive(Debug, PartialEq, Eq)]
     interface Footstones {
         event Joined(address indexed footstone, uint256 bond);
         event ToppedUp(address indexed footstone, uint256 bond);
         event Left(address indexed footstone, uint64 freeAt);
         event Withdrawn(address indexed footstone, uint256 amount);
-        event SetChanged(uint64 indexed epoch, bytes32 root, uint256 members, uint256 weight);
         event BetPlaced(address indexed footstone, uint64 indexed target, uint64 source, uint256 amount);
         event Justified(uint64 indexed checkpoint, bytes32 hash);
         event Finalised(uint64 indexed checkpoint, bytes32 hash, uint256 pot);

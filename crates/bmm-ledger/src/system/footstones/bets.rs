@@ -41,6 +41,7 @@ pub(super) fn bet(frame: &mut Frame<'_>, book: &Book<'_>, call: &betCall) -> Res
 }
 
 /// A bet that counts, but for its signature.
+#[derive(Clone, Copy)]
 struct Standing {
     /// In units; at most the bond.
     amount: u128,
@@ -97,8 +98,8 @@ impl Count<'_> {
         if !matches!(record.state, footstone_state::CANDIDATE | footstone_state::LEAVING) {
             return Ok(Err("it has no bond"));
         }
-        let sets = self.electorate.sets;
-        let (current, previous) = (sets::seat(frame, slot, sets, false)?, sets::seat(frame, slot, sets, true)?);
+        let of = self.electorate.sets;
+        let (current, previous) = (sets::seat(frame, slot, of, false)?, sets::seat(frame, slot, of, true)?);
         let amount = u128::try_from(bet.amount).ok().filter(|amount| (1..=record.bond).contains(amount));
         let seats = Tally { current, previous };
         match amount {

@@ -15,7 +15,7 @@
 //! | 16–143, 144–271 | members of the set of each bank: address (160), weight (96) |
 //! | 272–527 | candidates |
 
-use crate::system::slots::Mapping;
+use crate::system::{jobs::field, slots::Mapping};
 use alloy_primitives::{Address, U256, aliases::U160};
 use bmm_types::system::MAX_MEMBERS;
 
@@ -298,4 +298,10 @@ impl LostBet {
     pub(super) fn encode(self) -> U256 {
         at(self.amount.min(MOST), 0) | at(self.due, 96) | at(self.taken, 160)
     }
+}
+
+/// Slot of a footstone's seat in the set of a bank. The set's number stands beside the weight, so that nobody has to clear the seats of sets that
+/// are gone.
+pub(crate) fn seat_slot(record: U256, bank: u8) -> U256 {
+    field(record, u64::from(bank).saturating_add(2))
 }

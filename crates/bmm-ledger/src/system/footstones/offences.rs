@@ -87,14 +87,14 @@ pub(super) fn report_lost(frame: &mut Frame<'_>, book: &Book<'_>, bet: &Bet, sig
 /// Rule: a reported bet costs, once 16 further checkpoints are final, of its amount `lost_bet_bps` · min(1, 3 · L / W), L being all reported amounts
 /// on lost targets of the number, and W the weight of the present set. It goes to the resource pot.
 pub(super) fn take_lost(frame: &mut Frame<'_>, book: &Book<'_>, footstone: Address, target: u64) -> Result<U256, Stop> {
-    let (lost_slot, lost) = lost_bet(frame, footstone, target)?;
-    ensure(lost.amount > 0 && !lost.taken, NotLost {})?;
-    ensure(progress(frame)?.finalised >= lost.due, TooEarly { checkpoint: lost.due })?;
-    frame.store(lost_slot, LostBet { taken: true, ..lost }.encode())?;
+    let (bet_slot, bet) = lost_bet(frame, footstone, target)?;
+    ensure(bet.amount > 0 && !bet.taken, NotLost {})?;
+    ensure(progress(frame)?.finalised >= bet.due, TooEarly { checkpoint: bet.due })?;
+    frame.store(bet_slot, LostBet { taken: true, ..bet }.encode())?;
     let weight = sets::electorate(frame)?.current.weight;
     let sum = LOST.slot(frame, target)?;
     let thrice: u128 = frame.load(sum)?.saturating_mul(U256::from(3)).saturating_to();
-    let most = most(book, lost.amount);
+    let most = most(book, bet.amount);
     let loss = if thrice >= weight { most } else { mul_div(most, thrice, weight) };
     let (slot, mut record) = record(frame, footstone)?;
     let loss = loss.min(record.bond);

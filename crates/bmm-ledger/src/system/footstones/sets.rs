@@ -2,12 +2,14 @@
 
 use super::{
     Book, bonds,
-    layout::{Electorate, Progress, RECORDS, SETS, SetHead, Sets, at, member, member_slot, member_word, part, part64},
+    layout::{
+        Electorate, Progress, RECORDS, SETS, SetHead, Sets, at, member, member_slot, member_word, part, part64,
+        seat_slot,
+    },
     record,
 };
 use crate::system::{
     frame::{Frame, Stop},
-    jobs::field,
     resources::bps,
 };
 use alloy_primitives::{Address, B256, U256};
@@ -21,11 +23,6 @@ pub(super) fn seat(frame: &mut Frame<'_>, slot: U256, sets: Sets, previous: bool
     let number = if previous { sets.previous } else { sets.current };
     let word = frame.load(seat_slot(slot, sets.bank_of(previous)))?;
     Ok(if part64(word, 0) == number { part(word, 64, 96) } else { 0 })
-}
-
-/// A seat is kept with the number of its set, so that nobody has to clear the seats of sets that are gone.
-fn seat_slot(record: U256, bank: u8) -> U256 {
-    field(record, u64::from(bank).saturating_add(2))
 }
 
 /// Reads the present set or the one before; all zero if there is none.
