@@ -13,6 +13,7 @@ mod envelope;
 mod error;
 mod eth;
 mod filters;
+mod finality;
 mod gate;
 mod methods;
 mod net;

@@ -10,7 +10,7 @@ use crate::{
     error::{RpcError, RpcResult},
     eth,
     filters::{self, Filters},
-    net,
+    finality, net,
     network::NetworkView,
     news::News,
     ots,
@@ -105,6 +105,7 @@ const fn heavy(name: &'static str, params: &'static [&'static str], run: Run) ->
 static METHODS: &[Method] = &[
     light("admin_nodeInfo", &[], admin::node_info),
     light("admin_peers", &[], admin::peers),
+    light("bmm_finality", &[], finality::finality),
     heavy("bmm_getAccountRange", &["block hash", "from", "max bytes"], sync::account_range),
     reading("bmm_getBlocks", &["first number", "count"], sync::blocks),
     reading("bmm_getCodes", &["hashes"], sync::codes),

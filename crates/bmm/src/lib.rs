@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod failure;
+pub mod footstone;
 pub mod jobs;
 pub mod marketplace;
 pub mod mine;

@@ -49,6 +49,12 @@ fn blocks_are_found_by_tag_number_and_hash() {
         let block = node.call("eth_getBlockByNumber", json!([tag, true]));
         assert_eq!(block, genesis, "without footstones nothing but genesis is final");
     }
+    let finality = node.call("bmm_finality", json!([]));
+    assert_eq!(
+        (&finality["enabled"], &finality["members"], &finality["bets"]),
+        (&json!(false), &json!("0x0"), &json!([]))
+    );
+    assert_eq!((&finality["finalised"]["number"], &finality["justified"]["hash"]), (&json!("0x0"), &genesis["hash"]));
 }
 
 #[test]

@@ -168,6 +168,21 @@ impl BetBook {
         on_it.fold(U256::ZERO, |sum, (_, entry)| sum.saturating_add(entry.signed.bet.amount))
     }
 
+    /// Returns the source of the link to a target on which most is bet.
+    pub fn link_to(&self, target: Checkpoint) -> Option<Checkpoint> {
+        let mut amounts: BTreeMap<(u64, B256), U256> = BTreeMap::new();
+        for page in self.pages.values() {
+            for (key, entry) in page.bets.range(from(target.number)..).take_while(|(key, _)| key.0 == target.number) {
+                if key.1 == target.id {
+                    let amount = amounts.entry((key.2, key.3)).or_default();
+                    *amount = amount.saturating_add(entry.signed.bet.amount);
+                }
+            }
+        }
+        let most = amounts.into_iter().max_by_key(|(_, amount)| *amount);
+        most.map(|((number, id), _)| Checkpoint { number, id })
+    }
+
     /// Returns the links (target, source) that somebody has bet on with targets above a number, lower targets first.
     pub fn links_above(&self, number: u64) -> Vec<(Checkpoint, Checkpoint)> {
         let first = from(number.saturating_add(1));

@@ -114,6 +114,11 @@ impl Chain {
         self.finality.lock().book.bets_of(footstone)
     }
 
+    /// Returns the source of the link to a checkpoint on which most is bet.
+    pub fn link_to(&self, target: Checkpoint) -> Option<Checkpoint> {
+        self.finality.lock().book.link_to(target)
+    }
+
     /// Returns pairs of bets that contradict each other, one for each footstone that is known to have done so.
     pub fn offences(&self) -> Vec<(SignedBet, SignedBet)> {
         self.finality.lock().book.evidence()

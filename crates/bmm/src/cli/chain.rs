@@ -4,6 +4,8 @@ mod export;
 mod import;
 mod sync;
 
+pub(super) use sync::checkpoint;
+
 use super::{Context, Which};
 use crate::failure::{Failure, IoContext, Outcome};
 use clap::{Args, Subcommand};

@@ -4,6 +4,7 @@ mod account;
 mod bench;
 mod chain;
 mod db;
+mod footstone;
 mod job;
 mod market;
 mod meter;
@@ -87,6 +88,9 @@ pub enum Command {
     /// Register a handle, and bind wallets to it
     #[command(subcommand)]
     Account(account::AccountCommand),
+    /// Be a footstone: lock a bond, and see how it bets
+    #[command(subcommand)]
+    Footstone(footstone::FootstoneCommand),
     /// See the node among others: peers, its addresses, bans
     #[command(subcommand)]
     Net(net::NetCommand),
@@ -152,6 +156,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Pool(args) => pool::run(&mut context, args),
                 Command::Resource(command) => resource::run(&context, command),
                 Command::Account(command) => account::run(&context, command),
+                Command::Footstone(command) => footstone::run(&context, command),
                 Command::Net(command) => net::run(&context, command),
                 Command::Chain(command) => chain::run(&context, command),
                 Command::Db(command) => db::run(&context, command),

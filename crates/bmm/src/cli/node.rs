@@ -1,6 +1,9 @@
 //! `bmm up` and `bmm node`: run until Ctrl-C.
 
-use super::{Context, Which, chain::Begin};
+use super::{
+    Context, Which,
+    chain::{Begin, checkpoint},
+};
 use crate::{
     config::{NetworkConfig, Reach},
     failure::{Failure, Outcome},
@@ -8,7 +11,9 @@ use crate::{
     output,
     wallet::{Passwords, WalletStore},
 };
+use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
+use bmm_chain::sync::Checkpoint;
 use bmm_net::Multiaddr;
 use clap::Args;
 use serde::Serialize;
@@ -41,6 +46,7 @@ pub struct Up {
                                      join a dev chain of another folder or machine
   bmm node --mine savings            mine for the wallet called savings
   bmm node --mine-for savings        hand out blocks for that wallet to pools and miners (createauxblock)
+  bmm node --footstone savings       bet for that wallet, which has joined: bmm footstone join
   bmm node --chain main              the public chain")]
 pub struct NodeArgs {
     #[command(flatten)]
@@ -53,6 +59,12 @@ pub struct NodeArgs {
     /// Hand out blocks of this wallet to pools and miners, by createauxblock (repeat for more)
     #[arg(long, value_name = "WALLET")]
     mine_for: Vec<String>,
+    /// Bet for this wallet, which is a footstone
+    #[arg(long, value_name = "WALLET")]
+    footstone: Option<String>,
+    /// A block that the chain must contain, from somebody you trust: for a node that is new, or was away for longer than bonds are locked
+    #[arg(long, value_name = "NUMBER:ID", value_parser = checkpoint)]
+    checkpoint: Option<Checkpoint>,
     /// File that holds the wallets' password
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -124,7 +136,7 @@ pub fn up(context: &Context, args: &Up) -> Outcome {
     let percent = args.serve.mine_percent.unwrap_or(context.config.mine.share_percent);
     let mine =
         (context.config.chain == "dev").then(|| dev_key(&context.data).map(|key| Mine { key, percent })).transpose()?;
-    serve(context, &args.serve, &context.config.chain, mine, Vec::new())
+    serve(context, &args.serve, &context.config.chain, Tasks { mine, ..Tasks::default() })
 }
 
 /// Answers `bmm node`.
@@ -134,15 +146,25 @@ pub fn node(context: &Context, args: &NodeArgs) -> Outcome {
     let unlock = |wallet: &String| store.unlock(wallet, &Passwords::choose(args.password_file.as_deref()));
     let mine = args.mine.as_ref().map(unlock).transpose()?.map(|key| Mine { key, percent });
     let mine_for = args.mine_for.iter().map(unlock).collect::<Outcome<Vec<_>>>()?;
-    serve(context, &args.serve, args.which.name(context), mine, mine_for)
+    let footstone = args.footstone.as_ref().map(unlock).transpose()?;
+    let checkpoint = args.checkpoint.map(|checkpoint| (checkpoint.number, checkpoint.id));
+    serve(context, &args.serve, args.which.name(context), Tasks { mine, mine_for, footstone, checkpoint })
+}
+
+/// What a node does beside following the chain.
+#[derive(Default)]
+struct Tasks {
+    mine: Option<Mine>,
+    mine_for: Vec<PrivateKeySigner>,
+    footstone: Option<PrivateKeySigner>,
+    checkpoint: Option<(u64, B256)>,
 }
 
 fn serve(
     context: &Context,
     serve: &Serve,
     chain: &str,
-    mine: Option<Mine>,
-    mine_for: Vec<PrivateKeySigner>,
+    Tasks { mine, mine_for, footstone, checkpoint }: Tasks,
 ) -> Outcome {
     let json = context.global.json;
     let mut rpc = context.config.rpc.server();
@@ -154,7 +176,17 @@ fn serve(
     let network = serve.peers.options(&context.config.network, chain)?;
     let alone = network.is_none();
     let contribute = mines || !mine_for.is_empty();
-    let options = NodeOptions { chain: chain.to_owned(), rpc, mine, mine_for, contribute, storage, network };
+    let options = NodeOptions {
+        chain: chain.to_owned(),
+        rpc,
+        mine,
+        mine_for,
+        contribute,
+        storage,
+        network,
+        footstone,
+        checkpoint,
+    };
     let node = Node::start(&context.data, &options)?;
     let head = node.chain().head();
     let chain_id = node.chain().params().chain_id;

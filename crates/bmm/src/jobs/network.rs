@@ -42,7 +42,8 @@ impl Network {
         let network = context.config.network.options(&chain)?;
         // It is there for a job, and the wallet's nonces are the job's.
         let (mine_for, contribute) = (Vec::new(), false);
-        let options = NodeOptions { chain, rpc, mine, mine_for, contribute, storage, network };
+        let options =
+            NodeOptions { chain, rpc, mine, mine_for, contribute, storage, network, footstone: None, checkpoint: None };
         let node = Node::start(&context.data, &options)?;
         let head = node.chain().head();
         output::note(

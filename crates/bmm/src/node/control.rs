@@ -7,10 +7,12 @@
 use super::reports::{BackupReport, BanReport, StatsReport};
 use crate::{
     failure::{Failure, IoContext, Outcome},
+    footstone::Bettor,
     paths::{DataDir, write_atomically},
 };
 use bmm_chain::Chain;
 use bmm_net::{Network, PeerId};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
@@ -53,6 +55,10 @@ pub enum ControlRequest {
     },
     /// End a ban, then say who is banned.
     LiftBan(String),
+    /// Say how the footstone bets.
+    Footstone,
+    /// Have the footstone take over bets that its log does not hold, then say how it is.
+    AcceptHistory,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -74,7 +80,12 @@ pub struct Control {
 
 impl Control {
     /// Begins to serve the folder; what lies there from before is removed.
-    pub fn start(data: &DataDir, chain: Arc<Chain>, network: Option<(Network, Handle)>) -> Outcome<Self> {
+    pub fn start(
+        data: &DataDir,
+        chain: Arc<Chain>,
+        network: Option<(Network, Handle)>,
+        bettor: Option<Arc<Mutex<Bettor>>>,
+    ) -> Outcome<Self> {
         let folder = data.control();
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).doing("empty", &folder),
@@ -83,12 +94,13 @@ impl Control {
         data.create(&folder)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let asked = Asked { chain, network, bettor };
         let thread = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || {
                 while !stopped.load(Ordering::Relaxed) {
                     for request in requests(&folder) {
-                        serve(&chain, network.as_ref(), &request, &stopped);
+                        serve(&asked, &request, &stopped);
                     }
                     std::thread::sleep(LOOK_EVERY);
                 }
@@ -124,7 +136,25 @@ fn answer_path(request: &Path) -> PathBuf {
     request.with_file_name(name.replace(".request.json", ".answer.json"))
 }
 
-fn serve(chain: &Chain, network: Option<&(Network, Handle)>, path: &Path, stopped: &AtomicBool) {
+/// Who knows what is asked for.
+struct Asked {
+    chain: Arc<Chain>,
+    network: Option<(Network, Handle)>,
+    bettor: Option<Arc<Mutex<Bettor>>>,
+}
+
+/// Asks the footstone.
+fn footstone(bettor: Option<&Arc<Mutex<Bettor>>>, request: &ControlRequest) -> Result<Value, String> {
+    let mut bettor = bettor.ok_or("the node bets for no footstone; start it with --footstone WALLET")?.lock();
+    let report = match request {
+        ControlRequest::AcceptHistory => bettor.accept_history().map_err(|error| error.to_string())?,
+        _ => bettor.report(),
+    };
+    Ok(serde_json::json!(report))
+}
+
+fn serve(asked: &Asked, path: &Path, stopped: &AtomicBool) {
+    let Asked { chain, network, bettor } = asked;
     let mut answer = Answer::default();
     let place = answer_path(path);
     let write = |answer: &mut Answer| {
@@ -151,7 +181,10 @@ fn serve(chain: &Chain, network: Option<&(Network, Handle)>, path: &Path, stoppe
             let stats = chain.store_stats().map(|stats| serde_json::json!(StatsReport::from(&stats)));
             stats.map_err(|error| error.to_string())
         }
-        Ok(request) => bans(network, &request),
+        Ok(request @ (ControlRequest::Footstone | ControlRequest::AcceptHistory)) => {
+            footstone(bettor.as_ref(), &request)
+        }
+        Ok(request) => bans(network.as_ref(), &request),
         Err(what) => Err(what),
     };
     match result {
@@ -180,7 +213,7 @@ fn bans(network: Option<&(Network, Handle)>, request: &ControlRequest) -> Result
                 return Err(format!("{peer} is not banned"));
             }
         }
-        ControlRequest::Bans | ControlRequest::Backup(_) | ControlRequest::Stats => {}
+        _ => {}
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let report =

@@ -4,14 +4,16 @@ use super::{
     contribute::Contributor,
     control::Control,
     net::{Joined, NetOptions},
-    open_chain,
+    open::open_chain_at,
 };
 use crate::{
     config::StorageConfig,
     failure::{Failure, Outcome},
+    footstone::Keeper,
     paths::DataDir,
     rpc::{NodeFile, RpcClient},
 };
+use alloy_primitives::B256;
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_api::{ApiConfig, ApiHandle, Miners, Surroundings};
@@ -39,6 +41,10 @@ pub struct NodeOptions {
     pub storage: StorageConfig,
     /// The network to join; `None` stays alone.
     pub network: Option<NetOptions>,
+    /// The footstone for which it bets.
+    pub footstone: Option<PrivateKeySigner>,
+    /// Number and id of a block that the chain must contain.
+    pub checkpoint: Option<(u64, B256)>,
 }
 
 /// How a node mines.
@@ -61,12 +67,13 @@ pub struct Node {
     url: String,
     file: PathBuf,
     control: Option<Control>,
+    keeper: Option<Keeper>,
 }
 
 impl Node {
     /// Opens the chain of `data` and serves it.
     pub fn start(data: &DataDir, options: &NodeOptions) -> Outcome<Self> {
-        let chain = open_chain(data, &options.chain, &options.storage)?;
+        let chain = open_chain_at(data, &options.chain, &options.storage, options.checkpoint)?;
         let solutions = solutions(data, &chain, options)?;
         let producer = options.mine.clone().map(|mine| produce(&chain, mine, solutions.clone())).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -84,8 +91,14 @@ impl Node {
         let api = runtime.block_on(serve).map_err(|error| {
             Failure::config(error).hint("choose another port with --listen, for example --listen 127.0.0.1:8546")
         })?;
-        let control = Some(Control::start(data, chain.clone(), joined.as_ref().and_then(Joined::handle))?);
         let url = format!("http://{}", api.address());
+        let keeper = options
+            .footstone
+            .clone()
+            .map(|key| Keeper::start(chain.clone(), &data.chain(&options.chain), key, RpcClient::new(&url)?));
+        let keeper = keeper.transpose()?;
+        let handle = joined.as_ref().and_then(Joined::handle);
+        let control = Some(Control::start(data, chain.clone(), handle, keeper.as_ref().map(Keeper::bettor))?);
         let file = data.node_file();
         NodeFile { pid: std::process::id(), rpc: url.clone(), chain: options.chain.clone(), genesis: chain.genesis() }
             .write(&file)?;
@@ -94,7 +107,7 @@ impl Node {
             Contributor::start(RpcClient::new(&url)?, chain.params().clone(), keys, solutions)
         });
         let contributor = contributor.transpose()?;
-        Ok(Self { chain, joined, producer, contributor, api: Some(api), runtime, url, file, control })
+        Ok(Self { chain, joined, producer, contributor, api: Some(api), runtime, url, file, control, keeper })
     }
 
     /// Returns the chain.
@@ -122,6 +135,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.file);
         drop(self.control.take());
+        drop(self.keeper.take());
         if let Some(producer) = self.producer.take() {
             producer.stop();
         }

@@ -7,6 +7,7 @@ use crate::{
     paths::DataDir,
     rpc::NodeFile,
 };
+use alloy_primitives::B256;
 use bmm_chain::{Chain, ChainError, ChainOptions, SystemClock};
 use bmm_ledger::store::StoreError;
 use std::sync::Arc;
@@ -16,10 +17,20 @@ use std::sync::Arc;
 /// # Errors
 /// One that names the process, where another one has the database open.
 pub fn open_chain(data: &DataDir, name: &str, storage: &StorageConfig) -> Outcome<Arc<Chain>> {
+    open_chain_at(data, name, storage, None)
+}
+
+/// As [`open_chain`]; the chain must contain the block of that number and id, as soon as it reaches so far.
+pub fn open_chain_at(
+    data: &DataDir,
+    name: &str,
+    storage: &StorageConfig,
+    checkpoint: Option<(u64, B256)>,
+) -> Outcome<Arc<Chain>> {
     let params = chain_params(data, name)?;
     let dir = data.chain_db(name);
     data.create(&dir)?;
-    let options = ChainOptions { store: storage.options(), ..ChainOptions::default() };
+    let options = ChainOptions { store: storage.options(), checkpoint, ..ChainOptions::default() };
     Chain::open(params, &dir, Arc::new(SystemClock), options).map_err(|error| chain_failure(data, name, &error))
 }
 

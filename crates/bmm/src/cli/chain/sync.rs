@@ -49,7 +49,7 @@ pub struct Sync {
     which: Which,
 }
 
-fn checkpoint(text: &str) -> Result<Checkpoint, String> {
+pub(in crate::cli) fn checkpoint(text: &str) -> Result<Checkpoint, String> {
     let wrong = || "expected a block's number and id, such as 120000:0x5d1c… (64 hex digits)".to_owned();
     let (number, id) = text.split_once(':').ok_or_else(wrong)?;
     Ok(Checkpoint { number: number.parse().map_err(|_| wrong())?, id: id.parse().map_err(|_| wrong())? })

@@ -45,6 +45,8 @@ impl World {
             contribute: false,
             storage: StorageConfig::default(),
             network: None,
+            footstone: None,
+            checkpoint: None,
         };
         let node = Node::start(&data, &options).expect("a node");
         let runtime = Runtime::new().expect("a runtime");

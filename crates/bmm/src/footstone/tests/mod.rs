@@ -1,0 +1,2 @@
+mod bettor;
+mod log;
