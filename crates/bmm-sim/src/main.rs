@@ -1,7 +1,10 @@
 //! `bmm-sim`: simulations by seed.
 #![expect(clippy::print_stdout, reason = "the reports are what it is for")]
 
-use bmm_sim::market::{self, Options};
+use bmm_sim::{
+    economy,
+    market::{self, Options},
+};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -27,15 +30,31 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// What attacks on the public chain's rewards cost and gain; the exit code is 1 where one pays
+    #[command(after_help = "Examples:
+  cargo run --release -p bmm-sim -- economy
+  cargo run --release -p bmm-sim -- economy --fee-return 4000 --least-weight 150000
+  cargo run --release -p bmm-sim -- economy --json")]
+    Economy {
+        #[command(flatten)]
+        options: economy::Options,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
-    let What::Market { options, json } = Cli::parse().what;
-    let report = market::run(&options);
-    if json {
-        println!("{}", report.to_json());
-    } else {
-        print!("{}", report.to_text());
-    }
-    if report.met() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (text, good) = match Cli::parse().what {
+        What::Market { options, json } => {
+            let report = market::run(&options);
+            (if json { report.to_json() } else { report.to_text() }, report.met())
+        }
+        What::Economy { options, json } => {
+            let report = economy::run(options);
+            (if json { report.to_json() } else { report.to_text() }, !report.rows.iter().any(economy::Row::pays))
+        }
+    };
+    println!("{}", text.trim_end());
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -30,6 +30,7 @@ use bmm_types::{
 };
 use frame::{Frame, Stop};
 use parking_lot::Mutex;
+pub use resources::{Entitlement, entitlement};
 use revm::{
     context::ContextTr,
     handler::{PrecompileProvider, precompile_output_to_interpreter_result},

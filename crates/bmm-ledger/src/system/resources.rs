@@ -166,16 +166,38 @@ struct Share {
     released: u128,
 }
 
+/// What a contributor has to show in an epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Entitlement {
+    /// Its PP of the hash class, and that of all.
+    pub hash: (u128, u128),
+    /// Its PP of the compute class, and that of all.
+    pub compute: (u128, u128),
+    /// Units of fees paid for its work.
+    pub fees: u128,
+}
+
 /// Rule: a contributor has its part of each class's pot by PP. Of the compute class it gets at most `fee_return_bps` of the fees paid for its
-/// work: buying one's own work loses money whatever the coin is worth.
+/// work: buying one's own work loses money for whoever has not more than a sixth of the hash class. Returns the units that it earns of a pot, and those of its parts, uncapped.
+pub fn entitlement(rules: &ResourceRules, pot: u128, of: Entitlement) -> (u128, u128) {
+    let (hash_pot, compute_pot) = split(pot, rules);
+    let hash = mul_div(hash_pot, of.hash.0, of.hash.1);
+    let compute = mul_div(compute_pot, of.compute.0, of.compute.1);
+    let capped = compute.min(bps(of.fees, rules.fee_return_bps));
+    (hash.saturating_add(capped), hash.saturating_add(compute))
+}
+
+/// Returns what an epoch owes to a contributor, as far as it has it.
 fn share(book: &Book, epoch: &Epoch, contribution: &Contribution) -> Share {
-    let (hash_pot, compute_pot) = split(epoch.pot, &book.rules);
     let (hash, compute) = contribution.powers(book);
-    let of_hash = mul_div(hash_pot, hash, epoch.hash_power);
-    let of_compute = mul_div(compute_pot, compute, epoch.compute_power);
-    let capped = of_compute.min(bps(contribution.fees, book.rules.fee_return_bps));
-    let released = of_hash.saturating_add(of_compute).min(epoch.left);
-    Share { reward: of_hash.saturating_add(capped).min(released), released }
+    let of = Entitlement {
+        hash: (hash, epoch.hash_power),
+        compute: (compute, epoch.compute_power),
+        fees: contribution.fees,
+    };
+    let (reward, released) = entitlement(&book.rules, epoch.pot, of);
+    let released = released.min(epoch.left);
+    Share { reward: reward.min(released), released }
 }
 
 /// Rule: what an epoch earned is paid once it is closed, once, whoever asks. `referral_bps` of it go to the owner of the account that
