@@ -29,6 +29,8 @@ fn units(value: &Value) -> f64 {
 fn accounts_are_registered_bound_handed_over_and_shown() {
     let bmm = with_password();
     let _chain = Chain::up(&bmm);
+    let dev = bmm.json(&["wallet", "show", "dev"])["address"].as_str().expect("an address").to_owned();
+    // The new wallet is the default one, and has no coins to send transactions with.
     let worker = bmm.json(&["wallet", "new", "worker"]);
     let worker_address = worker["address"].as_str().expect("an address").to_owned();
 
@@ -37,28 +39,28 @@ fn accounts_are_registered_bound_handed_over_and_shown() {
     let told = bmm.fails(1, &["account", "register", "Alice"]);
     assert!(told.contains("HANDLE") && told.contains("a to z"), "{told}");
 
-    let done = bmm.json(&["account", "register", "alice"]);
+    let done = bmm.json(&["account", "register", "alice", "--from", "dev"]);
     assert_eq!(done["account"], account_id("alice").to_string());
-    let told = bmm.fails(1, &["account", "register", "alicia"]);
+    let told = bmm.fails(1, &["account", "register", "alicia", "--from", "dev"]);
     assert!(told.contains("unbind it first"), "{told}");
 
-    bmm.json(&["account", "bind", "worker"]);
+    bmm.json(&["account", "bind", "worker", "--from", "dev"]);
     let shown = bmm.json(&["account", "show", "alice"]);
     assert_eq!((&shown["handle"], &shown["wallets"], &shown["referrer"]), (&"alice".into(), &2.into(), &Value::Null));
     assert_eq!(bmm.json(&["account", "show", &worker_address])["account"], shown["account"]);
-    let told = bmm.fails(1, &["account", "bind", "worker"]);
+    let told = bmm.fails(1, &["account", "bind", "worker", "--from", "dev"]);
     assert!(told.contains("is bound to the account"), "{told}");
 
     let hash = format!("0x{}", "5a".repeat(32));
-    bmm.json(&["account", "profile", &hash]);
+    bmm.json(&["account", "profile", &hash, "--from", "dev"]);
     assert_eq!(bmm.json(&["account", "show", "alice"])["profile"], hash.as_str());
-    bmm.json(&["account", "owner", "worker"]);
+    bmm.json(&["account", "owner", "worker", "--from", "dev"]);
     let owner = bmm.json(&["account", "show", "alice"])["owner"].clone();
     assert_eq!(owner.as_str().expect("an address").to_lowercase(), worker_address.to_lowercase());
-    let told = bmm.fails(1, &["account", "profile", &hash]);
+    let told = bmm.fails(1, &["account", "profile", &hash, "--from", "dev"]);
     assert!(told.contains("only the owner"), "{told}");
-    bmm.json(&["account", "unbind", "dev"]);
-    let told = bmm.fails(1, &["account", "show"]);
+    bmm.json(&["account", "unbind", "dev", "--from", "dev"]);
+    let told = bmm.fails(1, &["account", "show", &dev]);
     assert!(told.contains("bound to no account"), "{told}");
     let told = bmm.fails(1, &["account", "show", "nobody"]);
     assert!(told.contains("there is no account \"nobody\"") && told.contains("bmm account register nobody"), "{told}");
