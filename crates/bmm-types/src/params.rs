@@ -212,7 +212,7 @@ impl ChainParams {
                 unbonding_secs: 14 * DAY,
                 bounty_bps: 400,
                 lost_bet_bps: 100,
-                // Of two equal halves the silent one is down to half after 21 epochs: later than bonds are free.
+                // Of two equal halves the silent one is down to half after 22 epochs: later than bonds are free.
                 leak_bps: 312,
             }),
             alloc: vec![

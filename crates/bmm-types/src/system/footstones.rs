@@ -56,10 +56,12 @@ sol! {
         /// makes the set. Returns the root of the present set (`set_root`).
         function onBlock(bytes32 parent) external returns (bytes32 root);
 
-        /// Locks the sent value as bond; the sender's PP of the last closed epoch must reach the least. At most 256 candidates.
+        /// Locks the sent value as bond; the sender's PP of the last closed epoch must reach the least. At most 256 candidates: of
+        /// more, the lightest leaves for one that weighs more.
         function join() external payable;
         function topUp() external payable;
-        /// Gives up the candidacy; the bond is free after the unbonding time, and can be taken for offences until then.
+        /// Gives up the candidacy; the bond is free the unbonding time after that and after its last bet that counted, and
+        /// can be taken for offences until it is withdrawn.
         function leave() external;
         /// Returns a free bond to its footstone. Anybody may send it.
         function withdraw(address footstone) external returns (uint256 amount);
@@ -70,7 +72,7 @@ sol! {
         function reward(address footstone, uint64 from, uint64 to) external returns (uint256 amount);
         /// Reports a signed bet on a checkpoint that did not become final, while a final one of its number is known.
         function reportLost(Bet calldata bet, bytes calldata signature) external;
-        /// Takes what a reported bet lost, once 16 further checkpoints are final. Anybody may send it.
+        /// Takes what a reported bet lost, once 16 further checkpoints are final since it was last reported. Anybody may send it.
         function takeLost(address footstone, uint64 target) external returns (uint256 loss);
         /// Two bets of one footstone that contradict each other: its bond is taken, and the sender gets its part.
         function slash(Bet calldata first, bytes calldata firstSignature, Bet calldata second, bytes calldata secondSignature) external;
@@ -111,7 +113,7 @@ pub const MAX_MEMBERS: usize = 128;
 pub const MAX_BETS: usize = 128;
 /// Most checkpoints that one `reward` goes through.
 pub const MAX_REWARDED: u64 = 512;
-/// Final checkpoints after a reported bet's before its loss is taken.
+/// Checkpoints that become final after a lost bet was reported, before its loss is taken.
 pub const LOST_BET_WAIT: u64 = 16;
 
 /// Returns the EIP-712 domain of the footstones (bets).
