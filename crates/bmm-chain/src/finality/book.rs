@@ -7,7 +7,7 @@ use super::SignedBet;
 use alloy_primitives::{Address, B256, U256};
 use bmm_ledger::rights::{Checkpoint, Members};
 use bmm_types::finality::offence;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Bets that are kept of one footstone.
 pub const MAX_BETS_OF_ONE: usize = 256;
@@ -65,6 +65,8 @@ struct Page {
 #[derive(Debug, Default)]
 pub struct BetBook {
     pages: HashMap<Address, Page>,
+    /// Who was slashed: their bets count nothing.
+    slashed: HashSet<Address>,
     /// Numbers of checkpoints whose bets are kept.
     lowest: u64,
     highest: u64,
@@ -92,6 +94,11 @@ impl BetBook {
         for footstone in footstones {
             self.pages.entry(footstone).or_default();
         }
+    }
+
+    /// Counts no bets of these footstones.
+    pub fn leave_out(&mut self, slashed: HashSet<Address>) {
+        self.slashed = slashed;
     }
 
     /// Counts up with every bet that is taken.
@@ -152,7 +159,8 @@ impl BetBook {
             let key = (target.number, target.id, source.number, source.id);
             Some(self.pages.get(footstone)?.bets.get(&key)?.signed.bet.amount)
         };
-        members.members.iter().fold(U256::ZERO, |sum, (footstone, weight)| {
+        let counting = members.members.iter().filter(|(footstone, _)| !self.slashed.contains(footstone));
+        counting.fold(U256::ZERO, |sum, (footstone, weight)| {
             let amount = bet_of(footstone).unwrap_or_default();
             sum.saturating_add(amount.min(*weight))
         })

@@ -23,12 +23,12 @@ use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, U256};
 use alloy_rlp::{RlpDecodable, RlpEncodable};
 pub use bmm_ledger::rights::{Checkpoint, Members, Rights};
-use bmm_ledger::rights::{bets_in, rights};
+use bmm_ledger::rights::{bets_in, is_slashed, rights};
 use bmm_types::{BlockBody, Transaction};
 use book::Origin;
 use choice::Forks;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, mpsc::Receiver},
 };
 
@@ -197,11 +197,20 @@ impl Chain {
         self.counted()?.map_or(Ok(()), |counted| self.keep_counted(counted))
     }
 
-    /// Has the book take the bets of the head's members beside those that it takes already.
+    /// Has the book take the bets of the head's members beside those that it takes already, and count none of who was slashed: the
+    /// contract takes no more bets of theirs.
     fn admit_members(&self) -> Result<(), ImportError> {
-        if let Some(rights) = self.rights_at_head()? {
-            self.finality.lock().book.admit(members_of(&rights));
+        let Some(rights) = self.rights_at_head()? else { return Ok(()) };
+        let state = self.store.view()?;
+        let mut slashed = HashSet::new();
+        for footstone in members_of(&rights) {
+            if is_slashed(&state, footstone).map_err(state_error)? {
+                slashed.insert(footstone);
+            }
         }
+        let book = &mut self.finality.lock().book;
+        book.admit(members_of(&rights));
+        book.leave_out(slashed);
         Ok(())
     }
 

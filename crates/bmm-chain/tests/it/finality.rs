@@ -1,14 +1,19 @@
 //! Finality: what bets make of the chain, and which branch is taken for them.
 
 use crate::{
-    footstones::{INTERVAL, bet, footstone_params, open, world},
+    footstones::{INTERVAL, bet, footstone_params, open, world, world_with_slashed},
     world::{World, key, sign},
 };
+use alloy_consensus::TxEip1559;
 use alloy_eips::BlockId;
 use alloy_primitives::U256;
+use alloy_sol_types::SolCall as _;
 use bmm_chain::{Chain, ChainError, ChainOptions, Heard, ImportError, ManualClock, Standing, TemplateRequest};
 use bmm_ledger::store::Store;
-use bmm_types::SealedBlock;
+use bmm_types::{
+    SealedBlock,
+    system::{FOOTSTONES, Footstones},
+};
 use std::sync::Arc;
 
 fn import(world: &World, blocks: &[SealedBlock]) {
@@ -67,6 +72,45 @@ fn bets_of_strangers_small_amounts_and_false_signatures_count_nothing() {
     let two = bmm_chain::Checkpoint { number: 2, ..one };
     let huge = bet(&world.chain, 1, one, two, U256::MAX);
     assert_eq!(world.chain.hear_bets(&[huge]), [Heard::New]);
+    assert_eq!(world.justified(), one);
+}
+
+#[test]
+fn bets_in_blocks_count_for_the_contract_and_for_the_node() {
+    let (ours, theirs) = (world(), world());
+    ours.grow_to(INTERVAL + 2, 1);
+    let (zero, one) = (ours.checkpoint(0), ours.checkpoint(1));
+    let bets = [1, 2, 3].map(|n| bet(&ours.chain, n, zero, one, U256::from(10).pow(U256::from(20))));
+    let call = Footstones::betCall {
+        bets: bets.iter().map(|signed| signed.bet.clone()).collect(),
+        signatures: bets.iter().map(|signed| signed.signature.to_vec().into()).collect(),
+    };
+    let transaction = TxEip1559 {
+        gas_limit: 3_000_000,
+        input: call.abi_encode().into(),
+        ..crate::world::unsigned(&ours.chain, 0, FOOTSTONES, 0)
+    };
+    ours.chain.submit(crate::world::signed(5, transaction)).expect("a valid transaction");
+    assert_eq!(ours.chain.bets_from(0, 10).len(), 3, "as soon as it waits");
+    ours.grow(1);
+    let head = ours.chain.head().number();
+    theirs.clock.set(ours.chain.now_secs());
+    theirs.chain.import_all(ours.blocks(1..=head).into_iter(), |_| ()).expect("valid");
+    for world in [&ours, &theirs] {
+        let status = world.chain.finality().expect("a chain with footstones");
+        assert_eq!((status.rights.justified, status.justified), (one, one));
+        assert_eq!(world.chain.bets_from(0, 10).len(), 3);
+    }
+}
+
+#[test]
+fn bets_of_who_was_slashed_count_nothing() {
+    let world = world_with_slashed(3);
+    world.grow_to(INTERVAL + 2, 1);
+    let (zero, one) = (world.checkpoint(0), world.checkpoint(1));
+    world.bet(&[1, 2, 3], zero, one);
+    assert_eq!(world.justified(), zero);
+    world.bet(&[4], zero, one);
     assert_eq!(world.justified(), one);
 }
 

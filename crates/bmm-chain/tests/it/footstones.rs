@@ -1,13 +1,13 @@
 //! Worlds in which some accounts are footstones from genesis on, and what they bet.
 
 use crate::world::{GENESIS_TIME, World, key, params, sign};
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolStruct as _;
 use bmm_chain::{Chain, ChainOptions, Checkpoint, Heard, ManualClock, SignedBet};
 use bmm_ledger::{diff::StateDiff, genesis, store::Store};
 use bmm_types::{
     Block, ChainParams, Engine, Seal, SealedBlock,
-    system::{Bet, FOOTSTONES, footstones_domain},
+    system::{Bet, FOOTSTONES, footstone_state, footstones_domain},
 };
 use std::{path::Path, sync::Arc};
 
@@ -29,11 +29,23 @@ fn weight() -> u128 {
     100 * 10u128.pow(18)
 }
 
+/// The first slot of what the contract keeps of a footstone.
+fn record(footstone: Address) -> U256 {
+    keccak256([footstone.into_word(), U256::from(5).into()].concat()).into()
+}
+
 /// Genesis and its state, in which the contract has a set (see its layout: the set's place, the set, its members).
 pub fn genesis_with_footstones(params: &ChainParams) -> (Block, StateDiff) {
     let mut diff = genesis::genesis_diff(params);
     let account = diff.accounts.get_mut(&FOOTSTONES).expect("the contract is there");
-    let mut put = |slot: u64, word: U256| account.storage.insert(U256::from(slot), (U256::ZERO, word));
+    let mut put_at = |slot: U256, word: U256| account.storage.insert(slot, (U256::ZERO, word));
+    // A candidate with its bond, and its seat in the first set.
+    for n in FOOTSTONE_KEYS {
+        let record = record(key(n).address());
+        put_at(record, U256::from(weight()) | U256::from(footstone_state::CANDIDATE) << 96);
+        put_at(record + U256::from(2), U256::from(1) | U256::from(weight()) << 64);
+    }
+    let mut put = |slot: u64, word: U256| put_at(U256::from(slot), word);
     let members = FOOTSTONE_KEYS.len();
     let whole = U256::from(weight() * u128::try_from(members).expect("few"));
     put(2, U256::from(1));
@@ -49,9 +61,27 @@ pub fn genesis_with_footstones(params: &ChainParams) -> (Block, StateDiff) {
 
 /// A chain in memory with footstones.
 pub fn world() -> World {
-    let clock = Arc::new(ManualClock::new(GENESIS_TIME + 1_000));
     let params = footstone_params();
     let (genesis, diff) = genesis_with_footstones(&params);
+    world_from(params, genesis, diff)
+}
+
+/// The same, with one of them slashed.
+pub fn world_with_slashed(footstone: u64) -> World {
+    let params = footstone_params();
+    let (_, mut diff) = genesis_with_footstones(&params);
+    let slot = record(key(footstone).address());
+    let state = U256::from(footstone_state::SLASHED) << 96;
+    let account = diff.accounts.get_mut(&FOOTSTONES).expect("the contract is there");
+    account.storage.insert(slot, (U256::ZERO, state));
+    let store = Store::in_memory(params.digest()).expect("a store");
+    let root = store.stage(B256::ZERO, diff.clone()).expect("a state").root();
+    let genesis = genesis::genesis_block(&params, root);
+    world_from(params, genesis, diff)
+}
+
+fn world_from(params: ChainParams, genesis: Block, diff: StateDiff) -> World {
+    let clock = Arc::new(ManualClock::new(GENESIS_TIME + 1_000));
     let chain = Chain::in_memory_from(params, genesis, diff, clock.clone(), ChainOptions::default());
     World { chain: chain.expect("a chain"), clock }
 }

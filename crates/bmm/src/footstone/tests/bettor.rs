@@ -32,13 +32,17 @@ impl World {
         params.footstones.as_mut().expect("a development chain has footstones").checkpoint_blocks = INTERVAL;
         let mut diff = genesis::genesis_diff(&params);
         let account = diff.accounts.get_mut(&FOOTSTONES).expect("the contract is there");
-        let mut put = |slot: u64, word: U256| account.storage.insert(U256::from(slot), (U256::ZERO, word));
+        let mut put = |slot: U256, word: U256| account.storage.insert(slot, (U256::ZERO, word));
         let whole = weight() * U256::from(3);
-        put(2, U256::from(1));
-        put(3, whole | whole << 96 | U256::from(3) << 240);
+        put(U256::from(2), U256::from(1));
+        put(U256::from(3), whole | whole << 96 | U256::from(3) << 240);
         for n in 1..=3 {
             let address = U256::from_be_bytes(key(n).address().into_word().0);
-            put(15 + n, address | weight() << 160);
+            // A candidate with its bond, and its seat in the first set.
+            let record: U256 = keccak256([key(n).address().into_word(), U256::from(5).into()].concat()).into();
+            put(record, weight() | U256::from(1) << 96);
+            put(record + U256::from(2), U256::from(1) | weight() << 64);
+            put(U256::from(15 + n), address | weight() << 160);
         }
         let store = Store::in_memory(params.digest()).expect("a store");
         let root = store.stage(B256::ZERO, diff.clone()).expect("a state").root();
