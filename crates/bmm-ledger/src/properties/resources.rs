@@ -130,7 +130,7 @@ impl Known {
     }
 
     fn begin_block(&mut self, number: u64) {
-        if number % EPOCH_BLOCKS != 0 {
+        if !number.is_multiple_of(EPOCH_BLOCKS) {
             return;
         }
         let epoch = number / EPOCH_BLOCKS;
@@ -340,7 +340,9 @@ proptest! {
     #[test]
     fn the_pot_is_shared_to_the_unit(blocks in prop::collection::vec(prop::collection::vec(act(), 0..4), 8..60)) {
         let mut play = Play::new();
-        blocks.iter().for_each(|acts| play.block(acts));
+        for acts in &blocks {
+            play.block(acts);
+        }
     }
 }
 
@@ -353,7 +355,7 @@ fn a_history_of_everything() {
         let acts = match number % EPOCH_BLOCKS {
             // A credit before the proof of the epoch before it.
             0 => vec![Act::Job { who: 1, amount: u64::MAX / 4 }, Act::Register { who: 1 }],
-            1 if epoch % 3 != 0 => (0..3).map(|who| Act::Prove { who, hashes: 4, back: 1 }).collect(),
+            1 if !epoch.is_multiple_of(3) => (0..3).map(|who| Act::Prove { who, hashes: 4, back: 1 }).collect(),
             2 | 3 => (0..CONTRIBUTORS).map(|who| Act::Claim { who, back: 1 }).collect(),
             5 => vec![Act::Job { who: 3, amount: 5_000 }],
             6 if epoch > 0 => vec![Act::Register { who: 0 }],

@@ -219,12 +219,12 @@ fn claim(frame: &mut Frame<'_>, book: &Book, number: u64, contributor: Address) 
     ledger::set_reserved(frame, reserved.saturating_sub(free))?;
 
     let referrer = accounts::referrer_of(frame, contributor)?;
-    let referred = referrer.map_or(0, |_| bps(reward, book.rules.referral_bps));
-    let own = U256::from(reward.saturating_sub(referred));
+    let commission = referrer.map_or(0, |_| bps(reward, book.rules.referral_bps));
+    let own = U256::from(reward.saturating_sub(commission));
     pay(frame, contributor, own)?;
     let (referrer, owner) = referrer.unwrap_or_default();
-    pay(frame, owner, U256::from(referred))?;
-    frame.emit(&Claimed { epoch: number, contributor, reward: own, referrer, referred: U256::from(referred) })?;
+    pay(frame, owner, U256::from(commission))?;
+    frame.emit(&Claimed { epoch: number, contributor, reward: own, referrer, referred: U256::from(commission) })?;
     Ok(own)
 }
 

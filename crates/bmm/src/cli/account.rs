@@ -164,14 +164,13 @@ fn bind(context: &Context, args: &Bind) -> Outcome {
     let store = open_store(context);
     let node = rpc::connect(context)?;
     let account = account_of(&node, sender(context, &args.sending)?)?;
-    let (wallet, deadline, signature) = match (&args.signature, args.deadline) {
-        (Some(signature), Some(deadline)) => (address_of(&store, &args.wallet)?, deadline, signature.clone()),
-        _ => {
-            let password = args.wallet_password_file.as_deref().or(args.sending.password_file.as_deref());
-            let key = store.unlock(&args.wallet, &Passwords::choose(password))?;
-            let signed = word_of(&node, &key, account, now_secs().saturating_add(GOOD_FOR_SECS))?;
-            (signed.wallet, signed.deadline, signed.signature)
-        }
+    let (wallet, deadline, signature) = if let (Some(signature), Some(deadline)) = (&args.signature, args.deadline) {
+        (address_of(&store, &args.wallet)?, deadline, signature.clone())
+    } else {
+        let password = args.wallet_password_file.as_deref().or(args.sending.password_file.as_deref());
+        let key = store.unlock(&args.wallet, &Passwords::choose(password))?;
+        let signed = word_of(&node, &key, account, now_secs().saturating_add(GOOD_FOR_SECS))?;
+        (signed.wallet, signed.deadline, signed.signature)
     };
     let call = Accounts::bindCall { wallet, deadline, signature };
     send(context, &args.sending, account, &call, format_args!("bound {wallet}"))
@@ -221,15 +220,15 @@ fn show(context: &Context, text: Option<&str>) -> Outcome {
         profile: (!info.profile.is_zero()).then_some(info.profile),
         registered_at: info.registeredAt,
     };
-    let none = || "none".to_owned();
+    let no_such = || "none".to_owned();
     let text = format!(
         "handle      {}\naccount     {account}\nowner       {}\nwallets     {}\nreferrer    {}\nprofile     {}\nregistered  {} \
          (Unix seconds)",
         shown.handle,
         shown.owner,
         shown.wallets,
-        shown.referrer.clone().unwrap_or_else(none),
-        shown.profile.map_or_else(none, |profile| profile.to_string()),
+        shown.referrer.clone().unwrap_or_else(no_such),
+        shown.profile.map_or_else(no_such, |profile| profile.to_string()),
         shown.registered_at
     );
     output::print(context.global.json, &shown, text);

@@ -74,7 +74,7 @@ fn a_node_that_mines_proves_its_work_and_claims_its_reward() {
     assert!(told.contains("no epoch has ended yet"), "{told}");
     let epochs = |count: &str| bmm.json(&["resource", "status", "--epochs", count]);
     let first = |status: &Value| status["epochs"][0].clone();
-    let kept = wait("hashes", Duration::from_secs(60), || {
+    let kept = wait("hashes", Duration::from_mins(1), || {
         first(&epochs("1"))["kept_hashes"].as_u64().filter(|kept| *kept == 32)
     });
     assert_eq!(kept, 32);

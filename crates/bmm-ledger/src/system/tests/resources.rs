@@ -110,12 +110,12 @@ fn epochs_begin_with_the_parents_id_and_close_after_a_quarter() {
     case.world.block(&[]);
     assert_eq!(case.epoch_of(0).seed, genesis);
     case.go_before(EPOCH_BLOCKS);
-    let (parent, came) = (case.world.head.hash_slow(), case.world.state.balance(RESOURCES));
+    let (first_seed, balance) = (case.world.head.hash_slow(), case.world.state.balance(RESOURCES));
     assert_eq!(case.epoch_of(1).seed, B256::ZERO);
     case.world.block(&[]);
     let (ended, begun) = (case.epoch_of(0), case.epoch_of(1));
-    assert_eq!((ended.pot, ended.closed, begun.seed, begun.closed), (came, false, parent, false));
-    assert_eq!(begun.pot, case.world.state.balance(RESOURCES) - came, "what has come since");
+    assert_eq!((ended.pot, ended.closed, begun.seed, begun.closed), (balance, false, first_seed, false));
+    assert_eq!(begun.pot, case.world.state.balance(RESOURCES) - balance, "what has come since");
     assert_eq!(ask(&case.world, RESOURCES, &currentEpochCall {}), 1);
     case.go_before(EPOCH_BLOCKS + 2);
     assert!(case.epoch_of(0).closed);
@@ -237,7 +237,7 @@ fn persistence_grows_falls_and_is_weighed_anew_when_work_is_proven_late() {
         seen.push(case.contribution(epoch, 0).persistence.to::<u64>());
     }
     // Two epochs, two missed, three again: 1/30 is 33,334 millionths, and half of it is lost with each epoch missed.
-    let after_gap = 1_000_000 + (2 * 33_334 >> 2);
+    let after_gap = 1_000_000 + ((2 * 33_334) >> 2);
     assert_eq!(seen[..2], [1_000_000, 1_033_334]);
     assert_eq!(seen[4..], [after_gap, after_gap + 33_334, after_gap + 2 * 33_334]);
 }
@@ -296,11 +296,11 @@ fn write_contributors(world: &mut World, epoch: u64, count: u64) {
         let mut key = [0u8; 64];
         key[..32].copy_from_slice(contributor.into_word().as_slice());
         key[32..].copy_from_slice(&slot.to_be_bytes::<32>());
-        let word = power << 96 | U256::from(1_000_000) << 192;
-        world.state.set_slot(RESOURCES, alloy_primitives::keccak256(key).into(), word);
+        let contribution = (power << 96) | (U256::from(1_000_000) << 192);
+        world.state.set_slot(RESOURCES, alloy_primitives::keccak256(key).into(), contribution);
     }
     let sums = Mapping::at(1).slot_of(epoch) + U256::from(2);
-    world.state.set_slot(RESOURCES, sums, power * U256::from(count) | U256::from(count) << 192);
+    world.state.set_slot(RESOURCES, sums, (power * U256::from(count)) | (U256::from(count) << 192));
 }
 
 #[test]
