@@ -146,10 +146,8 @@ impl Chain {
     fn hold_right(&self, state: &StateView, parent: &Header, beneficiary: Address) -> Result<(), ChainError> {
         let timestamp = self.now_secs().max(parent.timestamp.saturating_add(1));
         let may = may_produce(&self.params, state, parent, beneficiary, timestamp);
-        match may.map_err(|error| ChainError::Import(Box::new(state_error(error))))? {
-            true => Ok(()),
-            false => Err(ChainError::NoRight(beneficiary)),
-        }
+        let may = may.map_err(|error| ChainError::Import(Box::new(state_error(error))))?;
+        if may { Ok(()) } else { Err(ChainError::NoRight(beneficiary)) }
     }
 
     /// What a block brings its beneficiary, in units.

@@ -314,15 +314,17 @@ impl Chain {
                 (justified, Checkpoint { number: noted.finalised, id: noted.finalised_id })
             });
         }
-        let internal = |error| ChainError::Import(Box::new(error));
-        self.count_bets().map_err(internal)?;
+        let refused = |error| ChainError::Import(Box::new(error));
+        self.count_bets().map_err(refused)?;
         let (head, finalised) = (self.head().number(), self.finality.lock().finalised.number.saturating_mul(interval));
         for number in finalised.max(head.saturating_sub(READ_AGAIN))..=head {
             let id = self.store.canonical(number)?;
             let body = id.map_or(Ok(None), |id| self.store.body(id))?;
-            body.iter().for_each(|body| self.note_bets_of(body));
+            if let Some(body) = body {
+                self.note_bets_of(&body);
+            }
         }
-        self.count_bets().map_err(internal)
+        self.count_bets().map_err(refused)
     }
 
     /// Counts bets if there are new ones, and changes the branch if they say so. A failure of this node is told, and tried again later.

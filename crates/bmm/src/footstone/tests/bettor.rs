@@ -1,5 +1,5 @@
 use crate::footstone::{BetPolicy, Bettor, KeeperState, write_policy};
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{B256, U256, keccak256};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_chain::{Chain, ChainOptions, ManualClock, TemplateRequest};
@@ -164,6 +164,6 @@ fn who_has_no_seat_bets_nothing() {
     let mut bettor = world.bettor(folders[0].path(), 7);
     world.grow_to(2 * INTERVAL);
     assert_eq!(bettor.look(), KeeperState::NoSeat);
-    assert_eq!(bettor.report().footstone, Address::from(key(7).address()));
+    assert_eq!(bettor.report().footstone, key(7).address());
     assert!(world.bets_of(7).is_empty());
 }

@@ -81,7 +81,7 @@ fn damage_before_the_end_is_an_error() {
     let path = folder.path().join("bets.log");
     let mut log = open(&path);
     log.enter(&bet(1, 2, 2)).expect("the first");
-    let first = fs::metadata(&path).expect("there").len() as usize;
+    let first = usize::try_from(fs::metadata(&path).expect("there").len()).expect("small");
     log.enter(&bet(2, 3, 3)).expect("the second");
     drop(log);
     let whole = fs::read(&path).expect("readable");
