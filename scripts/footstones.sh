@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Seven nodes, each a process with a data folder of its own: four are footstones that mine, prove their work, lock a bond and bet. Blocks become
+# final; not while two footstones are away; and again when they are back.
+#
+#   scripts/footstones.sh                  takes some two minutes; touches its own folder only
+#   BMM=target/release/bmm KEEP=1 scripts/footstones.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+BMM=$(readlink -f "${BMM:-${CARGO_TARGET_DIR:-target}/release/bmm}")
+[ -x "$BMM" ] || { echo "$BMM is not there: cargo build --release -p bmm, or name it by BMM=" >&2; exit 1; }
+EPOCH=30 INTERVAL=6 BOND=100
+
+DIR=$(mktemp -d) PIDS=() RPC=() WALLET=()
+cleanup() {
+    exec 2>/dev/null  # the shell tells of every process that is killed here
+    for pid in "${PIDS[@]}"; do kill -9 "$pid" || true; done
+    if [ "${KEEP:-}" ]; then echo "logs and data: $DIR"; else rm -rf "$DIR"; fi
+}
+trap cleanup EXIT
+fail() { echo "FAILED: $*" >&2; tail -n 5 "$DIR"/*.err >&2 || true; exit 1; }
+say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"; }
+
+# begin NUMBER ARGS…: starts a node; its pid is then in PIDS, its JSON-RPC in RPC, its address in ADDRESS.
+begin() {
+    local number=$1; shift
+    rm -f "$DIR/$number.out"
+    RUST_LOG=${RUST_LOG:-warn} "$BMM" --data "$DIR/$number" --json node "$@" --listen 127.0.0.1:0 --no-mdns \
+        --peer-listen /ip4/127.0.0.1/tcp/0 >"$DIR/$number.out" 2>>"$DIR/$number.err" &
+    PIDS[number]=$!
+    for _ in $(seq 300); do
+        if read -r "RPC[number]" ADDRESS < <(python3 -c "
+import json
+told = json.load(open('$DIR/$number.out'))
+print(told['rpc'], (told['peer_addresses'] + ['-'])[0])" 2>/dev/null); then return; fi
+        sleep 0.1
+    done
+    fail "node $number does not start"
+}
+end() { kill -INT "${PIDS[$1]}"; wait "${PIDS[$1]}" || fail "node $1 does not stop cleanly"; }
+# ask NUMBER METHOD PARAMS [PATH]: asks a node by JSON-RPC, and prints the answer, or a part of it.
+ask() {
+    python3 - "${RPC[$1]}" "$2" "$3" "${4:-}" <<'P'
+import json, sys, urllib.request
+url, method, params, path = sys.argv[1:]
+body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": json.loads(params)}).encode()
+request = urllib.request.Request(url, body, {"content-type": "application/json"})
+answer = json.load(urllib.request.urlopen(request, timeout=30))["result"]
+for key in filter(None, path.split(".")):
+    answer = answer and answer[key]
+print(int(answer, 16) if isinstance(answer, str) and len(answer) < 20 else answer)
+P
+}
+head_of() { ask "$1" eth_blockNumber '[]'; }
+hash_at() { ask "$1" eth_getBlockByNumber "[\"$(printf '0x%x' "$2")\", false]" hash; }
+final_of() { ask "$1" bmm_finality '[]' finalised.checkpoint; }
+on() { local number=$1; shift; "$BMM" --data "$DIR/$number" --rpc "${RPC[$number]}" --json "$@"; }
+# field NUMBER NAME: what `bmm footstone status` of a node says of its wallet.
+field() { on "$1" footstone status dev 2>/dev/null | python3 -c "import json,sys; print(json.load(sys.stdin)['$2'])"; }
+until_block() { for _ in $(seq 3000); do [ "$(head_of "$1")" -ge "$2" ] && return; sleep 0.2; done; fail "node $1 does not reach block $2"; }
+until_final() { # until_final NUMBER CHECKPOINT BLOCKS: waits until it is final, for so many blocks at most.
+    local last=$(($(head_of "$1") + $3))
+    until [ "$(final_of "$1")" -ge "$2" ]; do
+        [ "$(head_of "$1")" -le "$last" ] || fail "node $1: checkpoint $2 is not final $3 blocks later"
+        sleep 0.2
+    done
+}
+say "seven nodes; four of them mine"
+FOOTSTONE=(--mine dev --mine-percent 8 --footstone dev)
+# The wallet of a data folder's own chain is made with that chain.
+for number in 0 1 2 3; do
+    begin $number --no-network; end $number
+    [ $number = 0 ] || rm "$DIR/$number/chains/dev/genesis.toml"
+    rm -rf "$DIR/$number/chains/dev/db"
+done
+GENESIS=$DIR/genesis.toml
+sed -e "s/^epoch_blocks = .*/epoch_blocks = $EPOCH/" -e "s/^sols_per_unit = .*/sols_per_unit = 10/" \
+    -e "s/^checkpoint_blocks = .*/checkpoint_blocks = $INTERVAL/" "$DIR/0/chains/dev/genesis.toml" >"$GENESIS"
+cp "$GENESIS" "$DIR/0/chains/dev/genesis.toml"
+begin 0 "${FOOTSTONE[@]}"
+BOOT=$ADDRESS
+for number in 1 2 3; do begin $number --genesis "$GENESIS" --bootstrap "$BOOT" "${FOOTSTONE[@]}"; done
+for number in 4 5 6; do begin $number --genesis "$GENESIS" --bootstrap "$BOOT"; done
+for number in 0 1 2 3; do WALLET[number]=$(on $number wallet show dev | python3 -c "import json,sys; print(json.load(sys.stdin)['address'])"); done
+for number in 1 2 3; do on 0 wallet send "${WALLET[number]}" 1000 --from dev --yes --wait >/dev/null || fail "a payment"; done
+
+say "1. the four prove an epoch's work and lock their bonds"
+until_block 0 $((EPOCH + EPOCH / 2))
+for _ in $(seq 4); do
+    JOINED=0
+    for number in 0 1 2 3; do
+        if [ "$(field $number state)" = "a candidate" ] || on $number footstone join $BOND --wallet dev >/dev/null 2>>"$DIR/$number.err"; then
+            JOINED=$((JOINED + 1))
+        fi
+    done
+    [ $JOINED = 4 ] && break
+    until_block 0 $(($(head_of 0) + EPOCH / 2))
+done
+[ $JOINED = 4 ] || fail "only $JOINED have joined"
+until [ "$(ask 4 bmm_finality '[]' members)" = 4 ]; do sleep 0.5; done
+say "   a set of four at block $(head_of 4)"
+FIRST=$(final_of 4)
+until_final 4 $((FIRST + 1)) $((EPOCH + 5 * INTERVAL))
+NOW=$(final_of 4)
+until_final 4 $((NOW + 1)) $((3 * INTERVAL))
+say "   checkpoint $((NOW + 1)) is final at block $(head_of 4)"
+
+say "2. two footstones are away"
+end 2; end 3
+sleep $((2 * INTERVAL))
+STOOD=$(final_of 4) FROM=$(head_of 4)
+until_block 4 $((FROM + 4 * INTERVAL))
+[ "$(final_of 4)" = "$STOOD" ] || fail "half of the weight has made a checkpoint final"
+say "   $((4 * INTERVAL)) blocks, none of them final"
+for number in 2 3; do begin $number --bootstrap "$BOOT" "${FOOTSTONE[@]}"; done
+until_final 4 $((STOOD + 2)) $((10 * INTERVAL))
+say "   back: checkpoint $(final_of 4) is final at block $(head_of 4)"
+
+say "all of it works"
