@@ -1,10 +1,7 @@
 //! `bmm-sim`: simulations by seed.
 #![expect(clippy::print_stdout, reason = "the reports are what it is for")]
 
-use bmm_sim::{
-    economy,
-    market::{self, Options},
-};
+use bmm_sim::{consensus, economy, market};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -25,7 +22,19 @@ enum What {
   cargo run --release -p bmm-sim -- market --providers 10000 --tasks 1000000 --seeds 1 --json")]
     Market {
         #[command(flatten)]
-        options: Options,
+        options: market::Options,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Footstones over real chains, with partitions, crashes and cheats; the exit code is 1 where a bar is not met
+    #[command(after_help = "Examples:
+  cargo run --release -p bmm-sim -- consensus --seeds 10000
+  cargo run --release -p bmm-sim -- consensus --byzantine 60% --trouble 150 --seeds 1000
+  cargo run --release -p bmm-sim -- consensus --footstones 4 --byzantine 0% --first-seed 17 --seeds 1 --json")]
+    Consensus {
+        #[command(flatten)]
+        options: consensus::Options,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -48,6 +57,10 @@ fn main() -> ExitCode {
     let (text, good) = match Cli::parse().what {
         What::Market { options, json } => {
             let report = market::run(&options);
+            (if json { report.to_json() } else { report.to_text() }, report.met())
+        }
+        What::Consensus { options, json } => {
+            let report = consensus::run(&options);
             (if json { report.to_json() } else { report.to_text() }, report.met())
         }
         What::Economy { options, json } => {

@@ -9,7 +9,7 @@ mod manners;
 mod options;
 mod outcome;
 mod plan;
-mod random;
+
 mod report;
 mod world;
 

@@ -11,7 +11,7 @@ use bmm_types::market::{
 };
 
 use super::options::Options;
-use super::random::{Random, mix};
+use crate::random::{Random, mix};
 
 /// Chain of every simulated escrow.
 pub const CHAIN: u64 = 1337;

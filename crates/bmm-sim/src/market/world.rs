@@ -16,7 +16,7 @@ use super::manners::{Kind, truth};
 use super::options::Options;
 use super::outcome::Outcome;
 use super::plan::{MIDDLING, Machine, Signer, fuel, spec};
-use super::random::Random;
+use crate::random::Random;
 
 /// When a world begins, so that no clock is near zero.
 const START: Micros = 1_000 * SECOND;

@@ -1,0 +1,472 @@
+//! Virtual time: who finds a block when, what reaches whom, and what is held against every state.
+
+use super::{
+    cheats::Manner,
+    node::{Node, bet_call},
+    options::Options,
+    outcome::Outcome,
+    setup::{BLOCK_SECS, CHECKPOINT_BLOCKS, EPOCH_BLOCKS, GENESIS_TIME, Town, next_block, proof},
+};
+use crate::random::Random;
+use alloy_primitives::{Address, B256, U256};
+use alloy_sol_types::SolCall;
+use bmm_chain::{ImportError, SignedBet};
+use bmm_ledger::rights::is_slashed;
+use bmm_types::{
+    SealedBlock, Transaction,
+    finality::offence,
+    system::{FOOTSTONES, Footstones, RESOURCES},
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
+    sync::Arc,
+};
+
+/// How often somebody may find a block, and how often nodes compare what they have.
+const TURN_MILLIS: u64 = 1_000;
+const EXCHANGE_MILLIS: u64 = 10_000;
+/// Blocks that one exchange brings at the most.
+const MOST_BLOCKS: usize = 512;
+/// Bets that one exchange brings at the most.
+const MOST_BETS: usize = 1_024;
+
+/// What happens.
+enum Event {
+    /// Everybody may find a block.
+    Turn,
+    Block {
+        to: usize,
+        from: usize,
+        block: Arc<SealedBlock>,
+    },
+    Bets {
+        to: usize,
+        bets: Arc<Vec<SignedBet>>,
+    },
+    Transaction {
+        to: usize,
+        transaction: Transaction,
+    },
+    /// A node looks what another has.
+    Exchange(usize),
+    /// Nodes with this bit see only each other.
+    Split(u64),
+    Join,
+    Crash(usize),
+    Return(usize),
+}
+
+/// See the module's documentation.
+pub struct World<'a> {
+    options: &'a Options,
+    town: &'a Town,
+    random: Random,
+    seed: u64,
+    nodes: Vec<Node>,
+    manners: Vec<Manner>,
+    /// Milliseconds since genesis.
+    now: u64,
+    trouble_ends: u64,
+    side: u64,
+    events: BTreeMap<(u64, u64), Event>,
+    count: u64,
+    /// Parents of all blocks, with their numbers.
+    parents: HashMap<B256, (B256, u64)>,
+    /// Every final checkpoint that an honest node ever had: number of the block, id.
+    finals: HashSet<(u64, B256)>,
+    all_bets: Vec<SignedBet>,
+    outcome: Outcome,
+}
+
+impl<'a> World<'a> {
+    pub fn new(options: &'a Options, town: &'a Town, seed: u64) -> Self {
+        let mut random = Random::new(seed, 1);
+        let count = town.keys.len();
+        let nodes: Vec<Node> = (0..count).map(|n| Node::new(town, n, skew(&mut random))).collect();
+        let begin = 2 * EPOCH_BLOCKS * BLOCK_SECS * 1_000;
+        let trouble_ends = begin + options.trouble * BLOCK_SECS * 1_000;
+        let manners = draw_cheats(options, town, &mut random);
+        let parents = town.blocks.iter().map(|b| (b.id(), (b.block.header.parent_hash, b.block.header.number)));
+        let mut world = Self {
+            options,
+            town,
+            seed,
+            nodes,
+            manners,
+            now: begin,
+            trouble_ends,
+            side: 0,
+            events: BTreeMap::new(),
+            count: 0,
+            parents: parents.collect(),
+            finals: HashSet::new(),
+            all_bets: Vec::new(),
+            outcome: Outcome { seeds: 1, ..Outcome::default() },
+            random,
+        };
+        world.plan();
+        world
+    }
+
+    /// Draws the trouble.
+    fn plan(&mut self) {
+        self.at(TURN_MILLIS, Event::Turn);
+        for node in 0..self.nodes.len() {
+            let first = self.random.below(EXCHANGE_MILLIS);
+            self.at(first, Event::Exchange(node));
+        }
+        let length = self.trouble_ends - self.now;
+        for _ in 0..self.random.below(3) {
+            let begin = self.random.below(length);
+            let end = begin + self.random.below(length - begin) + 1;
+            let side = self.random.bits();
+            self.at(begin, Event::Split(side));
+            self.at(end, Event::Join);
+            self.outcome.partitions += 1;
+        }
+        for _ in 0..self.random.below(4) {
+            let node = usize::try_from(self.random.below(self.nodes.len() as u64)).unwrap_or(0);
+            let begin = self.random.below(length);
+            let end = begin + self.random.below(length - begin) + 1;
+            self.at(begin, Event::Crash(node));
+            self.at(end, Event::Return(node));
+            self.outcome.crashes += 1;
+        }
+        self.at(length, Event::Join);
+        for node in 0..self.nodes.len() {
+            self.at(length, Event::Return(node));
+        }
+    }
+
+    fn at(&mut self, later: u64, event: Event) {
+        self.count += 1;
+        self.events.insert((self.now + later, self.count), event);
+    }
+
+    /// Runs until finality is back everywhere, or the time for that is over.
+    pub fn run(mut self) -> Outcome {
+        let mut healed_at = None;
+        while let Some(((time, _), event)) = self.events.pop_first() {
+            self.now = time;
+            let secs = GENESIS_TIME + time / 1_000;
+            self.nodes.iter().for_each(|node| node.set_time(secs));
+            self.happens(event);
+            if self.now < self.trouble_ends {
+                continue;
+            }
+            let checkpoint =
+                self.honest().map(|node| node.chain.head().number() / CHECKPOINT_BLOCKS).max().unwrap_or(0);
+            let begun = *healed_at.get_or_insert(checkpoint);
+            let waited = checkpoint - begun;
+            let is_final =
+                |node: &Node| node.chain.finality().is_some_and(|finality| finality.finalised.number >= begun);
+            if self.honest().all(is_final) {
+                self.outcome.waited(waited);
+                break;
+            }
+            if waited > self.options.heal {
+                self.note_stall();
+                break;
+            }
+        }
+        self.judge();
+        self.outcome
+    }
+
+    fn honest(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| self.manners[node.index].is_honest())
+    }
+
+    fn weight_of(&self, is: impl Fn(usize) -> bool) -> U256 {
+        self.town.weights.iter().enumerate().filter(|(n, _)| is(*n)).map(|(_, weight)| *weight).sum()
+    }
+
+    fn cheats_have_a_third(&self) -> bool {
+        let cheats = self.weight_of(|n| !self.manners[n].is_honest());
+        cheats * U256::from(3) >= self.weight_of(|_| true)
+    }
+
+    /// Nothing final in time: a failure where less than a third cheated.
+    fn note_stall(&mut self) {
+        if !self.cheats_have_a_third() {
+            self.outcome.stalls += 1;
+            self.outcome.stalled_seeds.push(self.seed);
+        }
+    }
+
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        // Cheats have connections everywhere.
+        let divided = (self.side >> from & 1) != (self.side >> to & 1);
+        let cheat = !self.manners[from].is_honest() || !self.manners[to].is_honest();
+        self.nodes[from].alive && self.nodes[to].alive && (cheat || !divided)
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Turn => {
+                self.at(TURN_MILLIS, Event::Turn);
+                (0..self.nodes.len()).for_each(|node| self.maybe_find(node));
+            }
+            Event::Block { to, from, block } if self.nodes[to].alive => self.block_comes(to, from, &block),
+            Event::Bets { to, bets } if self.nodes[to].alive => {
+                self.nodes[to].chain.hear_bets(&bets);
+                self.after(to);
+            }
+            Event::Transaction { to, transaction } if self.nodes[to].alive => {
+                let _ = self.nodes[to].chain.submit(transaction);
+            }
+            Event::Exchange(node) => {
+                self.at(EXCHANGE_MILLIS, Event::Exchange(node));
+                let other = usize::try_from(self.random.below(self.nodes.len() as u64)).unwrap_or(0);
+                if other != node && self.reaches(other, node) {
+                    self.exchange(other, node);
+                }
+            }
+            Event::Split(side) => self.side = side,
+            Event::Join => self.side = 0,
+            Event::Crash(node) => self.nodes[node].alive = false,
+            Event::Return(node) if !self.nodes[node].alive => {
+                let lost = self.random.below(4);
+                self.nodes[node].alive = true;
+                self.nodes[node].restart(self.town, lost);
+                self.after(node);
+            }
+            _ => {}
+        }
+    }
+
+    /// A node finds a block with a chance by its weight, so that all together find one in an interval.
+    fn maybe_find(&mut self, node: usize) {
+        let total = self.weight_of(|_| true);
+        let share: u64 = (self.town.weights[node] * U256::from(1_000_000) / total).to();
+        if !self.random.chance(share * TURN_MILLIS / (BLOCK_SECS * 1_000)) || !self.nodes[node].alive {
+            return;
+        }
+        let Some(block) = next_block(&self.nodes[node].chain, &self.town.keys[node]) else { return };
+        let header = &block.block.header;
+        self.parents.insert(block.id(), (header.parent_hash, header.number));
+        self.outcome.blocks += 1;
+        let block = Arc::new(block);
+        self.block_comes(node, node, &block);
+        let (held, _) = self.manners[node].delays(&mut self.random);
+        for to in 0..self.nodes.len() {
+            self.send(node, to, held, |to| Event::Block { to, from: node, block: block.clone() });
+        }
+    }
+
+    /// Sends something unless it is lost or nobody is there.
+    fn send(&mut self, from: usize, to: usize, held: u64, event: impl Fn(usize) -> Event) {
+        let delay = held + 50 + self.random.below(1_950);
+        let lost = self.now < self.trouble_ends && self.random.chance(20_000);
+        if from != to && self.reaches(from, to) && !lost {
+            self.at(delay, event(to));
+        }
+    }
+
+    fn block_comes(&mut self, to: usize, from: usize, block: &SealedBlock) {
+        match self.nodes[to].chain.import(block) {
+            Ok(imported) => self.note_reorg(imported.reorg.map_or(0, |reorg| reorg.abandoned.len())),
+            Err(ImportError::UnknownParent(_)) if self.reaches(from, to) => return self.exchange(from, to),
+            Err(_) => return,
+        }
+        self.after(to);
+    }
+
+    fn note_reorg(&mut self, blocks: usize) {
+        self.outcome.deepest_reorg = self.outcome.deepest_reorg.max(blocks as u64);
+    }
+
+    /// A node fetches the branch of another, and its bets.
+    fn exchange(&mut self, from: usize, to: usize) {
+        let (other, own) = (self.nodes[from].chain.clone(), self.nodes[to].chain.clone());
+        let mut missing = Vec::new();
+        let mut id = other.head().id;
+        while missing.len() < MOST_BLOCKS && !matches!(own.header(id), Ok(Some(_))) {
+            let Ok(Some(block)) = other.block(id) else { return };
+            id = block.block.header.parent_hash;
+            missing.push(block);
+        }
+        own.hear_bets(&other.bets_from(own.finality().map_or(0, |finality| finality.finalised.number), MOST_BETS));
+        for block in missing.iter().rev() {
+            match own.import(block) {
+                Ok(imported) => self.note_reorg(imported.reorg.map_or(0, |reorg| reorg.abandoned.len())),
+                Err(ImportError::Known(_)) => {}
+                Err(_) => break,
+            }
+        }
+        own.reconsider();
+        self.after(to);
+    }
+
+    /// What a node does after it has learnt something, and what is held against it.
+    fn after(&mut self, node: usize) {
+        self.note_final(node);
+        self.prove(node);
+        if self.manners[node].is_honest() {
+            while let Some(bet) = self.nodes[node].honest_bet(self.town) {
+                self.nodes[node].signed.push(bet.clone());
+                let signed = self.nodes[node].sign(self.town, bet);
+                self.place(node, vec![signed], 0);
+            }
+            return;
+        }
+        let mut manner = self.manners[node].clone();
+        let bets = manner.bets(self.town, &self.nodes[node], &self.nodes);
+        let (_, held) = manner.delays(&mut self.random);
+        self.manners[node] = manner;
+        if !bets.is_empty() {
+            self.place(node, bets, held);
+        }
+    }
+
+    /// Spreads bets, and brings them into blocks.
+    fn place(&mut self, node: usize, bets: Vec<SignedBet>, held: u64) {
+        self.outcome.bets += bets.len() as u64;
+        self.all_bets.extend(bets.iter().cloned());
+        if held == 0 {
+            self.nodes[node].chain.hear_bets(&bets);
+            if let [bet] = &bets[..] {
+                self.transact(node, FOOTSTONES, bet_call(bet));
+            }
+        }
+        let bets = Arc::new(bets);
+        for to in 0..self.nodes.len() {
+            self.send(node, to, held, |to| Event::Bets { to, bets: bets.clone() });
+        }
+        self.note_final(node);
+    }
+
+    fn transact(&mut self, node: usize, to: Address, data: alloy_primitives::Bytes) {
+        let Some(transaction) = self.nodes[node].transaction(self.town, to, data) else { return };
+        let _ = self.nodes[node].chain.submit(transaction.clone());
+        for to in 0..self.nodes.len() {
+            self.send(node, to, 0, |to| Event::Transaction { to, transaction: transaction.clone() });
+        }
+    }
+
+    /// Footstones go on to prove their work, each epoch in the first blocks of the next.
+    fn prove(&mut self, node: usize) {
+        let head = self.nodes[node].chain.head().number();
+        let (epoch, into) = (head / EPOCH_BLOCKS, head % EPOCH_BLOCKS);
+        let Some(worked) = epoch.checked_sub(1).filter(|_| into < EPOCH_BLOCKS / 4 - 1) else { return };
+        let first = worked * EPOCH_BLOCKS;
+        let Ok(Some(seed)) = self.nodes[node].chain.canonical(first.saturating_sub(1)) else { return };
+        if self.nodes[node].proven.insert(seed) {
+            let contributor = self.nodes[node].address(self.town);
+            self.transact(node, RESOURCES, proof(contributor, worked, seed));
+        }
+    }
+
+    fn note_final(&mut self, node: usize) {
+        if !self.manners[node].is_honest() {
+            return;
+        }
+        if let Some(finality) = self.nodes[node].chain.finality() {
+            self.finals.insert((finality.finalised.number * CHECKPOINT_BLOCKS, finality.finalised.id));
+        }
+    }
+
+    /// Holds all final checkpoints against each other.
+    fn judge(&mut self) {
+        let mut finals: BinaryHeap<Reverse<(u64, B256)>> = self.finals.iter().copied().map(Reverse).collect();
+        let mut chain: Vec<(u64, B256)> = Vec::new();
+        let mut conflict = false;
+        while let Some(Reverse((number, id))) = finals.pop() {
+            let below = chain.last().copied();
+            conflict |= below.is_some_and(|(low, ancestor)| self.ancestor(id, low) != Some(ancestor));
+            chain.push((number, id));
+        }
+        self.outcome.final_checkpoints += chain.last().map_or(0, |(number, _)| number / CHECKPOINT_BLOCKS);
+        self.outcome.seeds_of_a_third += u64::from(self.cheats_have_a_third());
+        if !conflict {
+            return;
+        }
+        let guilty = self.guilty();
+        let weight = self.weight_of(|n| guilty.contains_key(&self.town.keys[n].address()));
+        if weight * U256::from(3) < self.weight_of(|_| true) {
+            self.outcome.violations += 1;
+            self.outcome.violating_seeds.push(self.seed);
+        } else {
+            self.outcome.conflicts_with_evidence += 1;
+            self.punish(guilty);
+        }
+    }
+
+    /// The ancestor of a block at a number; genesis has no entry among the parents.
+    fn ancestor(&self, mut id: B256, number: u64) -> Option<B256> {
+        loop {
+            match self.parents.get(&id) {
+                Some((parent, at)) if *at > number => id = *parent,
+                Some((_, at)) => return (*at == number).then_some(id),
+                None => return (number == 0).then_some(id),
+            }
+        }
+    }
+
+    /// Footstones whose own bets contradict each other, each with two of them.
+    fn guilty(&self) -> BTreeMap<Address, (SignedBet, SignedBet)> {
+        let mut guilty = BTreeMap::new();
+        for (at, first) in self.all_bets.iter().enumerate() {
+            for second in &self.all_bets[..at] {
+                if offence(&first.bet, &second.bet).is_some() {
+                    guilty.entry(first.bet.footstone).or_insert_with(|| (first.clone(), second.clone()));
+                }
+            }
+        }
+        guilty
+    }
+
+    /// Shows the evidence to the contract, on the chain of an honest node, and looks who lost the bond.
+    fn punish(&mut self, guilty: BTreeMap<Address, (SignedBet, SignedBet)>) {
+        let Some(judge) = self.honest().map(|node| node.index).next() else { return };
+        let chain = self.nodes[judge].chain.clone();
+        let accused: Vec<Address> = guilty.keys().copied().collect();
+        for (first, second) in guilty.into_values() {
+            let call = Footstones::slashCall {
+                first: first.bet.clone(),
+                firstSignature: first.signature.to_vec().into(),
+                second: second.bet.clone(),
+                secondSignature: second.signature.to_vec().into(),
+            };
+            let sent = self.nodes[judge].transaction(self.town, FOOTSTONES, call.abi_encode().into());
+            if let Some(transaction) = sent {
+                let _ = chain.submit(transaction);
+            }
+        }
+        for _ in 0..accused.len() {
+            let secs = chain.head().header.timestamp + BLOCK_SECS;
+            self.nodes[judge].set_time(secs);
+            if let Some(block) = next_block(&chain, &self.town.keys[judge]) {
+                let _ = chain.import(&block);
+            }
+        }
+        let Ok(state) = chain.state(alloy_eips::BlockId::latest()) else { return };
+        for footstone in accused {
+            let lost = is_slashed(&state, footstone).unwrap_or(false);
+            *(if lost { &mut self.outcome.slashed } else { &mut self.outcome.not_slashed }) += 1;
+        }
+    }
+}
+
+/// A clock that is up to five seconds fast or slow.
+fn skew(random: &mut Random) -> i64 {
+    i64::try_from(random.below(11)).unwrap_or(5) - 5
+}
+
+/// Draws who cheats: as many as stay within the share, in an order by the seed.
+fn draw_cheats(options: &Options, town: &Town, random: &mut Random) -> Vec<Manner> {
+    let total: U256 = town.weights.iter().copied().sum();
+    let most = total * U256::from(options.byzantine.0) / U256::from(1_000_000);
+    let mut order: Vec<(u64, usize)> = (0..town.keys.len()).map(|n| (random.bits(), n)).collect();
+    order.sort_unstable();
+    let mut manners: Vec<Manner> = town.keys.iter().map(|_| Manner::honest()).collect();
+    let mut weight = U256::ZERO;
+    for (_, n) in order {
+        if weight + town.weights[n] <= most {
+            weight += town.weights[n];
+            manners[n] = Manner::cheat(random);
+        }
+    }
+    manners
+}
