@@ -21,7 +21,8 @@ pub fn is_justifying(
         && (rights.previous.members.is_empty() || enough(&rights.previous))
 }
 
-/// Counts on from what the state of a branch's last block says: returns the highest justified and final checkpoints of the branch, which has
+/// Counts on from what the state of a branch's last block says, and from `before`, the justified and final checkpoints that were counted
+/// before, as far as they lie on the branch: returns the highest justified and final checkpoints of the branch, which has
 /// the checkpoint of a number that `on_branch` says.
 ///
 /// Rule: a target is justified from a justified source that is not below the last final one; a source becomes final when the next checkpoint
@@ -30,11 +31,20 @@ pub fn count<E>(
     book: &BetBook,
     rights: &Rights,
     checkpoint_blocks: u64,
+    before: (Checkpoint, Checkpoint),
     on_branch: impl Fn(u64) -> Result<Option<B256>, E>,
 ) -> Result<(Checkpoint, Checkpoint), E> {
     let mut justified = vec![rights.finalised, rights.justified];
     let mut finalised = rights.finalised;
-    for (target, source) in book.links_above(rights.finalised.number) {
+    for known in [before.0, before.1] {
+        if on_branch(known.number)? == Some(known.id) {
+            justified.push(known);
+        }
+    }
+    if before.1.number > finalised.number {
+        finalised = before.1;
+    }
+    for (target, source) in book.links_above(finalised.number) {
         if source.number < finalised.number
             || !justified.contains(&source)
             || on_branch(target.number)? != Some(target.id)

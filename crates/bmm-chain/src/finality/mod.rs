@@ -241,15 +241,9 @@ impl Chain {
             _ => Ok(None),
         };
         let finality = self.finality.lock();
-        let (mut justified, mut finalised) = count::count(&finality.book, &rights, interval, on_branch)?;
-        // What was counted before stays, as long as it lies on the branch: bets that were in no block are forgotten by a restart.
-        let before = finality.justified;
-        if before.number > justified.number && on_branch(before.number)? == Some(before.id) {
-            justified = before;
-        }
-        if finality.finalised.number >= finalised.number {
-            finalised = finality.finalised;
-        }
+        // What was counted before stays: bets that were in no block are forgotten by a restart, and old ones do not count by a new set.
+        let before = (finality.justified, finality.finalised);
+        let (justified, finalised) = count::count(&finality.book, &rights, interval, before, on_branch)?;
         let mut promised = Vec::new();
         for checkpoint in count::promised(&finality.book, &rights, interval, justified.number) {
             if on_branch(checkpoint.number)? != Some(checkpoint.id) {

@@ -1,16 +1,24 @@
 //! One node: its chain, its clock, what it has signed.
 
 use super::setup::{BET_DEPTH, CHECKPOINT_BLOCKS, GENESIS_TIME, Town, transaction};
+use alloy_consensus::Transaction as _;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_signer::SignerSync;
 use alloy_sol_types::{SolCall, SolStruct};
 use bmm_chain::{Chain, ChainOptions, Checkpoint, ManualClock, SignedBet};
+use bmm_ledger::rights::{Rights, bets_in};
 use bmm_types::{
-    Transaction,
+    SealedBlock, Transaction,
     finality::offence,
     system::{Bet, Footstones, footstones_domain},
 };
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+/// Bets that are looked through at once.
+const MOST_BETS: usize = 1_024;
 
 /// A footstone and its node.
 pub struct Node {
@@ -24,13 +32,24 @@ pub struct Node {
     pub signed: Vec<Bet>,
     /// Seeds of epochs whose work it has proven.
     pub proven: HashSet<B256>,
+    /// Amounts of the bets that blocks of its branch hold, as far as it has seen since its last change of branch.
+    brought: HashMap<B256, U256>,
 }
 
 impl Node {
     pub fn new(town: &Town, index: usize, skew: i64) -> Self {
         let clock = Arc::new(ManualClock::new(GENESIS_TIME + 1_000_000));
         let chain = fresh(town, &clock);
-        Self { index, chain, clock, skew, alive: true, signed: Vec::new(), proven: HashSet::new() }
+        Self {
+            index,
+            chain,
+            clock,
+            skew,
+            alive: true,
+            signed: Vec::new(),
+            proven: HashSet::new(),
+            brought: HashMap::new(),
+        }
     }
 
     pub fn address(&self, town: &Town) -> Address {
@@ -52,6 +71,7 @@ impl Node {
             chain.import(&block).expect("it was valid before");
         }
         self.chain = chain;
+        self.brought.clear();
     }
 
     /// Signs a bet; the caller has put it among those signed, if it is honest.
@@ -61,15 +81,17 @@ impl Node {
         SignedBet::new(bet, &signature.as_bytes()).expect("65 bytes")
     }
 
-    /// The link that an honest footstone bets on now: from the highest justified checkpoint of its branch to the highest checkpoint that is
+    /// The link that an honest footstone bets on now: from the highest checkpoint that the state of its branch has as justified to the highest checkpoint that is
     /// deep enough. Nothing if that would contradict what it has signed.
     pub fn honest_bet(&self, town: &Town) -> Option<Bet> {
         let head = self.chain.head().number();
         let finality = self.chain.finality()?;
         let footstone = self.address(town);
-        let weight = finality.rights.current.weight_of(footstone)?;
+        // Who is only in the set before the present one is needed as well: both must reach two thirds.
+        let Rights { current, previous, .. } = &*finality.rights;
+        let weight = current.weight_of(footstone).max(previous.weight_of(footstone))?;
         let number = head.checked_sub(BET_DEPTH)? / CHECKPOINT_BLOCKS;
-        let source = finality.justified;
+        let source = finality.rights.justified;
         if !finality.rights.enabled
             || number <= source.number
             || number * CHECKPOINT_BLOCKS < finality.rights.current.since
@@ -87,6 +109,37 @@ impl Node {
         // One link for one target.
         let one_link = self.signed.iter().all(|other| other.target != bet.target || other.sourceHash == bet.sourceHash);
         (raised && goes_together && one_link).then_some(bet)
+    }
+
+    /// Notes what bets a block brought to the branch; a change of branch forgets them all.
+    pub fn note_block(&mut self, block: &SealedBlock, is_reorg: bool) {
+        if is_reorg {
+            self.brought.clear();
+        }
+        for transaction in &block.block.body.transactions {
+            for (bet, _) in bets_in(transaction.to(), transaction.input()) {
+                let amount = self.brought.entry(bet_name(&bet)).or_default();
+                *amount = bet.amount.max(*amount);
+            }
+        }
+    }
+
+    /// The bets that its branch lacks and that count on it now: from the checkpoint that the state has as justified.
+    pub fn missing_bets(&self) -> Vec<SignedBet> {
+        let Some(finality) = self.chain.finality() else { return Vec::new() };
+        let rights = &finality.rights;
+        let fits = |signed: &SignedBet| {
+            let bet = &signed.bet;
+            let block = bet.target * CHECKPOINT_BLOCKS;
+            bet.sourceHash == rights.justified.id
+                && block >= rights.current.since
+                && rights.current.weight_of(bet.footstone).max(rights.previous.weight_of(bet.footstone)).is_some()
+                && matches!(self.chain.canonical(block), Ok(Some(id)) if id == bet.targetHash)
+                && self.brought.get(&bet_name(bet)).is_none_or(|amount| *amount < bet.amount)
+        };
+        let mut bets = self.chain.bets_from(rights.justified.number + 1, MOST_BETS);
+        bets.retain(fits);
+        bets
     }
 
     /// Makes a transaction of its footstone, after those that wait already.
@@ -113,6 +166,11 @@ pub fn link(footstone: Address, source: Checkpoint, target: Checkpoint, amount: 
 pub fn bet_call(signed: &SignedBet) -> Bytes {
     let signatures = vec![Bytes::copy_from_slice(signed.signature.as_slice())];
     Footstones::betCall { bets: vec![signed.bet.clone()], signatures }.abi_encode().into()
+}
+
+/// The link of a bet and who bets, without the amount.
+fn bet_name(bet: &Bet) -> B256 {
+    Bet { amount: U256::ZERO, ..bet.clone() }.eip712_hash_struct()
 }
 
 /// A chain that has the blocks of the setup.

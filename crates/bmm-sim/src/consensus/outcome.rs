@@ -34,7 +34,7 @@ pub struct Outcome {
     pub slashed: u64,
     /// And how many did not.
     pub not_slashed: u64,
-    /// Runs with honest two thirds in which nothing became final in time after the trouble.
+    /// Runs in which nothing became final in time after the trouble, though two thirds of the sets are honest.
     pub stalls: u64,
     /// Seeds of these.
     pub stalled_seeds: Vec<u64>,

@@ -10,11 +10,11 @@ use super::{
 use crate::random::Random;
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
-use bmm_chain::{ImportError, SignedBet};
+use bmm_chain::{ImportError, Imported, Members, SignedBet};
 use bmm_ledger::rights::is_slashed;
 use bmm_types::{
     SealedBlock, Transaction,
-    finality::offence,
+    finality::{is_quorum, offence},
     system::{FOOTSTONES, Footstones, RESOURCES},
 };
 use std::{
@@ -187,9 +187,17 @@ impl<'a> World<'a> {
         cheats * U256::from(3) >= self.weight_of(|_| true)
     }
 
-    /// Nothing final in time: a failure where less than a third cheated.
+    /// Nothing final in time: a failure where two thirds of both sets are honest. Who missed a proof lost its seat, so that cheats may have more of
+    /// the sets than they began with.
     fn note_stall(&mut self) {
-        if !self.cheats_have_a_third() {
+        let honest_sets = self.honest().filter_map(|node| node.chain.finality()).all(|finality| {
+            let honest = |members: &Members| {
+                let weight = self.honest().filter_map(|node| members.weight_of(node.address(self.town))).sum();
+                members.members.is_empty() || is_quorum(weight, members.weight())
+            };
+            honest(&finality.rights.current) && honest(&finality.rights.previous)
+        });
+        if honest_sets {
             self.outcome.stalls += 1;
             self.outcome.stalled_seeds.push(self.seed);
         }
@@ -243,6 +251,11 @@ impl<'a> World<'a> {
         if !self.random.chance(share * TURN_MILLIS / (BLOCK_SECS * 1_000)) || !self.nodes[node].alive {
             return;
         }
+        for bet in self.nodes[node].missing_bets() {
+            if let Some(transaction) = self.nodes[node].transaction(self.town, FOOTSTONES, bet_call(&bet)) {
+                let _ = self.nodes[node].chain.submit(transaction);
+            }
+        }
         let Some(block) = next_block(&self.nodes[node].chain, &self.town.keys[node]) else { return };
         let header = &block.block.header;
         self.parents.insert(block.id(), (header.parent_hash, header.number));
@@ -266,15 +279,19 @@ impl<'a> World<'a> {
 
     fn block_comes(&mut self, to: usize, from: usize, block: &SealedBlock) {
         match self.nodes[to].chain.import(block) {
-            Ok(imported) => self.note_reorg(imported.reorg.map_or(0, |reorg| reorg.abandoned.len())),
+            Ok(imported) => self.note_import(to, block, &imported),
             Err(ImportError::UnknownParent(_)) if self.reaches(from, to) => return self.exchange(from, to),
             Err(_) => return,
         }
         self.after(to);
     }
 
-    fn note_reorg(&mut self, blocks: usize) {
-        self.outcome.deepest_reorg = self.outcome.deepest_reorg.max(blocks as u64);
+    fn note_import(&mut self, node: usize, block: &SealedBlock, imported: &Imported) {
+        let taken_back = imported.reorg.as_ref().map_or(0, |reorg| reorg.abandoned.len() as u64);
+        self.outcome.deepest_reorg = self.outcome.deepest_reorg.max(taken_back);
+        if imported.became_head {
+            self.nodes[node].note_block(block, imported.reorg.is_some());
+        }
     }
 
     /// A node fetches the branch of another, and its bets.
@@ -290,7 +307,7 @@ impl<'a> World<'a> {
         own.hear_bets(&other.bets_from(own.finality().map_or(0, |finality| finality.finalised.number), MOST_BETS));
         for block in missing.iter().rev() {
             match own.import(block) {
-                Ok(imported) => self.note_reorg(imported.reorg.map_or(0, |reorg| reorg.abandoned.len())),
+                Ok(imported) => self.note_import(to, block, &imported),
                 Err(ImportError::Known(_)) => {}
                 Err(_) => break,
             }
@@ -326,9 +343,6 @@ impl<'a> World<'a> {
         self.all_bets.extend(bets.iter().cloned());
         if held == 0 {
             self.nodes[node].chain.hear_bets(&bets);
-            if let [bet] = &bets[..] {
-                self.transact(node, FOOTSTONES, bet_call(bet));
-            }
         }
         let bets = Arc::new(bets);
         for to in 0..self.nodes.len() {
@@ -383,14 +397,26 @@ impl<'a> World<'a> {
             return;
         }
         let guilty = self.guilty();
-        let weight = self.weight_of(|n| guilty.contains_key(&self.town.keys[n].address()));
-        if weight * U256::from(3) < self.weight_of(|_| true) {
+        if !self.is_a_third(&guilty) {
             self.outcome.violations += 1;
             self.outcome.violating_seeds.push(self.seed);
         } else {
             self.outcome.conflicts_with_evidence += 1;
             self.punish(guilty);
         }
+    }
+
+    /// Whether footstones have a third of the weight of a set by which something was made final: that of the beginning, or one that an honest node
+    /// has now.
+    fn is_a_third(&self, guilty: &BTreeMap<Address, (SignedBet, SignedBet)>) -> bool {
+        let of_set = |members: &Members| {
+            let weight = guilty.keys().filter_map(|footstone| members.weight_of(*footstone)).sum::<U256>();
+            weight * U256::from(3) >= members.weight() && !members.members.is_empty()
+        };
+        let first = self.weight_of(|n| guilty.contains_key(&self.town.keys[n].address()));
+        let now = self.honest().filter_map(|node| node.chain.finality());
+        first * U256::from(3) >= self.weight_of(|_| true)
+            || now.into_iter().any(|finality| of_set(&finality.rights.current) || of_set(&finality.rights.previous))
     }
 
     /// The ancestor of a block at a number; genesis has no entry among the parents.
