@@ -75,8 +75,8 @@ impl Manner {
             let Some(finality) = other.chain.finality() else { continue };
             let last = other.chain.head().number() / CHECKPOINT_BLOCKS;
             let sources = match self.bets {
-                Bets::Surround => vec![finality.finalised, finality.justified],
-                _ => vec![finality.justified],
+                Bets::Surround => vec![finality.rights.finalised, finality.rights.justified],
+                _ => vec![finality.rights.justified],
             };
             for number in last.saturating_sub(1)..=last {
                 let Ok(Some(id)) = other.chain.canonical(number * CHECKPOINT_BLOCKS) else { continue };

@@ -118,8 +118,10 @@ impl<'a> World<'a> {
         }
         let length = self.trouble_ends - self.now;
         for _ in 0..self.random.below(3) {
-            let begin = self.random.below(length);
-            let end = begin + self.random.below(length - begin) + 1;
+            // Half of them long enough for both sides to make checkpoints final, if they could.
+            let least = if self.random.chance(500_000) { length * 2 / 3 } else { 1 };
+            let begin = self.random.below(length - least);
+            let end = begin + least + self.random.below(length - begin - least);
             let side = self.random.bits();
             self.at(begin, Event::Split(side));
             self.at(end, Event::Join);
@@ -158,7 +160,8 @@ impl<'a> World<'a> {
             let checkpoint =
                 self.honest().map(|node| node.chain.head().number() / CHECKPOINT_BLOCKS).max().unwrap_or(0);
             let begun = *healed_at.get_or_insert(checkpoint);
-            let waited = checkpoint - begun;
+            // A lighter branch may have been taken since.
+            let waited = checkpoint.saturating_sub(begun);
             let is_final =
                 |node: &Node| node.chain.finality().is_some_and(|finality| finality.finalised.number >= begun);
             if self.honest().all(is_final) {
@@ -296,6 +299,10 @@ impl<'a> World<'a> {
 
     /// A node fetches the branch of another, and its bets.
     fn exchange(&mut self, from: usize, to: usize) {
+        if self.side != 0 && !self.manners[from].is_honest() {
+            // A cheat does not tell one side what the other has.
+            return;
+        }
         let (other, own) = (self.nodes[from].chain.clone(), self.nodes[to].chain.clone());
         let mut missing = Vec::new();
         let mut id = other.head().id;
@@ -488,10 +495,12 @@ fn draw_cheats(options: &Options, town: &Town, random: &mut Random) -> Vec<Manne
     order.sort_unstable();
     let mut manners: Vec<Manner> = town.keys.iter().map(|_| Manner::honest()).collect();
     let mut weight = U256::ZERO;
+    // Half of the time all cheat the same way.
+    let together = random.chance(500_000).then(|| Manner::cheat(random));
     for (_, n) in order {
         if weight + town.weights[n] <= most {
             weight += town.weights[n];
-            manners[n] = Manner::cheat(random);
+            manners[n] = together.clone().unwrap_or_else(|| Manner::cheat(random));
         }
     }
     manners
