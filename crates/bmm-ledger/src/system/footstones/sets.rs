@@ -139,13 +139,13 @@ fn wear(frame: &mut Frame<'_>, book: &Book<'_>, sets: Sets, previous: bool, wear
 
 /// Rule: at an epoch's first block the set is made anew if a checkpoint that is not older than it is final, and the old one is the set before
 /// then. Otherwise it stays and wears, unless it was made with less than the least weight or is worn out: then it is made anew, and the set before stays what it
-/// is. A set before that is worn out counts no more. Bets count on targets from the block on at which the set was made: those that come late count as long as it stays.
+/// is. A set before that is worn out counts no more. Bets count on targets from this block on.
 pub(super) fn turn(frame: &mut Frame<'_>, book: &Book<'_>, progress: &mut Progress) -> Result<(), Stop> {
     let mut sets = Sets::decode(frame.load(SETS)?);
     let is_final =
         progress.finalised > 0 && book.block_of(progress.finalised).is_some_and(|block| block >= progress.since);
     let leak_bps = if is_final { 0 } else { book.rules.leak_bps };
-    let how = Wear { leak_bps, since: frame.height().saturating_sub(book.chain.epoch_blocks) };
+    let how = Wear { leak_bps, since: progress.since };
     let current = wear(frame, book, sets, false, how)?;
     if is_final && is_enabled(book, current) {
         sets.previous = sets.current;
@@ -153,8 +153,8 @@ pub(super) fn turn(frame: &mut Frame<'_>, book: &Book<'_>, progress: &mut Progre
     } else if is_worn_out(wear(frame, book, sets, true, how)?) {
         sets.previous = 0;
     }
+    progress.since = frame.height();
     if is_final || !is_enabled(book, current) || is_worn_out(current) {
-        progress.since = frame.height();
         sets.current = sets.current.saturating_add(1);
         return make(frame, book, sets);
     }
