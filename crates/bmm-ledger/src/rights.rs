@@ -25,8 +25,8 @@ pub struct Checkpoint {
 /// A set of footstones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// Of the present set, the number of the block from which on bets count by both sets as they are; of the one before, that of the
-    /// block at which it was made.
+    /// Of the present set, the number of the block from which on checkpoints may be bet on; of the one before, that of the block at which it
+    /// was made. They are the same if there is one before.
     pub since: u64,
     /// Address and weight in units, in the set's order. A member that was slashed or has left keeps its weight until the next epoch.
     pub members: Vec<(Address, U256)>,
@@ -70,7 +70,7 @@ pub fn rights<DB: StateRead>(params: &ChainParams, state: &DB) -> Result<Option<
     let (current, head) = members(state, sets, false)?;
     let (previous, _) = members(state, sets, true)?;
     Ok(Some(Rights {
-        current: Members { since: progress.since, ..current },
+        current: Members { since: if sets.has(true) { previous.since } else { current.since }, ..current },
         previous,
         justified: checkpoint(state, progress.justified)?,
         finalised: checkpoint(state, progress.finalised)?,

@@ -36,6 +36,8 @@ pub(super) struct Known {
 pub(super) struct Set {
     pub(super) weights: BTreeMap<Address, u128>,
     pub(super) made_weight: u128,
+    /// Block at which it was made.
+    pub(super) made: u64,
 }
 
 impl Set {
@@ -58,6 +60,8 @@ struct Bet {
     amount: u128,
     rewarded: u128,
     paid: bool,
+    /// First block of the epoch in which it was brought last.
+    turn: u64,
 }
 
 /// A bet as it is brought: its ends, whether they are blocks of this chain, the amount, and whether the signature is its footstone's.
@@ -176,7 +180,7 @@ impl Model {
             let weights = weighed.map(|(who, known)| (*who, self.weight(*who, known.bond)));
             let weights: BTreeMap<_, _> = weights.filter(|(_, weight)| *weight > 0).collect();
             let made_weight = weights.values().sum();
-            self.current = Some(Set { weights, made_weight });
+            self.current = Some(Set { weights, made_weight, made: self.height });
         }
         self.since = self.height;
     }
@@ -240,12 +244,13 @@ impl Model {
         must(bet.known)?;
         if let Some(old) = self.bets.get(&(bet.who, bet.target)) {
             must(old.source == bet.source)?;
-            if old.amount >= bet.amount {
+            if old.turn == self.since && old.amount >= bet.amount {
                 return Ok(());
             }
         }
         must(self.enabled() && bet.source < bet.target && bet.source >= self.finalised)?;
-        must(bet.target * self.rules.checkpoint_blocks >= self.since && self.justified.contains(&bet.source))?;
+        let made = self.previous.as_ref().or(self.current.as_ref()).map_or(0, |set| set.made);
+        must(bet.target * self.rules.checkpoint_blocks >= made && self.justified.contains(&bet.source))?;
         let seats = [&self.current, &self.previous].map(|set| set.as_ref().map_or(0, |set| set.of(bet.who)));
         let most = seats[0].max(seats[1]);
         must(most > 0 && bet.signed && bet.amount > 0)?;
@@ -256,8 +261,9 @@ impl Model {
             known.free_at = known.free_at.max(now + unbonding);
         }
         known.last_target = known.last_target.max(bet.target);
-        let rewarded = bet.amount.min(most);
-        let new = Bet { source: bet.source, amount: bet.amount, rewarded, paid: false };
+        let before = self.bets.get(&(bet.who, bet.target)).map_or(0, |old| old.rewarded);
+        let rewarded = bet.amount.min(most).max(before);
+        let new = Bet { source: bet.source, amount: bet.amount, rewarded, paid: false, turn: self.since };
         self.bets.insert((bet.who, bet.target), new);
         self.conclude(bet.source, bet.target);
         Ok(())
@@ -266,7 +272,7 @@ impl Model {
     /// Counts a link from the beginning.
     fn conclude(&mut self, source: u64, target: u64) {
         let carries = |set: &Set| {
-            let on_link = self.bets.iter().filter(|((_, to), bet)| *to == target && bet.source == source);
+            let on_link = self.bets.iter().filter(|((_, to), bet)| *to == target && bet.source == source && bet.turn == self.since);
             let amount: u128 = on_link.map(|((who, _), bet)| bet.amount.min(set.of(*who))).sum();
             set.weight() > 0 && amount * 3 >= set.weight() * 2
         };

@@ -27,7 +27,7 @@ pub(super) fn bet(frame: &mut Frame<'_>, book: &Book<'_>, call: &betCall) -> Res
     for (index, (bet, signature)) in call.bets.iter().zip(&call.signatures).enumerate() {
         let index = U256::from(index);
         let slot = BETS.inner(frame, bet.footstone)?.slot(frame, bet.target)?;
-        let old = Counted::decode(frame.load(slot)?);
+        let old = count.old(frame, slot)?;
         let stands = match count.stands(frame, bet, old)? {
             Ok(stands) => stands,
             Err(reason) => return Err(Stop::error(&BadBet { index, reason: reason.to_owned() })),
@@ -52,6 +52,14 @@ struct Standing {
     seats: Tally,
 }
 
+/// A footstone's bet on a target as it was brought before.
+#[derive(Clone, Copy)]
+struct Old {
+    bet: Counted,
+    /// What of it counts in this epoch: all of it, or nothing if it was brought in another.
+    counts: u128,
+}
+
 /// Counting the bets of one call.
 struct Count<'a> {
     book: &'a Book<'a>,
@@ -60,14 +68,21 @@ struct Count<'a> {
 }
 
 impl Count<'_> {
+    /// Rule: links are counted anew in each epoch, so that all of a count is by the same weights; a bet of another epoch may be brought again.
+    fn old(&self, frame: &mut Frame<'_>, slot: U256) -> Result<Old, Stop> {
+        let bet = Counted::decode(frame.load(slot)?);
+        let is_of_now = bet.amount > 0 && frame.load(field(slot, 1))? == U256::from(self.progress.since);
+        Ok(Old { bet, counts: if is_of_now { bet.amount } else { 0 } })
+    }
+
     /// Rule: a bet counts if the present set has the least weight; both checkpoints lie on this branch, the source below the target; the source is justified and not below the
-    /// last final one; the target is not older than the sets as they are; the footstone has a seat in one of them and is not slashed; 0 < amount ≤ bond; and it has no bet
+    /// last final one; the target is not older than the set before, or than the set if there is none before; the footstone has a seat in one of them and is not slashed; 0 < amount ≤ bond; and it has no bet
     /// on another link to the target. `None` for a bet that counts already with as much; the inner error is the rule that is broken.
     fn stands(
         &self,
         frame: &mut Frame<'_>,
         bet: &Bet,
-        old: Counted,
+        old: Old,
     ) -> Result<Result<Option<Standing>, &'static str>, Stop> {
         for (checkpoint, id) in [(bet.source, bet.sourceHash), (bet.target, bet.targetHash)] {
             let slot = CHECKPOINTS.slot(frame, checkpoint)?;
@@ -76,10 +91,10 @@ impl Count<'_> {
                 return Ok(Err("not a checkpoint of this branch"));
             }
         }
-        if old.amount > 0 && old.source != bet.source {
+        if old.bet.amount > 0 && old.bet.source != bet.source {
             return Ok(Err("it has a bet on another link to this target"));
         }
-        if old.amount > 0 && U256::from(old.amount) >= bet.amount {
+        if old.counts > 0 && U256::from(old.counts) >= bet.amount {
             return Ok(Ok(None));
         }
         if !sets::is_enabled(self.book, self.electorate.current) {
@@ -88,7 +103,7 @@ impl Count<'_> {
         if bet.source >= bet.target || bet.source < self.progress.finalised {
             return Ok(Err("the source is not below the target, or below the last final checkpoint"));
         }
-        if self.book.block_of(bet.target).is_none_or(|block| block < self.progress.since) {
+        if self.book.block_of(bet.target).is_none_or(|block| block < self.electorate.since()) {
             return Ok(Err("the target is older than the set"));
         }
         if !is_justified(frame, bet.source)? {
@@ -117,14 +132,17 @@ impl Count<'_> {
         bet: &Bet,
         standing: Standing,
         slot: U256,
-        old: Counted,
+        old: Old,
     ) -> Result<(), Stop> {
         let Standing { amount, slot: record_slot, mut record, seats } = standing;
-        let rewarded = amount.min(seats.current.max(seats.previous));
+        let rewarded = amount.min(seats.current.max(seats.previous)).max(old.bet.rewarded);
         frame.store(slot, Counted { amount, rewarded, source: bet.source }.encode())?;
+        if old.counts == 0 {
+            frame.store(field(slot, 1), U256::from(self.progress.since))?;
+        }
         let target = field(CHECKPOINTS.slot(frame, bet.target)?, 1);
         let mut shares = Shares::decode(frame.load(target)?);
-        shares.amount = shares.amount.saturating_add(rewarded.saturating_sub(old.rewarded));
+        shares.amount = shares.amount.saturating_add(rewarded.saturating_sub(old.bet.rewarded));
         frame.store(target, shares.encode())?;
 
         record.last_target = record.last_target.max(bet.target);
@@ -140,7 +158,7 @@ impl Count<'_> {
             amount: U256::from(amount),
         })?;
 
-        let more = |weight: u128| amount.min(weight).saturating_sub(old.amount.min(weight));
+        let more = |weight: u128| amount.min(weight).saturating_sub(old.counts.min(weight));
         let more = Tally { current: more(seats.current), previous: more(seats.previous) };
         add_to_link(frame, self.book, (bet.source, bet.target), more, &self.electorate, &mut self.progress)
     }

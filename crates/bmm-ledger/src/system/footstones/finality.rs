@@ -30,7 +30,7 @@ pub(super) fn is_justified(frame: &mut Frame<'_>, checkpoint: u64) -> Result<boo
     Ok(!frame.load(field(slot, 2))?.is_zero())
 }
 
-/// Adds to a link, and ends what follows: the target is justified when the link has a quorum of the present set, and of the one before if
+/// Adds to a link's count of this epoch, and ends what follows: the target is justified when the link has a quorum of the present set, and of the one before if
 /// there is one; its source becomes final if the target is the next checkpoint after it.
 pub(super) fn add_to_link(
     frame: &mut Frame<'_>,
@@ -40,7 +40,7 @@ pub(super) fn add_to_link(
     electorate: &Electorate,
     progress: &mut Progress,
 ) -> Result<(), Stop> {
-    let slot = LINKS.inner(frame, target)?.slot(frame, source)?;
+    let slot = LINKS.inner(frame, target)?.inner(frame, source)?.slot(frame, progress.since)?;
     let word = frame.load(slot)?;
     let current = part(word, 0, 128).saturating_add(more.current);
     let previous = part(word, 128, 128).saturating_add(more.previous);

@@ -55,7 +55,7 @@ pub(crate) struct Progress {
     pub(crate) justified: u64,
     /// Last final checkpoint.
     pub(crate) finalised: u64,
-    /// Block from which on checkpoints can be bet on, by the sets as they are.
+    /// First block of the epoch in which the sets became what they are: links are counted from then on.
     pub(crate) since: u64,
     /// Block up to which the pot was shared out.
     pub(crate) shared: u64,
@@ -191,6 +191,13 @@ pub(super) struct Electorate {
     pub(super) current: SetHead,
     /// The set before, if there is one.
     pub(super) previous: Option<SetHead>,
+}
+
+impl Electorate {
+    /// Returns the block from which on checkpoints can be bet on.
+    pub(super) fn since(&self) -> u64 {
+        self.previous.unwrap_or(self.current).made
+    }
 }
 
 /// Writes a member.

@@ -54,8 +54,7 @@ fn candidates(frame: &mut Frame<'_>) -> Result<Vec<Address>, Stop> {
 
 fn set_of(frame: &mut Frame<'_>, previous: bool) -> Result<setOfReturn, Stop> {
     let sets = Sets::decode(frame.load(SETS)?);
-    let made = sets::head(frame, sets, previous)?.made;
-    let since = if previous { made } else { progress(frame)?.since };
+    let since = if previous { sets::head(frame, sets, true)?.made } else { sets::electorate(frame)?.since() };
     let (members, weights) = sets::members(frame, sets, previous)?.into_iter().unzip();
     Ok(setOfReturn { since, members, weights })
 }
