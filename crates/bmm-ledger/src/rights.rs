@@ -104,6 +104,15 @@ pub fn may_produce<DB: StateRead>(
     Ok(part64(seat, 0) == sets.current && !is_slashed(state, beneficiary)?)
 }
 
+/// Returns whether blocks have justified a checkpoint of the branch; genesis is justified.
+///
+/// # Errors
+/// When the state cannot be read.
+pub fn is_justified<DB: StateRead>(state: &DB, checkpoint: u64) -> Result<bool, DB::Error> {
+    let flag = CHECKPOINTS.slot_of(checkpoint).wrapping_add(U256::from(2));
+    Ok(checkpoint == 0 || !read(state, flag)?.is_zero())
+}
+
 /// Returns whether a footstone lost its bond by bets that contradict each other.
 ///
 /// # Errors

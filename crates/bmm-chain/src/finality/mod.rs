@@ -77,6 +77,15 @@ pub struct FinalityStatus {
     pub rights: Arc<Rights>,
 }
 
+impl FinalityStatus {
+    /// Returns the justified checkpoint to bet from: the node's own, as long as the contract may still count the bets that justify it; those on
+    /// a checkpoint older than the sets it does not.
+    pub fn bet_source(&self, checkpoint_blocks: u64) -> Checkpoint {
+        let countable = self.justified.number.saturating_mul(checkpoint_blocks) >= self.rights.current.since;
+        if countable { self.justified } else { self.rights.justified }
+    }
+}
+
 /// The checkpoints as they are noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, RlpEncodable, RlpDecodable)]
 struct Noted {

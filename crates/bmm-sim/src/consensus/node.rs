@@ -1,12 +1,13 @@
 //! One node: its chain, its clock, what it has signed.
 
-use super::setup::{BET_DEPTH, CHECKPOINT_BLOCKS, GENESIS_TIME, Town, transaction};
+use super::setup::{BET_DEPTH, CHECKPOINT_BLOCKS, EPOCH_BLOCKS, GENESIS_TIME, Town, transaction};
 use alloy_consensus::Transaction as _;
+use alloy_eips::BlockId;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_signer::SignerSync;
 use alloy_sol_types::{SolCall, SolStruct};
 use bmm_chain::{Chain, ChainOptions, Checkpoint, ManualClock, SignedBet};
-use bmm_ledger::rights::{Rights, bets_in};
+use bmm_ledger::rights::{Rights, bets_in, is_justified};
 use bmm_types::{
     SealedBlock, Transaction,
     finality::offence,
@@ -81,7 +82,7 @@ impl Node {
         SignedBet::new(bet, &signature.as_bytes()).expect("65 bytes")
     }
 
-    /// The link that an honest footstone bets on now: from the highest checkpoint that the state of its branch has as justified to the highest checkpoint that is
+    /// The link that an honest footstone bets on now: from the highest justified checkpoint of its branch to the highest checkpoint that is
     /// deep enough. Nothing if that would contradict what it has signed.
     pub fn honest_bet(&self, town: &Town) -> Option<Bet> {
         let head = self.chain.head().number();
@@ -91,7 +92,7 @@ impl Node {
         let Rights { current, previous, .. } = &*finality.rights;
         let weight = current.weight_of(footstone).max(previous.weight_of(footstone))?;
         let number = head.checked_sub(BET_DEPTH)? / CHECKPOINT_BLOCKS;
-        let source = finality.rights.justified;
+        let source = finality.bet_source(CHECKPOINT_BLOCKS);
         if !finality.rights.enabled
             || number <= source.number
             || number * CHECKPOINT_BLOCKS < finality.rights.current.since
@@ -113,7 +114,8 @@ impl Node {
 
     /// Notes what bets a block brought to the branch; a change of branch forgets them all.
     pub fn note_block(&mut self, block: &SealedBlock, is_reorg: bool) {
-        if is_reorg {
+        // Each epoch counts anew.
+        if is_reorg || block.block.header.number.is_multiple_of(EPOCH_BLOCKS) {
             self.brought.clear();
         }
         for transaction in &block.block.body.transactions {
@@ -124,20 +126,23 @@ impl Node {
         }
     }
 
-    /// The bets that its branch lacks and that count on it now: from the checkpoint that the state has as justified.
+    /// The bets that its branch lacks and that count on it now: from checkpoints that its blocks have justified.
     pub fn missing_bets(&self) -> Vec<SignedBet> {
         let Some(finality) = self.chain.finality() else { return Vec::new() };
         let rights = &finality.rights;
+        let Ok(state) = self.chain.state(BlockId::latest()) else { return Vec::new() };
+        let lies = |number: u64, id: B256| matches!(self.chain.canonical(number * CHECKPOINT_BLOCKS), Ok(Some(found)) if found == id);
         let fits = |signed: &SignedBet| {
             let bet = &signed.bet;
             let block = bet.target * CHECKPOINT_BLOCKS;
-            bet.sourceHash == rights.justified.id
+            lies(bet.source, bet.sourceHash)
+                && lies(bet.target, bet.targetHash)
+                && is_justified(&state, bet.source).unwrap_or(false)
                 && block >= rights.current.since
                 && rights.current.weight_of(bet.footstone).max(rights.previous.weight_of(bet.footstone)).is_some()
-                && matches!(self.chain.canonical(block), Ok(Some(id)) if id == bet.targetHash)
                 && self.brought.get(&bet_name(bet)).is_none_or(|amount| *amount < bet.amount)
         };
-        let mut bets = self.chain.bets_from(rights.justified.number + 1, MOST_BETS);
+        let mut bets = self.chain.bets_from(rights.finalised.number + 1, MOST_BETS);
         bets.retain(fits);
         bets
     }

@@ -1,7 +1,7 @@
 //! Appearing as more than one is.
 
 use super::{BMM, Emitted, Row, bmm};
-use crate::market::Random;
+use crate::random::Random;
 use alloy_primitives::U256;
 use bmm_ledger::system::{Entitlement, entitlement};
 use bmm_pow::resource::estimate;

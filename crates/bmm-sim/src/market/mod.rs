@@ -21,7 +21,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub use manners::Kind;
 pub use options::{Options, Share};
 pub use outcome::{KindSums, Outcome};
-pub(crate) use random::Random;
 pub use report::Report;
 
 /// Runs every seed, each on one thread, and adds up what they came to in the order of the seeds.

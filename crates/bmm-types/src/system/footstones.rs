@@ -88,7 +88,7 @@ sol! {
             bool enabled);
         /// `pot`: what its bettors share, once it is final.
         function checkpointOf(uint64 checkpoint) external view returns (bytes32 hash, bool justified, uint256 betAmount, uint256 pot);
-        /// A footstone's bet that counted for a target.
+        /// A footstone's bet for a target: its source, and what of it counts in this epoch.
         function betOf(address footstone, uint64 target) external view returns (uint64 source, uint256 amount);
     }
 }

@@ -35,8 +35,9 @@ pub struct Duties {
     looked: u64,
     /// The transaction under way, and the head's number when it was sent.
     sent: Option<(B256, u64)>,
-    /// Bets that the contract counts, by footstone and target, with their amounts.
+    /// Bets that the contract counts in `epoch`, by footstone and target, with their amounts.
     counted: HashSet<(Address, u64, alloy_primitives::U256)>,
+    epoch: u64,
     last_target: u64,
     /// The last final checkpoint up to which rewards were claimed.
     claimed: u64,
@@ -55,6 +56,7 @@ impl Duties {
             looked: 0,
             sent: None,
             counted: HashSet::new(),
+            epoch: 0,
             last_target: 0,
             claimed: 0,
             slashed: HashSet::new(),
@@ -127,6 +129,11 @@ impl Duties {
         }
         let finalised = finality.rights.finalised;
         self.counted.retain(|(_, target, _)| *target >= finalised.number);
+        // Each epoch counts anew.
+        let epoch = self.looked.checked_div(self.chain.params().epoch_blocks).unwrap_or(0);
+        if epoch != std::mem::replace(&mut self.epoch, epoch) {
+            self.counted.clear();
+        }
         let mut open = Vec::new();
         for signed in self.chain.bets_from(finalised.number + 1, MAX_LOOKED_AT) {
             if open.len() < BETS_AT_ONCE && self.may_count(&signed, rules.checkpoint_blocks)? {

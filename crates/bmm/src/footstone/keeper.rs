@@ -94,13 +94,6 @@ impl Keeper {
     }
 }
 
-/// Returns the justified checkpoint to bet from: the node's own, as long as the contract may still count the bets that justify it; those on a
-/// checkpoint older than the set it does not.
-fn source_of(finality: &FinalityStatus, interval: u64) -> Checkpoint {
-    let countable = finality.justified.number * interval >= finality.rights.current.since;
-    if countable { finality.justified } else { finality.rights.justified }
-}
-
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -279,7 +272,7 @@ impl Bettor {
         let before = self.log.bets_of(footstone).rev().find(|bet| bet.target == number && bet.targetHash == id);
         let source = match before {
             Some(bet) => Checkpoint { number: bet.source, id: bet.sourceHash },
-            None if source_of(finality, interval).number < number => source_of(finality, interval),
+            None if finality.bet_source(interval).number < number => finality.bet_source(interval),
             // Others were faster: the same link has a part in what it pays.
             None => match self.chain.link_to(target) {
                 Some(source) => source,

@@ -272,7 +272,10 @@ impl Model {
     /// Counts a link from the beginning.
     fn conclude(&mut self, source: u64, target: u64) {
         let carries = |set: &Set| {
-            let on_link = self.bets.iter().filter(|((_, to), bet)| *to == target && bet.source == source && bet.turn == self.since);
+            let on_link = self
+                .bets
+                .iter()
+                .filter(|((_, to), bet)| *to == target && bet.source == source && bet.turn == self.since);
             let amount: u128 = on_link.map(|((who, _), bet)| bet.amount.min(set.of(*who))).sum();
             set.weight() > 0 && amount * 3 >= set.weight() * 2
         };

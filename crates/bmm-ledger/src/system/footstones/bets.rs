@@ -60,6 +60,11 @@ struct Old {
     counts: u128,
 }
 
+/// Whether the bet that lies at `slot` was brought in the epoch that begins at block `since`.
+pub(super) fn counts_since(frame: &mut Frame<'_>, slot: U256, since: u64) -> Result<bool, Stop> {
+    Ok(frame.load(field(slot, 1))? == U256::from(since))
+}
+
 /// Counting the bets of one call.
 struct Count<'a> {
     book: &'a Book<'a>,
@@ -71,7 +76,7 @@ impl Count<'_> {
     /// Rule: links are counted anew in each epoch, so that all of a count is by the same weights; a bet of another epoch may be brought again.
     fn old(&self, frame: &mut Frame<'_>, slot: U256) -> Result<Old, Stop> {
         let bet = Counted::decode(frame.load(slot)?);
-        let is_of_now = bet.amount > 0 && frame.load(field(slot, 1))? == U256::from(self.progress.since);
+        let is_of_now = bet.amount > 0 && counts_since(frame, slot, self.progress.since)?;
         Ok(Old { bet, counts: if is_of_now { bet.amount } else { 0 } })
     }
 

@@ -1,7 +1,7 @@
 //! What the contract answers.
 
 use super::{
-    Book, bonds,
+    Book, bets, bonds,
     finality::is_justified,
     layout::{BETS, CHECKPOINTS, Counted, SETS, Sets, Shares},
     progress, record, sets,
@@ -28,8 +28,9 @@ pub(super) fn answer(frame: &mut Frame<'_>, book: &Book<'_>, call: FootstonesCal
         C::checkpointOf(c) => checkpointOfCall::abi_encode_returns(&checkpoint_of(frame, c.checkpoint)?),
         C::betOf(c) => {
             let slot = BETS.inner(frame, c.footstone)?.slot(frame, c.target)?;
-            let bet = Counted::decode(frame.load(slot)?);
-            betOfCall::abi_encode_returns(&betOfReturn { source: bet.source, amount: U256::from(bet.amount) })
+            let (bet, since) = (Counted::decode(frame.load(slot)?), progress(frame)?.since);
+            let amount = if bets::counts_since(frame, slot, since)? { bet.amount } else { 0 };
+            betOfCall::abi_encode_returns(&betOfReturn { source: bet.source, amount: U256::from(amount) })
         }
         _ => return Err(Stop::not_of_the_abi()),
     })

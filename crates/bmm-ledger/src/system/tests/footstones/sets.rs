@@ -56,15 +56,21 @@ fn the_set_before_has_a_say() {
     assert_eq!(circle.finality().justified, first);
 }
 
+/// Rule: links are counted anew in each epoch; what was brought in another counts when it is brought again.
 #[test]
-fn a_target_of_the_past_epoch_counts_no_more() {
-    let bonds = [300, 300, 300];
-    let mut circle = Circle::with_bonds(&bonds);
-    circle.advance_to(3 * EPOCH);
-    let last = 3 * EPOCH / INTERVAL - 1;
-    circle.refuses_bet(vec![circle.bet(0, 0, last, 300)], 0, "the target is older than the set");
+fn a_bet_of_the_past_epoch_counts_when_it_is_brought_again() {
+    let mut circle = Circle::with_bonds(&[300, 300, 300, 300]);
+    circle.refuses_bet(vec![circle.bet(0, 0, FIRST - 1, 300)], 0, "the target is older than the set");
+    circle.advance_to(FIRST * INTERVAL + 1);
+    let early = circle.bet(0, 0, FIRST, 300);
+    circle.place(vec![early.clone()]);
     circle.advance_to(3 * EPOCH + 1);
-    circle.place(vec![circle.bet(0, 0, last + 1, 300)]);
+    let brought = betOfCall { footstone: circle.people[0].address, target: FIRST };
+    assert_eq!(circle.ask(&brought).amount, U256::ZERO);
+    circle.place(vec![circle.bet(1, 0, FIRST, 300), circle.bet(2, 0, FIRST, 300)]);
+    assert_eq!(circle.finality().justified, 0);
+    circle.place(vec![early]);
+    assert_eq!((circle.finality().justified, circle.ask(&brought).amount), (FIRST, bmm(300)));
 }
 
 /// Of two equal halves the one that bets alone has two thirds after 22 epochs of the public chain's leak, and no sooner.
