@@ -42,7 +42,7 @@ enum What {
     /// What attacks on the public chain's rewards cost and gain; the exit code is 1 where one pays
     #[command(after_help = "Examples:
   cargo run --release -p bmm-sim -- economy
-  cargo run --release -p bmm-sim -- economy --fee-return 4000 --least-weight 150000
+  cargo run --release -p bmm-sim -- economy --fee-return 9000 --least-weight 100000
   cargo run --release -p bmm-sim -- economy --json")]
     Economy {
         #[command(flatten)]

@@ -198,7 +198,8 @@ impl ChainParams {
                 sols_per_unit: 3_600_000_000,
                 fee_per_unit: Amount::from_bmm(1),
                 hash_bps: 6_000,
-                fee_return_bps: 9_000,
+                // No more than what the hash class leaves of a pot that fees fill: see docs/economy.md.
+                fee_return_bps: 4_000,
                 epochs_to_double: 30,
                 referral_bps: 500,
             }),
@@ -207,7 +208,7 @@ impl ChainParams {
                 bet_depth: 8,
                 least_power: 1_000 * MICRO,
                 bond_per_unit: Amount::from_bmm(1),
-                least_weight: Amount::from_bmm(100_000),
+                least_weight: Amount::from_bmm(150_000),
                 open_door_intervals: 100,
                 unbonding_secs: 14 * DAY,
                 bounty_bps: 400,
