@@ -150,7 +150,7 @@ fn chain() -> Result<Inputs, Box<dyn Error>> {
         input("request-transactions", 0, &Request::Transactions { block: genesis, hashes: hashes.clone() }.encode()),
         input("request-pool", 0, &Request::Pool.encode()),
         input("request-bets", 0, &Request::Bets(300).encode()),
-        input("bets", 16, &encode(&bets())),
+        input("bets", 16, &encode(bets())),
         input("status", 1, &encode(&status)),
         input("announcement", 2, &announcement.encode()),
         input("headers", 3, &encode(&headers)),

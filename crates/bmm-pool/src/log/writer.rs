@@ -56,6 +56,10 @@ pub struct ShareLog {
     poisoned: bool,
 }
 
+/// How often, and after which pause, a lock that is held is tried again.
+const LOCK_TRIES: usize = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// The segment that is being written.
 #[derive(Debug)]
 struct Tail {
@@ -67,6 +71,17 @@ struct Tail {
     last_job: Option<(Arc<Job>, u32)>,
     /// The header, until it is written with the first frame.
     unwritten: Vec<u8>,
+}
+
+/// Takes a lock that may be about to be given back: a process that was just begun holds all of its parent's until it runs its program.
+fn take(lock: &File) -> Result<(), fs::TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            done => return done,
+        }
+    }
+    lock.try_lock()
 }
 
 impl ShareLog {
@@ -81,7 +96,7 @@ impl ShareLog {
         let lock_path = dir.join("lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path);
         let lock = lock.map_err(LogError::io(&lock_path))?;
-        lock.try_lock().map_err(|error| match error {
+        take(&lock).map_err(|error| match error {
             fs::TryLockError::WouldBlock => LogError::InUse(dir.to_owned()),
             fs::TryLockError::Error(error) => LogError::io(&lock_path)(error),
         })?;

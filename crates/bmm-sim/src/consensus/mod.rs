@@ -4,6 +4,7 @@
 //! who finds the next block; there is no proof of work.
 
 mod cheats;
+mod judge;
 mod node;
 mod options;
 mod outcome;

@@ -101,7 +101,7 @@ impl Node {
         }
         let id = self.chain.canonical(number * CHECKPOINT_BLOCKS).ok()??;
         // A part at first, and all when it is deeper.
-        let deep = head >= number * CHECKPOINT_BLOCKS + BET_DEPTH + 1;
+        let deep = head > number * CHECKPOINT_BLOCKS + BET_DEPTH;
         let amount = if deep { weight } else { weight / U256::from(2) };
         let bet = link(footstone, source, Checkpoint { number, id }, amount);
         let same = |other: &&Bet| other.targetHash == bet.targetHash && other.sourceHash == bet.sourceHash;

@@ -9,17 +9,14 @@ use super::{
 };
 use crate::random::Random;
 use alloy_primitives::{Address, B256, U256};
-use alloy_sol_types::SolCall;
 use bmm_chain::{ImportError, Imported, Members, SignedBet};
-use bmm_ledger::rights::is_slashed;
 use bmm_types::{
     SealedBlock, Transaction,
-    finality::{is_quorum, offence},
-    system::{FOOTSTONES, Footstones, RESOURCES},
+    finality::is_quorum,
+    system::{FOOTSTONES, RESOURCES},
 };
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -46,7 +43,7 @@ enum Event {
     },
     Transaction {
         to: usize,
-        transaction: Transaction,
+        transaction: Box<Transaction>,
     },
     /// A node looks what another has.
     Exchange(usize),
@@ -59,11 +56,11 @@ enum Event {
 
 /// See the module's documentation.
 pub struct World<'a> {
-    options: &'a Options,
-    town: &'a Town,
+    pub(super) options: &'a Options,
+    pub(super) town: &'a Town,
     random: Random,
-    seed: u64,
-    nodes: Vec<Node>,
+    pub(super) seed: u64,
+    pub(super) nodes: Vec<Node>,
     manners: Vec<Manner>,
     /// Milliseconds since genesis.
     now: u64,
@@ -72,11 +69,11 @@ pub struct World<'a> {
     events: BTreeMap<(u64, u64), Event>,
     count: u64,
     /// Parents of all blocks, with their numbers.
-    parents: HashMap<B256, (B256, u64)>,
+    pub(super) parents: HashMap<B256, (B256, u64)>,
     /// Every final checkpoint that an honest node ever had: number of the block, id.
-    finals: HashSet<(u64, B256)>,
-    all_bets: Vec<SignedBet>,
-    outcome: Outcome,
+    pub(super) finals: HashSet<(u64, B256)>,
+    pub(super) all_bets: Vec<SignedBet>,
+    pub(super) outcome: Outcome,
 }
 
 impl<'a> World<'a> {
@@ -177,15 +174,15 @@ impl<'a> World<'a> {
         self.outcome
     }
 
-    fn honest(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn honest(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| self.manners[node.index].is_honest())
     }
 
-    fn weight_of(&self, is: impl Fn(usize) -> bool) -> U256 {
+    pub(super) fn weight_of(&self, is: impl Fn(usize) -> bool) -> U256 {
         self.town.weights.iter().enumerate().filter(|(n, _)| is(*n)).map(|(_, weight)| *weight).sum()
     }
 
-    fn cheats_have_a_third(&self) -> bool {
+    pub(super) fn cheats_have_a_third(&self) -> bool {
         let cheats = self.weight_of(|n| !self.manners[n].is_honest());
         cheats * U256::from(3) >= self.weight_of(|_| true)
     }
@@ -225,7 +222,7 @@ impl<'a> World<'a> {
                 self.after(to);
             }
             Event::Transaction { to, transaction } if self.nodes[to].alive => {
-                let _ = self.nodes[to].chain.submit(transaction);
+                let _ = self.nodes[to].chain.submit(*transaction);
             }
             Event::Exchange(node) => {
                 self.at(EXCHANGE_MILLIS, Event::Exchange(node));
@@ -362,7 +359,7 @@ impl<'a> World<'a> {
         let Some(transaction) = self.nodes[node].transaction(self.town, to, data) else { return };
         let _ = self.nodes[node].chain.submit(transaction.clone());
         for to in 0..self.nodes.len() {
-            self.send(node, to, 0, |to| Event::Transaction { to, transaction: transaction.clone() });
+            self.send(node, to, 0, |to| Event::Transaction { to, transaction: Box::new(transaction.clone()) });
         }
     }
 
@@ -385,99 +382,6 @@ impl<'a> World<'a> {
         }
         if let Some(finality) = self.nodes[node].chain.finality() {
             self.finals.insert((finality.finalised.number * CHECKPOINT_BLOCKS, finality.finalised.id));
-        }
-    }
-
-    /// Holds all final checkpoints against each other.
-    fn judge(&mut self) {
-        let mut finals: BinaryHeap<Reverse<(u64, B256)>> = self.finals.iter().copied().map(Reverse).collect();
-        let mut chain: Vec<(u64, B256)> = Vec::new();
-        let mut conflict = false;
-        while let Some(Reverse((number, id))) = finals.pop() {
-            let below = chain.last().copied();
-            conflict |= below.is_some_and(|(low, ancestor)| self.ancestor(id, low) != Some(ancestor));
-            chain.push((number, id));
-        }
-        self.outcome.final_checkpoints += chain.last().map_or(0, |(number, _)| number / CHECKPOINT_BLOCKS);
-        self.outcome.seeds_of_a_third += u64::from(self.cheats_have_a_third());
-        if !conflict {
-            return;
-        }
-        let guilty = self.guilty();
-        if !self.is_a_third(&guilty) {
-            self.outcome.violations += 1;
-            self.outcome.violating_seeds.push(self.seed);
-        } else {
-            self.outcome.conflicts_with_evidence += 1;
-            self.punish(guilty);
-        }
-    }
-
-    /// Whether footstones have a third of the weight of a set by which something was made final: that of the beginning, or one that an honest node
-    /// has now.
-    fn is_a_third(&self, guilty: &BTreeMap<Address, (SignedBet, SignedBet)>) -> bool {
-        let of_set = |members: &Members| {
-            let weight = guilty.keys().filter_map(|footstone| members.weight_of(*footstone)).sum::<U256>();
-            weight * U256::from(3) >= members.weight() && !members.members.is_empty()
-        };
-        let first = self.weight_of(|n| guilty.contains_key(&self.town.keys[n].address()));
-        let now = self.honest().filter_map(|node| node.chain.finality());
-        first * U256::from(3) >= self.weight_of(|_| true)
-            || now.into_iter().any(|finality| of_set(&finality.rights.current) || of_set(&finality.rights.previous))
-    }
-
-    /// The ancestor of a block at a number; genesis has no entry among the parents.
-    fn ancestor(&self, mut id: B256, number: u64) -> Option<B256> {
-        loop {
-            match self.parents.get(&id) {
-                Some((parent, at)) if *at > number => id = *parent,
-                Some((_, at)) => return (*at == number).then_some(id),
-                None => return (number == 0).then_some(id),
-            }
-        }
-    }
-
-    /// Footstones whose own bets contradict each other, each with two of them.
-    fn guilty(&self) -> BTreeMap<Address, (SignedBet, SignedBet)> {
-        let mut guilty = BTreeMap::new();
-        for (at, first) in self.all_bets.iter().enumerate() {
-            for second in &self.all_bets[..at] {
-                if offence(&first.bet, &second.bet).is_some() {
-                    guilty.entry(first.bet.footstone).or_insert_with(|| (first.clone(), second.clone()));
-                }
-            }
-        }
-        guilty
-    }
-
-    /// Shows the evidence to the contract, on the chain of an honest node, and looks who lost the bond.
-    fn punish(&mut self, guilty: BTreeMap<Address, (SignedBet, SignedBet)>) {
-        let Some(judge) = self.honest().map(|node| node.index).next() else { return };
-        let chain = self.nodes[judge].chain.clone();
-        let accused: Vec<Address> = guilty.keys().copied().collect();
-        for (first, second) in guilty.into_values() {
-            let call = Footstones::slashCall {
-                first: first.bet.clone(),
-                firstSignature: first.signature.to_vec().into(),
-                second: second.bet.clone(),
-                secondSignature: second.signature.to_vec().into(),
-            };
-            let sent = self.nodes[judge].transaction(self.town, FOOTSTONES, call.abi_encode().into());
-            if let Some(transaction) = sent {
-                let _ = chain.submit(transaction);
-            }
-        }
-        for _ in 0..accused.len() {
-            let secs = chain.head().header.timestamp + BLOCK_SECS;
-            self.nodes[judge].set_time(secs);
-            if let Some(block) = next_block(&chain, &self.town.keys[judge]) {
-                let _ = chain.import(&block);
-            }
-        }
-        let Ok(state) = chain.state(alloy_eips::BlockId::latest()) else { return };
-        for footstone in accused {
-            let lost = is_slashed(&state, footstone).unwrap_or(false);
-            *(if lost { &mut self.outcome.slashed } else { &mut self.outcome.not_slashed }) += 1;
         }
     }
 }

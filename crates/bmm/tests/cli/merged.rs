@@ -47,8 +47,8 @@ fn height(litecoin: &Litecoin) -> u64 {
 /// What the pool says of a chain.
 fn chain(bmm: &Bmm, name: &str) -> Value {
     let status = bmm.json(&["pool", "status"]);
-    let chains = status["sides"][0]["chains"].as_array().expect("rows").iter();
-    chains.filter(|chain| chain["name"] == name).next_back().cloned().unwrap_or_default()
+    let mut chains = status["sides"][0]["chains"].as_array().expect("rows").iter();
+    chains.find(|chain| chain["name"] == name).cloned().unwrap_or_default()
 }
 
 /// Blocks of a chain that its node took from the pool.
