@@ -78,11 +78,10 @@ pub struct FinalityStatus {
 }
 
 impl FinalityStatus {
-    /// Returns the justified checkpoint to bet from: the node's own, as long as the contract may still count the bets that justify it; those on
-    /// a checkpoint older than the sets it does not.
-    pub fn bet_source(&self, checkpoint_blocks: u64) -> Checkpoint {
-        let countable = self.justified.number.saturating_mul(checkpoint_blocks) >= self.rights.current.since;
-        if countable { self.justified } else { self.rights.justified }
+    /// Returns the justified checkpoint to bet from: that of the head's state, which all nodes on the branch share. What a node counts itself may be
+    /// ahead of it, but not everywhere, and bets from different sources do not add up.
+    pub fn bet_source(&self) -> Checkpoint {
+        self.rights.justified
     }
 }
 

@@ -76,7 +76,7 @@ impl Manner {
             let last = other.chain.head().number() / CHECKPOINT_BLOCKS;
             let sources = match self.bets {
                 Bets::Surround => vec![finality.rights.finalised, finality.rights.justified],
-                _ => vec![finality.bet_source(CHECKPOINT_BLOCKS)],
+                _ => vec![finality.bet_source()],
             };
             for number in last.saturating_sub(1)..=last {
                 let Ok(Some(id)) = other.chain.canonical(number * CHECKPOINT_BLOCKS) else { continue };

@@ -82,7 +82,7 @@ impl Node {
         SignedBet::new(bet, &signature.as_bytes()).expect("65 bytes")
     }
 
-    /// The link that an honest footstone bets on now: from the highest justified checkpoint of its branch to the highest checkpoint that is
+    /// The link that an honest footstone bets on now: from the highest checkpoint that the state of its branch has as justified to the highest checkpoint that is
     /// deep enough. Nothing if that would contradict what it has signed.
     pub fn honest_bet(&self, town: &Town) -> Option<Bet> {
         let head = self.chain.head().number();
@@ -92,7 +92,7 @@ impl Node {
         let Rights { current, previous, .. } = &*finality.rights;
         let weight = current.weight_of(footstone).max(previous.weight_of(footstone))?;
         let number = head.checked_sub(BET_DEPTH)? / CHECKPOINT_BLOCKS;
-        let source = finality.bet_source(CHECKPOINT_BLOCKS);
+        let source = finality.bet_source();
         if !finality.rights.enabled
             || number <= source.number
             || number * CHECKPOINT_BLOCKS < finality.rights.current.since

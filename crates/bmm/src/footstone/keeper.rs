@@ -272,7 +272,7 @@ impl Bettor {
         let before = self.log.bets_of(footstone).rev().find(|bet| bet.target == number && bet.targetHash == id);
         let source = match before {
             Some(bet) => Checkpoint { number: bet.source, id: bet.sourceHash },
-            None if finality.bet_source(interval).number < number => finality.bet_source(interval),
+            None if finality.bet_source().number < number => finality.bet_source(),
             // Others were faster: the same link has a part in what it pays.
             None => match self.chain.link_to(target) {
                 Some(source) => source,
