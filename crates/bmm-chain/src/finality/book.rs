@@ -200,7 +200,7 @@ impl BetBook {
         keys.into_iter().map(|key| (checkpoint(key.0, key.1), checkpoint(key.2, key.3))).collect()
     }
 
-    /// Returns up to `most` bets with targets from a number on, lower ones first.
+    /// Returns up to `most` bets with targets from a number on, lower ones first; the same bets always in the same order.
     pub fn bets_from(&self, number: u64, most: usize) -> Vec<SignedBet> {
         let mut bets: Vec<&SignedBet> = self
             .pages
@@ -208,7 +208,7 @@ impl BetBook {
             .flat_map(|page| page.bets.range(from(number)..))
             .map(|(_, entry)| &entry.signed)
             .collect();
-        bets.sort_unstable_by_key(|signed| (signed.bet.target, signed.bet.footstone, signed.bet.targetHash));
+        bets.sort_unstable_by_key(|signed| (link(signed), signed.bet.footstone));
         bets.into_iter().take(most).cloned().collect()
     }
 
@@ -218,9 +218,11 @@ impl BetBook {
         page.map(|page| page.bets.values().map(|entry| entry.signed.clone()).collect()).unwrap_or_default()
     }
 
-    /// Returns pairs of bets that contradict each other, one for each footstone that did so.
+    /// Returns pairs of bets that contradict each other, one for each footstone that did so, in the order of their addresses.
     pub fn evidence(&self) -> Vec<(SignedBet, SignedBet)> {
-        self.pages.values().filter_map(|page| page.evidence.clone()).collect()
+        let mut pairs: Vec<_> = self.pages.values().filter_map(|page| page.evidence.clone()).collect();
+        pairs.sort_unstable_by_key(|(first, _)| first.bet.footstone);
+        pairs
     }
 }
 

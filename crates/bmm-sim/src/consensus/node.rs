@@ -1,12 +1,12 @@
 //! One node: its chain, its clock, what it has signed.
 
-use super::setup::{BET_DEPTH, CHECKPOINT_BLOCKS, EPOCH_BLOCKS, GENESIS_TIME, Town, transaction};
+use super::setup::{BET_DEPTH, CHECKPOINT_BLOCKS, EPOCH_BLOCKS, GENESIS_TIME, Town, chain_options, transaction};
 use alloy_consensus::Transaction as _;
 use alloy_eips::BlockId;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_signer::SignerSync;
 use alloy_sol_types::{SolCall, SolStruct};
-use bmm_chain::{Chain, ChainOptions, Checkpoint, ManualClock, SignedBet};
+use bmm_chain::{Chain, Checkpoint, ManualClock, SignedBet};
 use bmm_ledger::rights::{Rights, bets_in, is_justified};
 use bmm_types::{
     SealedBlock, Transaction,
@@ -180,8 +180,7 @@ fn bet_name(bet: &Bet) -> B256 {
 
 /// A chain that has the blocks of the setup.
 fn fresh(town: &Town, clock: &Arc<ManualClock>) -> Arc<Chain> {
-    let chain =
-        Chain::in_memory(town.params.clone(), clock.clone(), ChainOptions::default()).expect("a chain in memory");
+    let chain = Chain::in_memory(town.params.clone(), clock.clone(), chain_options()).expect("a chain in memory");
     for block in &town.blocks {
         chain.import(block).expect("a valid block");
     }

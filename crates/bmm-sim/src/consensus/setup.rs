@@ -12,7 +12,7 @@ use bmm_types::{
     params::Allocation,
     system::{FOOTSTONES, Footstones, MICRO, RESOURCES, Resources, resource_leaf},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Unix seconds of genesis.
 pub const GENESIS_TIME: u64 = 1_900_000_000;
@@ -27,6 +27,11 @@ pub const BET_DEPTH: u64 = 1;
 const PROOF_HASHES: u16 = 3;
 /// Bond of a footstone of weight 1, in BMM.
 const BOND: u64 = 1_000;
+
+/// Options of a chain whose blocks do not depend on how fast the machine is.
+pub fn chain_options() -> ChainOptions {
+    ChainOptions { max_build: Duration::MAX, ..ChainOptions::default() }
+}
 
 /// Parameters, keys, and the first blocks.
 pub struct Town {
@@ -52,8 +57,7 @@ impl Town {
     /// Makes the blocks until the footstones have their seats: epoch 0 is proven and bonds are locked in epoch 1; epoch 2 has the first set.
     fn begin(&self) -> Vec<SealedBlock> {
         let clock = Arc::new(ManualClock::new(GENESIS_TIME));
-        let chain =
-            Chain::in_memory(self.params.clone(), clock.clone(), ChainOptions::default()).expect("a chain in memory");
+        let chain = Chain::in_memory(self.params.clone(), clock.clone(), chain_options()).expect("a chain in memory");
         let mut blocks = Vec::new();
         for number in 1..=2 * EPOCH_BLOCKS {
             clock.advance(BLOCK_SECS);

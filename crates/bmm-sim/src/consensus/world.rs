@@ -175,7 +175,11 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn honest(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| self.manners[node.index].is_honest())
+        self.nodes.iter().filter(|node| self.is_honest(node.index))
+    }
+
+    pub(super) fn is_honest(&self, node: usize) -> bool {
+        self.manners[node].is_honest()
     }
 
     pub(super) fn weight_of(&self, is: impl Fn(usize) -> bool) -> U256 {
