@@ -3,6 +3,9 @@
 //! A pool asks for a block, commits to its hash in a parent's coinbase, and hands in the proof. Blocks are signed by their beneficiary, so
 //! they are made only for addresses whose keys the node was given ([`Miners`]). Hashes are written as everywhere here, without `0x`: what
 //! Bitcoin-style software takes for a hash as it is displayed.
+//!
+//! The same hashes are the beneficiary's work of the epoch. Beside the block stands what they must commit to for that, under a chain id of its
+//! own; who does so hands in the smallest by `submitauxwork`, and the node proves them. Others leave it out.
 
 use crate::{
     error::{RpcError, RpcResult},
@@ -10,9 +13,12 @@ use crate::{
     params::{Args, Param},
 };
 use alloy_primitives::{Address, B256, U256, hex};
-use bmm_chain::{BlockSigner, ImportError, Template, TemplateRequest};
-use bmm_pow::auxpow::wire;
-use bmm_types::{Engine, Seal, SealedBlock};
+use bmm_chain::{BlockSigner, ImportError, Solutions, Template, TemplateRequest, WorkKey};
+use bmm_pow::{
+    auxpow::wire,
+    resource::{check_solution, solution_hash},
+};
+use bmm_types::{AuxPow, Engine, Seal, SealedBlock, system::RESOURCE_AUX_CHAIN_ID};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::{
@@ -22,7 +28,7 @@ use std::{
 };
 
 /// The methods' names. They may be called by JSON-RPC 1.0, as Bitcoin-style nodes are.
-pub(crate) const NAMES: [&str; 3] = ["createauxblock", "getauxblock", "submitauxblock"];
+pub(crate) const NAMES: [&str; 4] = ["createauxblock", "getauxblock", "submitauxblock", "submitauxwork"];
 
 /// Blocks that are worked on at once.
 const MAX_OPEN: usize = 32;
@@ -45,20 +51,28 @@ const SYNCING: i32 = -10;
 const UNREADABLE: i32 = -22;
 const REFUSED: i32 = -25;
 
-/// For whom a node makes blocks: addresses, each with what signs by its key.
+/// For whom a node makes blocks: addresses, each with what signs by its key; and where their smallest hashes go, if they are proven.
 #[derive(Clone, Default)]
-pub struct Miners(Vec<(Address, BlockSigner)>);
+pub struct Miners {
+    signers: Vec<(Address, BlockSigner)>,
+    solutions: Option<Arc<Solutions>>,
+}
 
 impl Miners {
     /// Adds an address and what signs with its key. The first one is that of `getauxblock`.
     pub fn add(&mut self, address: Address, signer: BlockSigner) {
-        self.0.push((address, signer));
+        self.signers.push((address, signer));
+    }
+
+    /// Has the smallest hashes of their work collected there.
+    pub fn collect(&mut self, solutions: Arc<Solutions>) {
+        self.solutions = Some(solutions);
     }
 
     fn find(&self, address: Address) -> RpcResult<&BlockSigner> {
-        let found = self.0.iter().find(|(known, _)| *known == address).map(|(_, signer)| signer);
+        let found = self.signers.iter().find(|(known, _)| *known == address).map(|(_, signer)| signer);
         found.ok_or_else(|| {
-            let keys: Vec<String> = self.0.iter().map(|(known, _)| known.to_string()).collect();
+            let keys: Vec<String> = self.signers.iter().map(|(known, _)| known.to_string()).collect();
             let keys = if keys.is_empty() { "of no address".to_owned() } else { format!("of {}", keys.join(", ")) };
             let words = format!(
                 "a block is signed by its beneficiary, and this node has no key of {address} but {keys}; start it with --mine-for WALLET"
@@ -72,6 +86,8 @@ impl Miners {
 struct Open {
     template: Template,
     beneficiary: Address,
+    /// What its hashes are work for besides.
+    work: Option<WorkKey>,
     begun: Instant,
     took: Duration,
 }
@@ -89,8 +105,15 @@ impl AuxDesk {
         Self { miners, building: Mutex::default(), open: Mutex::default() }
     }
 
-    fn get(&self, id: B256) -> Option<Arc<Open>> {
-        self.open.lock().iter().find(|open| open.template.id == id && open.begun.elapsed() < MAX_AGE).cloned()
+    fn get(&self, is: impl Fn(&Open) -> bool) -> Option<Arc<Open>> {
+        self.open.lock().iter().find(|open| is(open) && open.begun.elapsed() < MAX_AGE).cloned()
+    }
+
+    /// Returns whose work of which epoch the hashes of a block after `parent` are, where they are collected.
+    fn work_after(&self, context: &Context, parent: &bmm_chain::HeadBlock, contributor: Address) -> Option<WorkKey> {
+        self.miners.solutions.as_ref()?;
+        let (epoch, seed) = context.chain.epoch_after(parent.id, parent.number()).ok()??;
+        Some(WorkKey { epoch, seed, contributor })
     }
 
     /// Returns a block on the present head: the last one if it is young, else a new one.
@@ -110,7 +133,8 @@ impl AuxDesk {
         let begun = Instant::now();
         let request = TemplateRequest { beneficiary, ..TemplateRequest::default() };
         let template = context.chain.template(&request, &**signer)?;
-        let made = Arc::new(Open { template, beneficiary, begun, took: begun.elapsed() });
+        let work = self.work_after(context, &head, beneficiary);
+        let made = Arc::new(Open { template, beneficiary, work, begun, took: begun.elapsed() });
         let mut open = self.open.lock();
         open.retain(|open| open.begun.elapsed() < MAX_AGE);
         if open.len() >= MAX_OPEN {
@@ -161,11 +185,30 @@ struct AuxBlock {
     target: String,
     /// In units of 10^-18 BMM, exactly, as a decimal number.
     reward: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work: Option<EpochWork>,
+}
+
+/// What hashes must commit to so that they are work of an epoch as well, as pools read it.
+#[derive(Serialize)]
+struct EpochWork {
+    hash: String,
+    chainid: u32,
+    epoch: u64,
+    /// How many of the smallest are of use.
+    count: usize,
 }
 
 impl AuxBlock {
-    fn new(context: &Context, template: &Template) -> Self {
+    fn new(context: &Context, Open { template, work, .. }: &Open) -> Self {
         let header = &template.block.header;
+        let solutions = context.aux.miners.solutions.as_ref();
+        let work = work.as_ref().zip(solutions).map(|(work, solutions)| EpochWork {
+            hash: hex::encode(work.leaf()),
+            chainid: RESOURCE_AUX_CHAIN_ID,
+            epoch: work.epoch,
+            count: solutions.count(),
+        });
         let target = hex::encode(template.target.get().to_le_bytes::<32>());
         let coinbasevalue = template.reward / U256::from(UNITS_PER_COIN_UNIT);
         Self {
@@ -178,6 +221,7 @@ impl AuxBlock {
             namecoin_target: target.clone(),
             target,
             reward: template.reward.to_string(),
+            work,
         }
     }
 }
@@ -191,7 +235,7 @@ pub(crate) fn create(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> 
 /// `getauxblock`: without parameters a block for the node's own address, with them the proof of one.
 pub(crate) fn get(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
     let Some(HexHash(hash)) = args.optional()? else {
-        let first = context.aux.miners.0.first().map(|(address, _)| *address);
+        let first = context.aux.miners.signers.first().map(|(address, _)| *address);
         let none = || RpcError::Refused("this node mines for nobody; start it with --mine-for WALLET".into());
         return block_for(context, first.ok_or_else(none)?);
     };
@@ -206,23 +250,29 @@ pub(crate) fn submit(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> 
     hand_in(context, hash, &proof)
 }
 
+/// `submitauxwork`: one of the smallest hashes of an epoch's work, by what it commits to.
+pub(crate) fn submit_work(context: &Context, args: &mut Args<'_>) -> RpcResult<Json> {
+    let HexHash(leaf) = args.required()?;
+    let HexBytes(proof) = args.required()?;
+    let open = context.aux.get(|open| open.work.is_some_and(|work| work.leaf() == leaf));
+    let Some((work, solutions)) = open.and_then(|open| open.work).zip(context.aux.miners.solutions.as_ref()) else {
+        return Err(unknown("work", leaf));
+    };
+    let aux = read_proof(&proof)?;
+    check_solution(&aux, leaf).map_err(|error| refused(REFUSED, format!("the work is refused: {error}")))?;
+    // False for one that is known, or above enough others.
+    json(&solutions.note(&work, solution_hash(&aux), || aux))
+}
+
 fn block_for(context: &Context, address: Address) -> RpcResult<Json> {
     let open = context.aux.open(context, address)?;
-    json(&AuxBlock::new(context, &open.template))
+    json(&AuxBlock::new(context, &open))
 }
 
 /// Answers `true` for a block that became the head, `false` for a valid one that came too late.
 fn hand_in(context: &Context, hash: B256, proof: &[u8]) -> RpcResult<Json> {
-    let open = context.aux.get(hash).ok_or_else(|| {
-        let words = format!(
-            "block hash unknown: {} is no block that this node has handed out within {} minutes",
-            hex::encode(hash),
-            MAX_AGE.as_secs() / 60
-        );
-        RpcError::Coded { code: INVALID_PARAMETER, words }
-    })?;
-    let refused = |code, words: String| RpcError::Coded { code, words };
-    let aux = wire::decode(proof).map_err(|error| refused(UNREADABLE, error.to_string()))?;
+    let open = context.aux.get(|open| open.template.id == hash).ok_or_else(|| unknown("block", hash))?;
+    let aux = read_proof(proof)?;
     let block = SealedBlock { block: open.template.block.clone(), seal: Seal::AuxPow(Box::new(aux)) };
     match context.chain.import(&block) {
         Ok(imported) => json(&imported.became_head),
@@ -230,6 +280,23 @@ fn hand_in(context: &Context, hash: B256, proof: &[u8]) -> RpcResult<Json> {
         Err(error) if error.is_internal() => Err(RpcError::Internal(error.to_string())),
         Err(error) => Err(refused(REFUSED, format!("the proof is refused: {error}"))),
     }
+}
+
+fn read_proof(proof: &[u8]) -> RpcResult<AuxPow> {
+    wire::decode(proof).map_err(|error| refused(UNREADABLE, error.to_string()))
+}
+
+const fn refused(code: i32, words: String) -> RpcError {
+    RpcError::Coded { code, words }
+}
+
+fn unknown(what: &str, hash: B256) -> RpcError {
+    let minutes = MAX_AGE.as_secs() / 60;
+    let words = format!(
+        "{what} hash unknown: {} is no {what} that this node has handed out within {minutes} minutes",
+        hex::encode(hash)
+    );
+    refused(INVALID_PARAMETER, words)
 }
 
 /// A hash as pools write it; `0x` may stand before it.

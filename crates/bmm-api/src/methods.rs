@@ -195,6 +195,7 @@ static METHODS: &[Method] = &[
     heavy("ots_traceTransaction", &["transaction hash"], ots::trace_transaction),
     light("rpc_modules", &[], admin::modules),
     heavy("submitauxblock", &["block hash", "proof"], aux::submit),
+    heavy("submitauxwork", &["work hash", "proof"], aux::submit_work),
     heavy("trace_block", &["block"], trace::block),
     heavy("trace_call", &["transaction", "trace types", "block", "state overrides", "block overrides"], trace::call),
     heavy("trace_callMany", &["calls", "block"], trace::call_many),

@@ -84,8 +84,14 @@ impl Solutions {
         Ok(Self { count, file: Some(file.to_owned()), books: Mutex::new(books) })
     }
 
-    /// Notes a hash of the work, with its solution if it is among the smallest.
-    pub fn note(&self, key: &WorkKey, hash: U256, solution: impl FnOnce() -> AuxPow) {
+    /// Returns how many hashes of each work are kept.
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Notes a hash of the work, with its solution if it is among the smallest, and returns whether it is. The caller answers for the
+    /// commitment and for the hash.
+    pub fn note(&self, key: &WorkKey, hash: U256, solution: impl FnOnce() -> AuxPow) -> bool {
         let mut books = self.books.lock();
         if !books.of.contains_key(key) {
             let oldest = key.epoch.saturating_add(1).saturating_sub(KEPT_EPOCHS);
@@ -94,6 +100,7 @@ impl Solutions {
         }
         let noted = books.of.get_mut(key).is_some_and(|book| book.note(hash, solution));
         books.changed |= noted;
+        noted
     }
 
     /// Returns the proof of the work, in the order in which the chain takes it, and the estimate of its hashes; `None` while there are not enough.

@@ -1,5 +1,6 @@
 //! What miners work on, and what they find.
 
+use crate::effort::EpochWork;
 use alloy_primitives::{Address, B256};
 use bmm_pow::{
     auxpow::merkle::{fold, sha256d},
@@ -47,6 +48,8 @@ pub struct Job {
     pub clean: bool,
     /// The chains that it is work for.
     pub chains: Vec<ChainWork>,
+    /// The epoch's work that its hashes are besides.
+    pub effort: Option<Arc<EpochWork>>,
 }
 
 #[cfg(test)]
@@ -64,6 +67,7 @@ impl Job {
             time: 0,
             clean: true,
             chains,
+            effort: None,
         })
     }
 }
@@ -88,7 +92,25 @@ impl Job {
     }
 }
 
-/// A share whose hash is a block of at least one of its job's chains.
+/// What a hash of a job is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worth {
+    /// It is a block of at least one of the job's chains.
+    pub block: bool,
+    /// It is among the smallest of the epoch's work.
+    pub effort: bool,
+}
+
+impl Job {
+    /// Looks what a hash is good for, and counts it for the epoch's work; `None` if it is neither.
+    pub fn worth(&self, hash: &[u8; 32]) -> Option<Worth> {
+        let block = self.chains.iter().any(|chain| chain.target.is_met_by(hash));
+        let effort = self.effort.as_ref().is_some_and(|effort| effort.take(hash));
+        (block || effort).then_some(Worth { block, effort })
+    }
+}
+
+/// A share whose hash is a block of at least one of its job's chains, or among the smallest of an epoch's work.
 #[derive(Clone, Debug)]
 pub struct Solution {
     /// The job.
@@ -103,6 +125,8 @@ pub struct Solution {
     pub account: Address,
     /// Number of the share in the log.
     pub share: u64,
+    /// What the hash is good for.
+    pub worth: Worth,
 }
 
 impl Solution {

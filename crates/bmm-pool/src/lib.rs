@@ -12,6 +12,7 @@ pub mod batch;
 pub mod block;
 pub mod books;
 pub mod difficulty;
+pub mod effort;
 pub mod job;
 pub mod log;
 pub mod payout;

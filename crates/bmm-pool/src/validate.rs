@@ -1,7 +1,7 @@
 //! Shares of all connections are hashed together, written to the log together, and only then acknowledged.
 
 use crate::{
-    job::{EXTRANONCE1_LEN, EXTRANONCE2_LEN, Solution},
+    job::{EXTRANONCE1_LEN, EXTRANONCE2_LEN, Solution, Worth},
     server::{
         conn::Conn,
         stats::{Stats, Worker},
@@ -31,6 +31,8 @@ use tokio::sync::mpsc;
 const MAX_WRITE: usize = 4_096;
 /// Solutions that wait where nobody takes them; beyond that they are lost, and the log of the program says so.
 const MAX_SOLUTIONS: usize = 1_024;
+/// Solutions that wait when no more are added that are no blocks but only work of the epoch.
+const MAX_EFFORTS: usize = 256;
 /// How often solutions are offered again that nobody had room for.
 const OFFER_AGAIN: Duration = Duration::from_millis(100);
 
@@ -72,8 +74,8 @@ pub(crate) enum Reply {
 /// A share whose hash meets its target.
 struct Proven {
     share: Pending,
-    /// Kept where it is a block.
-    block: Option<[u8; 32]>,
+    /// Its hash, and what it is good for beside the share.
+    worth: Option<([u8; 32], Worth)>,
 }
 
 #[derive(Default)]
@@ -222,8 +224,8 @@ impl Inner {
             let mut proven = Vec::with_capacity(batch.len());
             for (share, hash) in batch.drain(..).zip(&hashes) {
                 if share.target.is_met_by(hash) {
-                    let is_block = share.work.job.chains.iter().any(|chain| chain.target.is_met_by(hash));
-                    proven.push(Proven { share, block: is_block.then_some(*hash) });
+                    let worth = share.work.job.worth(hash).map(|worth| (*hash, worth));
+                    proven.push(Proven { share, worth });
                 } else {
                     self.refuse(&share, Reject::LowDifficulty, "the hash is above the share's target");
                 }
@@ -283,8 +285,8 @@ impl Inner {
             }
         };
         for (proven, number) in proven.iter().zip(numbers) {
-            if let Some(hash) = proven.block {
-                writer.solved(proven.share.solution(hash, number));
+            if let Some((hash, worth)) = proven.worth {
+                writer.solved(proven.share.solution(hash, worth, number));
             }
         }
         writer.offer();
@@ -312,7 +314,7 @@ impl Pending {
         }
     }
 
-    fn solution(&self, hash: [u8; 32], share: u64) -> Solution {
+    fn solution(&self, hash: [u8; 32], worth: Worth, share: u64) -> Solution {
         Solution {
             job: Arc::clone(&self.work.job),
             coinbase: self.work.job.coinbase(self.extranonce1, self.extranonce2),
@@ -320,6 +322,7 @@ impl Pending {
             hash,
             account: self.worker.account,
             share,
+            worth,
         }
     }
 }
@@ -333,8 +336,11 @@ struct Writer {
 
 impl Writer {
     fn solved(&mut self, solution: Solution) {
-        if self.waiting.len() >= MAX_SOLUTIONS {
-            tracing::error!(share = solution.share, "a block is lost: nobody takes the blocks that were found");
+        // What is no block leaves room for those that are.
+        if self.waiting.len() >= if solution.worth.block { MAX_SOLUTIONS } else { MAX_EFFORTS } {
+            if solution.worth.block {
+                tracing::error!(share = solution.share, "a block is lost: nobody takes the blocks that were found");
+            }
             return;
         }
         self.waiting.push_back(solution);
@@ -349,6 +355,7 @@ impl Writer {
                     self.waiting.push_front(solution);
                     return;
                 }
+                Err(mpsc::error::TrySendError::Closed(solution)) if !solution.worth.block => {}
                 Err(mpsc::error::TrySendError::Closed(solution)) => {
                     tracing::error!(share = solution.share, "a block is lost: nobody takes blocks any more");
                 }

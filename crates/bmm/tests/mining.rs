@@ -55,4 +55,10 @@ fn a_node_is_mined_for_alone() {
     let accepted = told["status"]["accepted"].as_u64().expect("a number");
     assert!(accepted >= 1 && accepted <= blocks, "{told}");
     assert!(told["status"]["hashes_per_second"].as_u64().expect("a number") > 0, "{told}");
+    // The same hashes prove the miner's work of the epoch.
+    let (proof, hashes) = node.solutions.proof(&node.work()).expect("a proof");
+    bmm_pow::resource::check_proof(&proof, node.work().leaf()).expect("a good one");
+    let done = told["status"]["hashes_per_second"].as_f64().expect("a number") * 12.0;
+    let found = f64::from(u32::try_from(hashes).expect("some"));
+    assert!(found > done / 4.0 && found < done * 4.0, "{found} of {done}");
 }

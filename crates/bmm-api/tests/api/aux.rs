@@ -5,10 +5,13 @@ use alloy_primitives::{Address, B256, U256, hex};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_api::Miners;
+use bmm_chain::{Solutions, WorkKey};
 use bmm_pow::{
-    MiningJob, SyntheticParent, Target, Throttle,
+    AuxTree, MiningJob, SyntheticParent, Target, Throttle,
     auxpow::{merkle::sha256d, wire},
-    mine, scrypt_hash,
+    mine,
+    resource::check_proof,
+    scrypt_hash,
 };
 use bmm_types::AuxPow;
 use serde_json::{Value, json};
@@ -24,11 +27,15 @@ fn node() -> Node {
 }
 
 fn node_for(seeds: impl IntoIterator<Item = u8>) -> Node {
+    Node::mined_elsewhere(miners(seeds))
+}
+
+fn miners(seeds: impl IntoIterator<Item = u8>) -> Miners {
     let mut miners = Miners::default();
     for key in seeds.into_iter().map(miner) {
         miners.add(key.address(), Arc::new(move |hash| key.sign_hash_sync(&hash).expect("a local key signs")));
     }
-    Node::mined_elsewhere(miners)
+    miners
 }
 
 fn block_for(node: &Node, seed: u8) -> Value {
@@ -80,6 +87,39 @@ fn the_older_call_does_both_for_the_first_address() {
     assert_eq!(block, node.call("getauxblock", json!([])), "the same block while it is young");
     assert_eq!(node.call("getauxblock", hand_in(&block, &prove(&block))), json!(true));
     assert_eq!(node.chain.head().header.beneficiary, miner(8).address());
+}
+
+#[test]
+fn the_smallest_hashes_of_an_epochs_work_are_collected() {
+    let solutions = Arc::new(Solutions::in_memory(4));
+    let mut miners = miners([8, 9]);
+    miners.collect(Arc::clone(&solutions));
+    let node = Node::mined_elsewhere(miners);
+    let work = block_for(&node, 8)["work"].clone();
+    let key = WorkKey { epoch: 0, seed: node.chain.genesis(), contributor: miner(8).address() };
+    assert_eq!(work, json!({ "hash": hex::encode(key.leaf()), "chainid": 0x0bb5, "epoch": 0, "count": 4 }));
+    assert_ne!(block_for(&node, 9)["work"]["hash"], work["hash"], "another contributor's");
+    let tree = AuxTree::new(&[(0x0bb3, B256::repeat_byte(1)), (0x0bb5, key.leaf())]).expect("two chains");
+    let parent = SyntheticParent::of_tree(&tree, 5, 1_900_000_000);
+    let hand_in = |aux: &AuxPow| json!([work["hash"], hex::encode(wire::encode(aux))]);
+    let all: Vec<AuxPow> = (0..6).map(|nonce| parent.assemble_leaf(1, nonce).expect("the second leaf")).collect();
+    for aux in &all {
+        assert!(node.call("submitauxwork", hand_in(aux)).is_boolean());
+    }
+    assert_eq!(node.call("submitauxwork", hand_in(&all[0])), json!(false), "known, or above the others");
+    let (proof, _) = solutions.proof(&key).expect("a proof");
+    check_proof(&proof, key.leaf()).expect("a good one");
+    let block = parent.assemble_leaf(0, 1).expect("the first leaf");
+    let (code, words, _) = node.error("submitauxwork", hand_in(&block));
+    assert!(code == -25 && words.contains("the work is refused"), "{words}");
+    let unknown = json!([hex::encode(B256::repeat_byte(1)), hex::encode(wire::encode(&all[0]))]);
+    let (code, words, _) = node.error("submitauxwork", unknown);
+    assert_eq!((code, &words[..17]), (-8, "work hash unknown"));
+    assert_eq!(node.error("submitauxwork", json!([work["hash"], "00"])).0, -22);
+    // Who does not collect does not ask for it.
+    let other = node_for([8]);
+    assert_eq!(block_for(&other, 8)["work"], Value::Null);
+    assert_eq!(other.error("submitauxwork", hand_in(&all[0])).0, -8);
 }
 
 #[test]

@@ -46,6 +46,19 @@ pub struct AuxWork {
     pub reward: u128,
     /// Which of the chain's nodes has made it, and only that one takes its proof.
     pub node: usize,
+    /// The work of an epoch that its hashes may be besides, if its node collects that.
+    pub effort: Option<Effort>,
+}
+
+/// What hashes must commit to for an epoch's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// What they commit to, as displayed.
+    pub leaf: B256,
+    /// Its id in trees.
+    pub chain_id: u32,
+    /// How many of the smallest are of use.
+    pub count: usize,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +72,14 @@ struct Raw {
     namecoin_target: Option<String>,
     target: Option<String>,
     reward: Option<String>,
+    work: Option<RawEffort>,
+}
+
+#[derive(Deserialize)]
+struct RawEffort {
+    hash: String,
+    chainid: u32,
+    count: usize,
 }
 
 /// What a node said to a proof.
@@ -108,7 +129,14 @@ impl AuxChain {
             Some(text) => text.parse().map_err(|_| wrong(&"`reward` is no number"))?,
             None => raw.coinbasevalue.into(),
         };
+        let effort = match raw.work {
+            Some(RawEffort { hash, chainid, count }) => {
+                Some(Effort { leaf: read(&hash)?.into(), chain_id: chainid, count })
+            }
+            None => None,
+        };
         Ok(AuxWork {
+            effort,
             id: read(&raw.hash)?.into(),
             previous: read(&raw.previousblockhash)?.into(),
             chain_id: raw.chainid,
@@ -145,6 +173,12 @@ impl AuxChain {
             Err(NodeError::Refused { message, .. }) => Ok(Verdict::Refused(message)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Hands in one of the smallest hashes of an epoch's work. Says whether the node had a use for it.
+    pub fn submit_effort(&self, node: usize, leaf: B256, aux: &AuxPow) -> Result<bool, NodeError> {
+        let params = json!([hex::encode(leaf), hex::encode(wire::encode(aux))]);
+        self.nodes.ask(node, "submitauxwork", &params, CALL_TIMEOUT).map(|answer| answer == Value::Bool(true))
     }
 
     /// Asks for the newest height.

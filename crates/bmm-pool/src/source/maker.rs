@@ -1,12 +1,15 @@
 //! Makes jobs of what chains want worked on: a parent's template or none, and a block of each merge-mined chain.
 
 use super::{
-    aux_chain::AuxWork,
+    aux_chain::{AuxWork, Effort},
     coinbase::{Output, Plan},
     template::ParentTemplate,
     tree::ChainTree,
 };
-use crate::job::{ChainWork, Job};
+use crate::{
+    effort::EpochWork,
+    job::{ChainWork, Job},
+};
 use alloy_primitives::B256;
 use bmm_pow::auxpow::merkle::reversed;
 use std::{collections::VecDeque, sync::Arc};
@@ -54,6 +57,23 @@ pub struct Parts {
     pub parent: Option<ParentWork>,
     /// The merge-mined chains.
     pub aux: Vec<AuxPart>,
+    /// The epoch's work, where hashes commit to it.
+    pub effort: Option<EffortPart>,
+}
+
+/// An epoch's work as a part of a job.
+#[derive(Clone, Debug)]
+pub struct EffortPart {
+    /// The chain whose node collects it.
+    pub name: Arc<str>,
+    /// Which of its nodes.
+    pub node: usize,
+    /// The work.
+    pub work: Arc<EpochWork>,
+    /// Its slot in the tree.
+    pub slot: u32,
+    /// The branch from there to the root.
+    pub branch: Vec<B256>,
 }
 
 /// Makes jobs.
@@ -64,18 +84,19 @@ pub struct Maker {
     /// The tips that the last job was made on.
     tips: Vec<(Arc<str>, B256)>,
     kept: VecDeque<(u64, Arc<Parts>)>,
+    /// The epoch's work of the last job.
+    effort: Option<Arc<EpochWork>>,
 }
 
 impl Maker {
     /// Begins with the job after `number`. `tag` stands in coinbases.
     pub fn new(tag: &str, number: u64) -> Self {
-        Self { tag: tag.as_bytes().to_vec(), number, tips: Vec::new(), kept: VecDeque::new() }
+        Self { tag: tag.as_bytes().to_vec(), number, tips: Vec::new(), kept: VecDeque::new(), effort: None }
     }
 
     /// Makes the next job. `None` where there is nothing to work on, or two chains cannot be in one tree.
     pub fn make(&mut self, parent: Option<&ParentWork>, aux: &[AuxNews], now: u32) -> Option<Job> {
-        let chains: Vec<(u32, B256)> = aux.iter().map(|(_, work)| (work.chain_id, work.id)).collect();
-        let tree = if chains.is_empty() { None } else { Some(ChainTree::build(&chains)?) };
+        let (tree, effort) = self.tree(aux)?;
         let nobody = || vec![Output { value: 0, script: NOBODY.to_vec() }];
         let outputs = parent.map_or_else(nobody, |parent| parent.template.outputs(&parent.script));
         let plan = Plan {
@@ -103,21 +124,56 @@ impl Maker {
         let clean = self.tips.is_empty() || changed_parent || tips.iter().any(moved);
         self.tips = tips;
         self.number = self.number.saturating_add(1);
-        self.keep(parent, aux, tree);
+        self.keep(parent, aux, tree, effort.is_some());
         let chains = chain_works(parent, aux);
         let number = self.number;
-        Some(Job { number, coinbase_head, coinbase_tail, branch, version, previous, bits, time, clean, chains })
+        Some(Job { number, coinbase_head, coinbase_tail, branch, version, previous, bits, time, clean, chains, effort })
     }
 
-    fn keep(&mut self, parent: Option<&ParentWork>, aux: &[AuxNews], tree: Option<ChainTree>) {
-        let places = tree.map(|tree| tree.places).unwrap_or_default();
+    /// Builds the tree of the merge-mined chains, with the epoch's work after them where one of them has it and it finds a place.
+    fn tree(&mut self, aux: &[AuxNews]) -> Option<(Option<ChainTree>, Option<Arc<EpochWork>>)> {
+        let mut chains: Vec<(u32, B256)> = aux.iter().map(|(_, work)| (work.chain_id, work.id)).collect();
+        if chains.is_empty() {
+            return Some((None, None));
+        }
+        if let Some(effort) = aux.iter().find_map(|(_, work)| work.effort) {
+            chains.push((effort.chain_id, effort.leaf));
+            if let Some(tree) = ChainTree::build(&chains) {
+                return Some((Some(tree), Some(self.effort(effort))));
+            }
+            chains.pop();
+        }
+        ChainTree::build(&chains).map(|tree| (Some(tree), None))
+    }
+
+    /// Returns the work with the hashes that were found for it so far.
+    fn effort(&mut self, effort: Effort) -> Arc<EpochWork> {
+        let new = EpochWork::new(effort.leaf, effort.chain_id, effort.count);
+        match &self.effort {
+            Some(known) if **known == new => Arc::clone(known),
+            _ => Arc::clone(self.effort.insert(Arc::new(new))),
+        }
+    }
+
+    fn keep(&mut self, parent: Option<&ParentWork>, aux: &[AuxNews], tree: Option<ChainTree>, with_effort: bool) {
+        let mut places = tree.map(|tree| tree.places).unwrap_or_default();
+        let place = if with_effort { places.pop() } else { None };
+        let whose = aux.iter().find(|(_, work)| work.effort.is_some());
+        let effort = place.zip(whose).zip(self.effort.clone());
+        let effort = effort.map(|(((slot, branch), (name, AuxWork { node, .. })), work)| EffortPart {
+            name: Arc::clone(name),
+            node: *node,
+            work,
+            slot,
+            branch,
+        });
         let part = |((name, work), (slot, branch)): (&AuxNews, (u32, Vec<B256>))| AuxPart {
             name: Arc::clone(name),
             work: work.clone(),
             slot,
             branch,
         };
-        let parts = Parts { parent: parent.cloned(), aux: aux.iter().zip(places).map(part).collect() };
+        let parts = Parts { parent: parent.cloned(), aux: aux.iter().zip(places).map(part).collect(), effort };
         if self.kept.len() >= MAX_KEPT {
             self.kept.pop_front();
         }
@@ -163,6 +219,7 @@ mod tests {
             height: 7,
             reward: 5,
             node: 0,
+            effort: None,
         };
         ("bmm".into(), work)
     }

@@ -140,6 +140,9 @@ impl Sources {
         for (index, chain) in aux.iter().enumerate() {
             sources.follow(follow::AuxFollower::new(index, chain, config.refresh))?;
         }
+        let (efforts, queue) = sync_channel(MAX_WAITING);
+        let (collectors, stop) = (aux.clone(), Arc::clone(&sources.stop));
+        sources.settling.push(spawn("pool-effort", move || settle::hand_in_efforts(&collectors, &queue, &stop))?);
         let chains = parents.into_iter().map(Chain::Parent).chain(aux.into_iter().map(Chain::Aux));
         let mut queues = HashMap::new();
         for chain in chains {
@@ -152,7 +155,7 @@ impl Sources {
             sources.settling.push(spawn("pool-submit", move || submitter.run(&queue, &stop))?);
         }
         let desk = Arc::clone(&sources.desk);
-        sources.settling.push(spawn("pool-solved", move || hand_out(solutions, &desk, &queues))?);
+        sources.settling.push(spawn("pool-solved", move || hand_out(solutions, &desk, &queues, &efforts))?);
         Ok(sources)
     }
 
@@ -213,15 +216,18 @@ fn check(config: &SourceConfig) -> Result<(), SourceError> {
     Ok(())
 }
 
-/// Gives each solution to the chains that it is a block of.
+/// Gives each solution to the chains that it is a block of, and those for an epoch's work to who hands them in.
 fn hand_out(
     mut solutions: mpsc::Receiver<Solution>,
     desk: &Desk,
     queues: &HashMap<Arc<str>, SyncSender<settle::Found>>,
+    efforts: &SyncSender<settle::Found>,
 ) {
     while let Some(solution) = solutions.blocking_recv() {
         let Some(parts) = desk.parts(solution.job.number) else {
-            tracing::warn!(job = solution.job.number, "a block was found for a job that is too old");
+            if solution.worth.block {
+                tracing::warn!(job = solution.job.number, "a block was found for a job that is too old");
+            }
             continue;
         };
         let solution = Arc::new(solution);
@@ -231,6 +237,10 @@ fn hand_out(
             if let Some(queue) = queues.get(&chain.name) {
                 let _ = queue.send(found);
             }
+        }
+        if solution.worth.effort {
+            // Blocks do not wait for these.
+            let _ = efforts.try_send(settle::Found { solution, parts });
         }
     }
 }

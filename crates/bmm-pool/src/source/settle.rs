@@ -59,6 +59,47 @@ pub struct Found {
     pub parts: Arc<Parts>,
 }
 
+impl Found {
+    /// Puts the proof together of what lies at that place of the tree.
+    fn proof(&self, slot: u32, branch: &[B256]) -> AuxPow {
+        let solution = &self.solution;
+        AuxPow {
+            coinbase: solution.coinbase.clone().into(),
+            coinbase_branch: solution.job.branch.clone(),
+            chain_branch: branch.to_vec(),
+            chain_index: slot,
+            parent_header: solution.header.into(),
+        }
+    }
+}
+
+/// Hands in the smallest hashes of an epoch's work until the queue is closed, or `stop` is set and nothing waits. One that a node
+/// does not take is gone: it is worth little, and others follow.
+pub fn hand_in_efforts(chains: &[Arc<AuxChain>], queue: &Receiver<Found>, stop: &AtomicBool) {
+    let mut told = None;
+    loop {
+        let found = match queue.recv_timeout(STEP) {
+            Ok(found) => found,
+            Err(RecvTimeoutError::Timeout) if !stop.load(Ordering::Relaxed) => continue,
+            Err(_) => return,
+        };
+        let Some(part) = &found.parts.effort else { continue };
+        let Some(chain) = chains.iter().find(|chain| chain.config.name == part.name) else { continue };
+        match chain.submit_effort(part.node, part.work.leaf, &found.proof(part.slot, &part.branch)) {
+            Ok(kept) => {
+                tracing::debug!(chain = %part.name, kept, "a hash of the epoch's work was handed in");
+                told = None;
+            }
+            Err(error) => {
+                // The same words once, however long it lasts.
+                if told.replace(error.to_string()) != Some(error.to_string()) {
+                    tracing::warn!(chain = %part.name, %error, "a hash of the epoch's work was not taken");
+                }
+            }
+        }
+    }
+}
+
 /// A chain that takes blocks.
 #[derive(Clone)]
 pub enum Chain {
@@ -122,19 +163,12 @@ impl Block<'_> {
         }
     }
 
-    fn submit(&self, solution: &Solution) -> Result<Verdict, NodeError> {
+    fn submit(&self, found: &Found) -> Result<Verdict, NodeError> {
         match self {
-            Self::Parent(parent, work) => parent.submit(&work.template.block(&solution.header, &solution.coinbase)),
-            Self::Aux(chain, part) => {
-                let aux = AuxPow {
-                    coinbase: solution.coinbase.clone().into(),
-                    coinbase_branch: solution.job.branch.clone(),
-                    chain_branch: part.branch.clone(),
-                    chain_index: part.slot,
-                    parent_header: solution.header.into(),
-                };
-                chain.submit(&part.work, &aux)
+            Self::Parent(parent, work) => {
+                parent.submit(&work.template.block(&found.solution.header, &found.solution.coinbase))
             }
+            Self::Aux(chain, part) => chain.submit(&part.work, &found.proof(part.slot, &part.branch)),
         }
     }
 }
@@ -194,7 +228,8 @@ impl Submitter {
         let _ = self.events.blocking_send(event);
     }
 
-    fn hand_in(&mut self, Found { solution, parts }: &Found) {
+    fn hand_in(&mut self, found: &Found) {
+        let Found { solution, parts } = found;
         let chain = self.chain.clone();
         let block = match &chain {
             Chain::Parent(parent) => parts.parent.as_ref().map(|work| Block::Parent(parent, work)),
@@ -214,7 +249,7 @@ impl Submitter {
             return;
         }
         (self.intend)(&self.found(&block, &id, solution.share));
-        match self.try_to_submit(&block, solution) {
+        match self.try_to_submit(&block, found) {
             Ok((Verdict::Accepted, _) | (Verdict::Duplicate, true)) => {
                 self.built_on = parent.or(self.built_on);
                 self.took(&block, id, solution.share);
@@ -241,17 +276,17 @@ impl Submitter {
     }
 
     /// Hands a block in until a node answers. Says whether it may have come in at an earlier attempt, whose answer was lost.
-    fn try_to_submit(&self, block: &Block<'_>, solution: &Solution) -> Result<(Verdict, bool), NodeError> {
+    fn try_to_submit(&self, block: &Block<'_>, found: &Found) -> Result<(Verdict, bool), NodeError> {
         let mut pause = PAUSE;
         for attempt in 1..ATTEMPTS {
-            match block.submit(solution) {
+            match block.submit(found) {
                 Ok(verdict) => return Ok((verdict, attempt > 1)),
                 Err(error) => tracing::warn!(chain = %self.chain.name(), %error, attempt, "a block was not taken yet"),
             }
             thread::sleep(pause);
             pause = pause.saturating_mul(2);
         }
-        block.submit(solution).map(|verdict| (verdict, true))
+        block.submit(found).map(|verdict| (verdict, true))
     }
 
     fn found(&self, block: &Block<'_>, id: &str, share: u64) -> BlockEvent {

@@ -194,6 +194,7 @@ mod tests {
             time: 0x6500_0001,
             clean: false,
             chains: Vec::new(),
+            effort: None,
         };
         let mut out = String::new();
         Notice::new(&job).render(&mut out, "10", job.version, true);

@@ -1,8 +1,8 @@
 //! BMM alone: a synthetic parent carries the work.
 
-use super::support::{Node, solve};
+use super::support::{Node, PROOF_HASHES, solve};
 use bmm_pool::{
-    BlockEvent, BlockKey, SourceConfig, Sources,
+    BlockEvent, BlockKey, Solution, SourceConfig, Sources,
     source::{PendingBlock, SourceError},
 };
 use std::{sync::Arc, time::Duration};
@@ -58,6 +58,37 @@ fn blocks_are_found_and_ripen() {
     assert_eq!(balance, genesis.balance.units() + alloy_primitives::U256::from(earned), "to the unit");
     let status = sources.status();
     assert_eq!((status[0].taken, status[0].stale, status[0].refused), (4, 0, 0));
+}
+
+#[test]
+fn what_is_no_block_is_work_of_the_epoch() {
+    let node = Node::start();
+    let (solutions, queue) = mpsc::channel(256);
+    let (sender, _events) = mpsc::channel(16);
+    let sources = Sources::start(config(&node, 1), queue, &sender).expect("work");
+    let job = Arc::clone(&sources.jobs().borrow());
+    let coinbase = job.coinbase([1, 2, 3, 4], [0; 8]);
+    let mut sent = 0;
+    for nonce in 0.. {
+        let header = job.header(&coinbase, job.version, job.time, nonce);
+        let hash = bmm_pow::scrypt_hash(&header);
+        if let Some(worth) = job.worth(&hash).filter(|worth| !worth.block) {
+            assert!(worth.effort);
+            let (job, coinbase, account) = (Arc::clone(&job), coinbase.clone(), node.miner);
+            let solution = Solution { job, coinbase, header, hash, account, share: 1, worth };
+            solutions.blocking_send(solution).expect("open");
+            sent += 1;
+        }
+        if sent > PROOF_HASHES + 8 {
+            break;
+        }
+    }
+    drop(solutions);
+    sources.finish(PATIENCE);
+    assert_eq!(node.chain.head().number(), 0, "no block");
+    let (proof, hashes) = node.solutions.proof(&node.work()).expect("a proof");
+    bmm_pow::resource::check_proof(&proof, node.work().leaf()).expect("a good one");
+    assert!(hashes > alloy_primitives::U256::from(PROOF_HASHES));
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn litecoin_and_bmm_are_mined_at_once_before_and_after_mweb() {
     }
     litecoin.until("the other node has them all", || litecoin.height_of_second() == json!(MWEB + 4));
     assert!(node.chain.head().number() >= 2, "the same shares made blocks of BMM");
+    assert!(node.solutions.len(&node.work()) >= 2, "and were work of the epoch");
     let status = pool.sources.status();
     assert_eq!((status[0].taken, status[0].refused, status[1].refused), (8, 0, 0), "{status:?}");
     ripen(&litecoin, &mut pool, &address);

@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_api::{ApiConfig, ApiHandle, Miners, Surroundings, serve_in};
-use bmm_chain::{Chain, ChainOptions, SystemClock};
+use bmm_chain::{Chain, ChainOptions, Solutions, SystemClock, WorkKey};
 use bmm_pool::{
     Job, Solution,
     source::{AuxConfig, BMM},
@@ -18,10 +18,15 @@ use std::{
 };
 use tokio::runtime::Runtime;
 
+/// Hashes that the node keeps for a proof.
+pub const PROOF_HASHES: usize = 32;
+
 /// A node whose blocks are mined elsewhere.
 pub struct Node {
     pub chain: Arc<Chain>,
     pub miner: Address,
+    /// The smallest hashes of the miner's work.
+    pub solutions: Arc<Solutions>,
     handle: Option<ApiHandle>,
     runtime: Runtime,
 }
@@ -35,15 +40,22 @@ impl Node {
         let miner = key.address();
         let mut miners = Miners::default();
         miners.add(miner, Arc::new(move |hash| key.sign_hash_sync(&hash).expect("a local key signs")));
+        let solutions = Arc::new(Solutions::in_memory(PROOF_HASHES));
+        miners.collect(Arc::clone(&solutions));
         let config = ApiConfig { address: SocketAddr::from(([127, 0, 0, 1], 0)), ..ApiConfig::default() };
         let runtime = Runtime::new().expect("a runtime");
         let surroundings = Surroundings { miners, ..Surroundings::default() };
         let handle = runtime.block_on(serve_in(config, Arc::clone(&chain), surroundings)).expect("a server");
-        Self { chain, miner, handle: Some(handle), runtime }
+        Self { chain, miner, solutions, handle: Some(handle), runtime }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.handle.as_ref().expect("serves").address())
+    }
+
+    /// The miner's work of the first epoch.
+    pub fn work(&self) -> WorkKey {
+        WorkKey { epoch: 0, seed: self.chain.genesis(), contributor: self.miner }
     }
 
     /// The chain as a pool has it.
@@ -86,7 +98,8 @@ pub fn solve(job: &Arc<Job>, name: &str, share: u64) -> Solution {
         hasher.hash(&headers, &mut results);
         if let Some((header, hash)) = headers.iter().zip(&results).find(|(_, hash)| target.is_met_by(hash)) {
             let (job, account) = (Arc::clone(job), Address::repeat_byte(7));
-            return Solution { job, coinbase, header: *header, hash: *hash, account, share };
+            let worth = job.worth(hash).expect("a block");
+            return Solution { job, coinbase, header: *header, hash: *hash, account, share, worth };
         }
     }
 }

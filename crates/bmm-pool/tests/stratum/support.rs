@@ -39,6 +39,7 @@ pub fn job(number: u64, hashes: u64, clean: bool) -> Arc<Job> {
         time: 1_700_000_000,
         clean,
         chains: vec![ChainWork { name: "bmm".into(), height: 7, target }],
+        effort: None,
     })
 }
 

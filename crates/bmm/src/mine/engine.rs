@@ -5,7 +5,7 @@ use crate::failure::{Failure, Outcome};
 use alloy_primitives::B256;
 use bmm_pool::{
     Job,
-    job::{EXTRANONCE1_LEN, EXTRANONCE2_LEN},
+    job::{EXTRANONCE1_LEN, EXTRANONCE2_LEN, Worth},
     upstream::UpstreamWork,
 };
 use bmm_pow::Target;
@@ -54,6 +54,14 @@ impl Work {
                 bytes.copy_from_slice(extranonce2);
                 job.header(&job.coinbase(*extranonce1, bytes), job.version, job.time, 0)
             }
+        }
+    }
+
+    /// What a hash is good for where this machine decides that.
+    fn worth(&self, hash: &[u8; 32]) -> Option<Worth> {
+        match self {
+            Self::Upstream(_) => None,
+            Self::Own(job, _) => job.worth(hash),
         }
     }
 
@@ -121,6 +129,8 @@ pub struct Hit {
     pub header: [u8; HEADER_LEN],
     /// Its hash.
     pub hash: B256,
+    /// What a node's work has of it; `None` for a pool's.
+    pub worth: Option<Worth>,
 }
 
 struct Shared {
@@ -238,13 +248,16 @@ impl Shared {
             let Some(results) = hashes.get_mut(..headers.len()).filter(|results| !results.is_empty()) else { return };
             kernel.hash(&headers, results);
             self.hashes.fetch_add(headers.len() as u64, Ordering::Relaxed);
-            for (header, hash) in headers.iter().zip(results.iter()).filter(|(_, hash)| task.target.is_met_by(hash)) {
-                self.found(task, part, header, *hash);
+            for (header, hash) in headers.iter().zip(results.iter()) {
+                let worth = task.work.worth(hash);
+                if worth.is_some() || task.target.is_met_by(hash) {
+                    self.found(task, part, (header, *hash), worth);
+                }
             }
         }
     }
 
-    fn found(&self, task: &Task, part: &Part, header: &[u8; HEADER_LEN], hash: [u8; 32]) {
+    fn found(&self, task: &Task, part: &Part, (header, hash): (&[u8; HEADER_LEN], [u8; 32]), worth: Option<Worth>) {
         let mut nonce = [0; 4];
         nonce.copy_from_slice(&header[76..]);
         let hit = Hit {
@@ -253,6 +266,7 @@ impl Shared {
             nonce: u32::from_le_bytes(nonce),
             header: *header,
             hash: hash.into(),
+            worth,
         };
         if self.hits.try_send(hit).is_err() {
             tracing::warn!("more is found than can be handed in; the pool's difficulty is very low");

@@ -109,8 +109,10 @@ impl Alone<'_> {
                     Err(_) => return,
                 },
                 hit = hits.recv() => if let Some(solution) = hit.and_then(|hit| self.solution(hit)) {
-                    // The block that follows is another one: until it is there, nothing is worth doing.
-                    round.engine.set(None);
+                    if solution.worth.block {
+                        // The block that follows is another one: until it is there, nothing is worth doing.
+                        round.engine.set(None);
+                    }
                     if self.solutions.send(solution).await.is_err() { return }
                 },
                 event = events.recv() => if let Some(BlockEvent::Found { key, height, .. }) = event {
@@ -132,10 +134,12 @@ impl Alone<'_> {
 
     fn solution(&mut self, hit: Hit) -> Option<Solution> {
         let Work::Own(job, extranonce1) = hit.work else { return None };
+        let worth = hit.worth?;
         let extranonce2 = hit.extranonce2.try_into().ok()?;
         let coinbase = job.coinbase(extranonce1, extranonce2);
         self.found += 1;
-        Some(Solution { job, coinbase, header: hit.header, hash: hit.hash.0, account: self.account, share: self.found })
+        let (header, hash, account, share) = (hit.header, hit.hash.0, self.account, self.found);
+        Some(Solution { job, coinbase, header, hash, account, share, worth })
     }
 
     fn look_for_refusals(&mut self, round: &mut Round<'_>, jobs: &watch::Receiver<Arc<Job>>) {

@@ -85,7 +85,7 @@ impl Node {
         let joined = options.network.as_ref().map(|network| Joined::join(data, &chain, network)).transpose()?;
         let surroundings = Surroundings {
             network: joined.as_ref().map(Joined::view),
-            miners: miners(&options.mine_for, options.mine.as_ref()),
+            miners: miners(&options.mine_for, options.mine.as_ref(), solutions.as_ref()),
         };
         let serve = bmm_api::serve_in(options.rpc.clone(), chain.clone(), surroundings);
         let api = runtime.block_on(serve).map_err(|error| {
@@ -173,8 +173,11 @@ fn signer(key: PrivateKeySigner) -> BlockSigner {
 }
 
 /// Collects for whom blocks are handed out.
-fn miners(mine_for: &[PrivateKeySigner], mine: Option<&Mine>) -> Miners {
+fn miners(mine_for: &[PrivateKeySigner], mine: Option<&Mine>, solutions: Option<&Arc<Solutions>>) -> Miners {
     let mut miners = Miners::default();
+    if let Some(solutions) = solutions {
+        miners.collect(Arc::clone(solutions));
+    }
     for key in mine_for.iter().chain(mine.map(|mine| &mine.key)) {
         miners.add(key.address(), signer(key.clone()));
     }

@@ -36,6 +36,7 @@ fn job() -> Outcome<Arc<Job>> {
         time: u32::try_from(time)?,
         clean: true,
         chains: vec![ChainWork { name: "bmm".into(), height: 1, target }],
+        effort: None,
     }))
 }
 
