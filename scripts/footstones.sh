@@ -7,57 +7,12 @@
 #   BMM=target/release/bmm KEEP=1 scripts/footstones.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-BMM=$(readlink -f "${BMM:-${CARGO_TARGET_DIR:-target}/release/bmm}")
-[ -x "$BMM" ] || { echo "$BMM is not there: cargo build --release -p bmm, or name it by BMM=" >&2; exit 1; }
-EPOCH=60 INTERVAL=6 BOND=100
+. scripts/nodes.sh
+EPOCH=60 INTERVAL=6 BOND=100 WALLET=()
 
-DIR=$(mktemp -d) PIDS=() RPC=() PEER=() WALLET=()
-cleanup() {
-    exec 2>/dev/null  # the shell tells of every process that is killed here
-    for pid in "${PIDS[@]}"; do kill -9 "$pid" || true; done
-    if [ "${KEEP:-}" ]; then echo "logs and data: $DIR"; else rm -rf "$DIR"; fi
-}
-trap cleanup EXIT
-fail() { echo "FAILED: $*" >&2; tail -n 5 "$DIR"/*.err >&2 || true; exit 1; }
-say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"; }
-
-# begin NUMBER ARGS…: starts a node; its pid is then in PIDS, its JSON-RPC in RPC, its address in ADDRESS.
-begin() {
-    local number=$1; shift
-    rm -f "$DIR/$number.out"
-    RUST_LOG=${RUST_LOG:-warn} "$BMM" --data "$DIR/$number" --json node "$@" --listen 127.0.0.1:0 --no-mdns \
-        --peer-listen /ip4/127.0.0.1/tcp/0 >"$DIR/$number.out" 2>>"$DIR/$number.err" &
-    PIDS[number]=$!
-    for _ in $(seq 300); do
-        if read -r "RPC[number]" ADDRESS < <(python3 -c "
-import json
-told = json.load(open('$DIR/$number.out'))
-print(told['rpc'], (told['peer_addresses'] + ['-'])[0])" 2>/dev/null); then PEER[number]=${ADDRESS##*/}; return; fi
-        sleep 0.1
-    done
-    fail "node $number does not start"
-}
-end() { kill -INT "${PIDS[$1]}"; wait "${PIDS[$1]}" || fail "node $1 does not stop cleanly"; }
-# ask NUMBER METHOD PARAMS [PATH]: asks a node by JSON-RPC, and prints the answer, or a part of it.
-ask() {
-    python3 - "${RPC[$1]}" "$2" "$3" "${4:-}" <<'P'
-import json, sys, urllib.request
-url, method, params, path = sys.argv[1:]
-body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": json.loads(params)}).encode()
-request = urllib.request.Request(url, body, {"content-type": "application/json"})
-answer = json.load(urllib.request.urlopen(request, timeout=30))["result"]
-for key in filter(None, path.split(".")):
-    answer = answer and answer[key]
-print(int(answer, 16) if isinstance(answer, str) and len(answer) < 20 else answer)
-P
-}
-head_of() { ask "$1" eth_blockNumber '[]'; }
-hash_at() { ask "$1" eth_getBlockByNumber "[\"$(printf '0x%x' "$2")\", false]" hash; }
 final_of() { ask "$1" bmm_finality '[]' finalised.checkpoint; }
-on() { local number=$1; shift; "$BMM" --data "$DIR/$number" --rpc "${RPC[$number]}" --json "$@"; }
 # field NUMBER NAME: what `bmm footstone status` of a node says of its wallet.
-field() { on "$1" footstone status dev 2>/dev/null | python3 -c "import json,sys; print(json.load(sys.stdin)['$2'])"; }
-until_block() { for _ in $(seq 3000); do [ "$(head_of "$1")" -ge "$2" ] && return; sleep 0.2; done; fail "node $1 does not reach block $2"; }
+field() { on "$1" footstone status dev 2>/dev/null | part "$2"; }
 until_final() { # until_final NUMBER CHECKPOINT BLOCKS: waits until it is final, for so many blocks at most.
     local last=$(($(head_of "$1") + $3))
     until [ "$(final_of "$1")" -ge "$2" ]; do
@@ -73,7 +28,7 @@ say "seven nodes; four of them mine"
 FOOTSTONE=(--mine dev --mine-percent 8 --footstone dev)
 # The wallet of a data folder's own chain is made with that chain.
 for number in 0 1 2 3; do
-    begin $number --no-network; end $number
+    begin $number node --no-network; end $number
     [ $number = 0 ] || rm "$DIR/$number/chains/dev/genesis.toml"
     rm -rf "$DIR/$number/chains/dev/db"
 done
@@ -81,11 +36,11 @@ GENESIS=$DIR/genesis.toml
 sed -e "s/^epoch_blocks = .*/epoch_blocks = $EPOCH/" -e "s/^sols_per_unit = .*/sols_per_unit = 1/" \
     -e "s/^checkpoint_blocks = .*/checkpoint_blocks = $INTERVAL/" "$DIR/0/chains/dev/genesis.toml" >"$GENESIS"
 cp "$GENESIS" "$DIR/0/chains/dev/genesis.toml"
-begin 0 "${FOOTSTONE[@]}"
+begin 0 node "${FOOTSTONE[@]}"
 BOOT=$ADDRESS
-for number in 1 2 3; do begin $number --genesis "$GENESIS" --bootstrap "$BOOT" "${FOOTSTONE[@]}"; done
-for number in 4 5 6; do begin $number --genesis "$GENESIS" --bootstrap "$BOOT"; done
-for number in 0 1 2 3; do WALLET[number]=$(on $number wallet show dev | python3 -c "import json,sys; print(json.load(sys.stdin)['address'])"); done
+for number in 1 2 3; do begin $number node --genesis "$GENESIS" --bootstrap "$BOOT" "${FOOTSTONE[@]}"; done
+for number in 4 5 6; do begin $number node --genesis "$GENESIS" --bootstrap "$BOOT"; done
+for number in 0 1 2 3; do WALLET[number]=$(on $number wallet show dev | part address); done
 for number in 1 2 3; do on 0 wallet send "${WALLET[number]}" 1000 --from dev --yes --wait >/dev/null || fail "a payment"; done
 
 say "1. the four prove an epoch's work and lock their bonds"
@@ -116,14 +71,14 @@ STOOD=$(final_of 4) FROM=$(head_of 4)
 until_block 4 $((FROM + 4 * INTERVAL))
 [ "$(final_of 4)" = "$STOOD" ] || fail "half of the weight has made a checkpoint final"
 say "   $((4 * INTERVAL)) blocks, none of them final"
-for number in 2 3; do begin $number --bootstrap "$BOOT" "${FOOTSTONE[@]}"; done
+for number in 2 3; do begin $number node --bootstrap "$BOOT" "${FOOTSTONE[@]}"; done
 until_final 4 $((STOOD + 2)) $((10 * INTERVAL))
 say "   back: checkpoint $(final_of 4) is final at block $(head_of 4)"
 
 say "3. two halves; in both a machine bets with the key of footstone 1"
 cp -r "$DIR/1" "$DIR/7"
 rm -rf "$DIR/7/chains/dev/bets.log" "$DIR/7/network" "$DIR/7/node.json" "$DIR/7/control" "$DIR/7/chains/dev/db"
-begin 7 --genesis "$GENESIS" --bootstrap "$BOOT" --footstone dev
+begin 7 node --genesis "$GENESIS" --bootstrap "$BOOT" --footstone dev
 until_block 7 "$(head_of 0)"
 ONE=(0 1 4 5) OTHER=(2 3 6 7)
 for a in "${ONE[@]}"; do for b in "${OTHER[@]}"; do ban "$a" "$b"; ban "$b" "$a"; done; done

@@ -2,6 +2,7 @@
 
 mod blob;
 mod efficiency;
+mod epoch;
 mod ledger;
 mod million;
 mod pool;
@@ -52,6 +53,8 @@ pub enum Name {
     Import,
     /// Taking a chain from a node: with a snapshot, against executing every block
     Sync,
+    /// The end of an epoch and a claim with 100,000 contributors, against 100
+    Epoch,
 }
 
 /// What can be chosen.
@@ -78,6 +81,9 @@ pub struct Options {
     /// Accounts in the state of `bench import` and `bench sync`
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     accounts: u32,
+    /// Contributors of `bench epoch`
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
+    contributors: u32,
     /// Also import with 10,000,000 accounts in `bench import`, which takes minutes and some 20 GB of disk
     #[arg(long)]
     large: bool,
@@ -98,6 +104,7 @@ pub fn run(name: Name, options: &Options) -> Outcome {
         Name::Transfers => ledger::transfers(options.transactions, options.rounds),
         Name::Import => ledger::import(options.accounts, options.large, options.rounds),
         Name::Sync => ledger::sync(options.accounts),
+        Name::Epoch => epoch::run(options.contributors),
         Name::Rpc => ledger::rpc(options.rounds),
         Name::Erc20 => ledger::erc20(options.transactions, options.rounds),
     }

@@ -66,7 +66,7 @@ sol! {
         /// Returns a free bond to its footstone. Anybody may send it.
         function withdraw(address footstone) external returns (uint256 amount);
         /// Counts bets; anybody may send them, at most 128. A bet again on the same link counts by what its amount is above the former.
-        /// Those that count already are skipped; one that cannot count reverts all.
+        /// Those that count already, and those that cannot count, are skipped; it reverts with the first of these only if none counts.
         function bet(Bet[] calldata bets, bytes[] calldata signatures) external;
         /// Pays a footstone for its bets on the final checkpoints `from` to `to` (both included, at most 512). Anybody may send it.
         function reward(address footstone, uint64 from, uint64 to) external returns (uint256 amount);

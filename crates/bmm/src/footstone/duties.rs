@@ -143,13 +143,7 @@ impl Duties {
         if open.is_empty() {
             return Ok(false);
         }
-        if self.send(&call_of(&open)).is_ok() {
-            return Ok(true);
-        }
-        // One that cannot count spoils all: those of this footstone go alone.
-        open.retain(|signed| signed.bet.footstone == self.key.address());
-        let Some(own) = open.pop() else { return Ok(false) };
-        self.send(&call_of(&[own]))?;
+        self.send(&call_of(&open))?;
         Ok(true)
     }
 

@@ -16,7 +16,7 @@ use bmm_types::{
     system::{RESOURCES, Resources},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -36,11 +36,10 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How many epochs back rewards are looked for.
 const LOOK_BACK: u64 = 64;
 
-/// A transaction on its way.
+/// A transaction of a wallet on its way.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     deed: Deed,
-    contributor: Address,
     epoch: u64,
     transaction: B256,
     since: Instant,
@@ -64,7 +63,7 @@ struct Worker {
     params: ChainParams,
     keys: Vec<PrivateKeySigner>,
     solutions: Arc<Solutions>,
-    waiting: Option<Waiting>,
+    waiting: BTreeMap<Address, Waiting>,
     /// Epochs in which nothing is left to do for a wallet.
     done: BTreeSet<(u64, Address)>,
     /// What was last said to be wrong.
@@ -81,7 +80,7 @@ impl Contributor {
     ) -> Outcome<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let (waiting, done, told) = (None, BTreeSet::new(), String::new());
+        let (waiting, done, told) = (BTreeMap::new(), BTreeSet::new(), String::new());
         let mut worker = Worker { rpc, params, keys, solutions, waiting, done, told };
         let thread = std::thread::Builder::new()
             .name("contribute".into())
@@ -137,20 +136,22 @@ impl Worker {
         }
     }
 
-    /// Does the first thing that is to be done.
+    /// Does the first thing that is to be done for each wallet.
     fn look(&mut self) -> Result<(), RpcError> {
-        if let Some(waiting) = self.waiting {
-            return self.await_block(waiting);
-        }
         let head = self.rpc.block_number()?;
         let Some(present) = head.checked_div(self.params.epoch_blocks) else { return Ok(()) };
         let oldest = present.saturating_sub(LOOK_BACK);
         self.done.retain(|(epoch, _)| *epoch >= oldest);
         for key in self.keys.clone() {
-            for epoch in oldest..present {
-                let contributor = key.address();
+            let contributor = key.address();
+            if let Some(waiting) = self.waiting.get(&contributor).copied() {
+                self.await_block(contributor, waiting)?;
+                continue;
+            }
+            // The newest first: a proof has its time, a claim has not.
+            for epoch in (oldest..present).rev() {
                 if !self.done.contains(&(epoch, contributor)) && self.tend(&key, epoch, head)? {
-                    return Ok(());
+                    break;
                 }
             }
         }
@@ -193,20 +194,20 @@ impl Worker {
         let sent = self.rpc.send_transaction(key, RESOURCES, Amount::ZERO, call.into())?;
         let transaction = sent.transaction;
         tracing::info!(epoch, %contributor, %transaction, "{}", deed.begins());
-        self.waiting = Some(Waiting { deed, contributor, epoch, transaction, since: Instant::now() });
+        self.waiting.insert(contributor, Waiting { deed, epoch, transaction, since: Instant::now() });
         Ok(true)
     }
 
-    fn await_block(&mut self, waiting: Waiting) -> Result<(), RpcError> {
-        let Waiting { deed, contributor, epoch, transaction, since } = waiting;
+    fn await_block(&mut self, contributor: Address, waiting: Waiting) -> Result<(), RpcError> {
+        let Waiting { deed, epoch, transaction, since } = waiting;
         let Some(receipt) = self.rpc.receipt(transaction)? else {
             if since.elapsed() >= PATIENCE {
                 tracing::warn!(epoch, %transaction, "a transaction did not get into a block in time");
-                self.waiting = None;
+                self.waiting.remove(&contributor);
             }
             return Ok(());
         };
-        self.waiting = None;
+        self.waiting.remove(&contributor);
         if !receipt.succeeded {
             tracing::warn!(epoch, %contributor, %transaction, "a transaction to the resource ledger failed in its block");
         }

@@ -234,10 +234,11 @@ impl Model {
     }
 
     pub(super) fn bet(&mut self, bets: &[Brought]) -> Result<(), Refused> {
+        let mut some_count = bets.is_empty();
         for bet in bets {
-            self.bet_one(bet)?;
+            some_count |= self.bet_one(bet).is_ok();
         }
-        Ok(())
+        must(some_count)
     }
 
     fn bet_one(&mut self, bet: &Brought) -> Result<(), Refused> {

@@ -3,41 +3,40 @@
 use super::{
     Book,
     finality::{Tally, add_to_link, is_justified},
+    is_signed,
     layout::{BETS, CHECKPOINTS, Counted, Electorate, PROGRESS, Progress, Record, Shares},
-    progress, record, sets, signed, store_record,
+    progress, record, sets, store_record,
 };
 use crate::system::{
     frame::{Frame, Stop},
     jobs::field,
 };
-use alloy_primitives::U256;
+use alloy_primitives::{Bytes, U256};
 use bmm_types::system::{
     Bet,
-    Footstones::{BadBet, BadSignature, BetPlaced, betCall},
+    Footstones::{BadBet, BetPlaced, betCall},
     MAX_BETS, footstone_state,
 };
 
-/// Counts bets, at most 128, in the order given. One that counts already with as much is passed over; one that cannot count ends all.
+/// Counts bets, at most 128, in the order given. One that cannot count is passed over, so that a reorganisation or somebody faster does not spoil the
+/// others; the call ends with the reason of the first of them only if no bet counts, by it or already.
 pub(super) fn bet(frame: &mut Frame<'_>, book: &Book<'_>, call: &betCall) -> Result<(), Stop> {
     if call.bets.len() != call.signatures.len() || call.bets.len() > MAX_BETS {
         return Err(Stop::reason("Footstones: more than 128 bets, or not as many signatures"));
     }
     let electorate = sets::electorate(frame)?;
     let mut count = Count { book, electorate, progress: progress(frame)? };
+    let (mut some_count, mut refused) = (false, None);
     for (index, (bet, signature)) in call.bets.iter().zip(&call.signatures).enumerate() {
-        let index = U256::from(index);
-        let slot = BETS.inner(frame, bet.footstone)?.slot(frame, bet.target)?;
-        let old = count.old(frame, slot)?;
-        let stands = match count.stands(frame, bet, old)? {
-            Ok(stands) => stands,
-            Err(reason) => return Err(Stop::error(&BadBet { index, reason: reason.to_owned() })),
-        };
-        if let Some(standing) = stands {
-            signed(frame, book, bet, signature, BadSignature { index })?;
-            count.enter(frame, bet, standing, slot, old)?;
+        match count.take(frame, bet, signature)? {
+            None => some_count = true,
+            Some(reason) => refused = refused.or(Some(BadBet { index: U256::from(index), reason: reason.to_owned() })),
         }
     }
-    frame.store(PROGRESS, count.progress.encode())
+    match refused {
+        Some(refused) if !some_count => Err(Stop::error(&refused)),
+        _ => frame.store(PROGRESS, count.progress.encode()),
+    }
 }
 
 /// A bet that counts, but for its signature.
@@ -73,6 +72,21 @@ struct Count<'a> {
 }
 
 impl Count<'_> {
+    /// Counts a bet, unless it counts already with as much. Returns the rule that is broken if it cannot.
+    fn take(&mut self, frame: &mut Frame<'_>, bet: &Bet, signature: &Bytes) -> Result<Option<&'static str>, Stop> {
+        let slot = BETS.inner(frame, bet.footstone)?.slot(frame, bet.target)?;
+        let old = self.old(frame, slot)?;
+        Ok(match self.stands(frame, bet, old)? {
+            Err(reason) => Some(reason),
+            Ok(None) => None,
+            Ok(Some(_)) if !is_signed(frame, self.book, bet, signature)? => Some("it is not signed by its footstone"),
+            Ok(Some(standing)) => {
+                self.enter(frame, bet, standing, slot, old)?;
+                None
+            }
+        })
+    }
+
     /// Rule: links are counted anew in each epoch, so that all of a count is by the same weights; a bet of another epoch may be brought again.
     fn old(&self, frame: &mut Frame<'_>, slot: U256) -> Result<Old, Stop> {
         let bet = Counted::decode(frame.load(slot)?);

@@ -14,12 +14,12 @@ mod views;
 
 use super::{
     Rules,
-    frame::{Frame, Stop, ensure},
+    frame::{Frame, Stop},
     gas,
     jobs::{field, split_signature},
 };
 use alloy_primitives::{Address, Bytes, U256};
-use alloy_sol_types::{SolCall, SolError, SolInterface, SolStruct};
+use alloy_sol_types::{SolCall, SolInterface, SolStruct};
 use bmm_types::{
     params::FootstoneRules,
     system::{
@@ -103,14 +103,8 @@ fn store_record(frame: &mut Frame<'_>, slot: U256, record: Record) -> Result<(),
     frame.store(field(slot, 1), second)
 }
 
-/// A bet is signed by its footstone (EIP-712, 65 bytes r ‖ s ‖ v); ends with `error` if it is not.
-fn signed(
-    frame: &mut Frame<'_>,
-    book: &Book<'_>,
-    bet: &Bet,
-    signature: &Bytes,
-    error: impl SolError,
-) -> Result<(), Stop> {
+/// Whether a bet is signed by its footstone (EIP-712, 65 bytes r ‖ s ‖ v).
+fn is_signed(frame: &mut Frame<'_>, book: &Book<'_>, bet: &Bet, signature: &Bytes) -> Result<bool, Stop> {
     // Type hash and six words.
     frame.charge(gas::KECCAK.saturating_add(gas::words(7 * 32, gas::KECCAK_WORD)))?;
     let hash = bet.eip712_hash_struct();
@@ -118,5 +112,5 @@ fn signed(
         Some((r, s, v)) => frame.signer(book.chain.footstones_separator(), hash, v, r, s)?,
         None => None,
     };
-    ensure(signer == Some(bet.footstone), error)
+    Ok(signer == Some(bet.footstone))
 }

@@ -1,9 +1,9 @@
 //! What wrong bets cost.
 
 use super::{
-    Book, bonds,
+    Book, bonds, is_signed,
     layout::{CHECKPOINTS, LOST, LOST_BETS, LostBet, Record},
-    progress, record, sets, signed, store_record,
+    progress, record, sets, store_record,
 };
 use crate::system::{
     frame::{Frame, Stop, ensure},
@@ -30,7 +30,7 @@ pub(super) fn slash(frame: &mut Frame<'_>, book: &Book<'_>, call: &slashCall) ->
     for (index, (bet, signature)) in
         (0u8..).zip([(&call.first, &call.firstSignature), (&call.second, &call.secondSignature)])
     {
-        signed(frame, book, bet, signature, BadSignature { index: U256::from(index) })?;
+        ensure(is_signed(frame, book, bet, signature)?, BadSignature { index: U256::from(index) })?;
     }
     if old.state == footstone_state::CANDIDATE {
         bonds::unseat(frame, old.index)?;
@@ -70,7 +70,7 @@ pub(super) fn report_lost(frame: &mut Frame<'_>, book: &Book<'_>, bet: &Bet, sig
     let id = frame.load(slot)?;
     ensure(bet.target <= finalised && id != U256::from_be_bytes(bet.targetHash.0), NotLost {})?;
     let (slot, mut record) = bonded(frame, bet.footstone)?;
-    signed(frame, book, bet, signature, BadSignature { index: U256::ZERO })?;
+    ensure(is_signed(frame, book, bet, signature)?, BadSignature { index: U256::ZERO })?;
     let (lost_slot, old) = lost_bet(frame, bet.footstone, bet.target)?;
     let amount = bet.amount.min(U256::from(record.bond)).saturating_to::<u128>();
     ensure(amount > old.amount && !old.taken, NotLost {})?;

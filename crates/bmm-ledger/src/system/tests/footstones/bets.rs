@@ -9,7 +9,7 @@ use alloy_primitives::{B256, U256};
 use alloy_sol_types::SolCall;
 use bmm_types::system::{
     FOOTSTONES,
-    Footstones::{BadSignature, NothingOwed, betOfCall, checkpointOfCall, joinCall, leaveCall, rewardCall, setOfCall},
+    Footstones::{NothingOwed, betOfCall, checkpointOfCall, joinCall, leaveCall, rewardCall, setOfCall},
     MAX_REWARDED, RESOURCES,
 };
 
@@ -87,9 +87,13 @@ fn a_bet_must_keep_each_rule() {
     bad(circle.bet_on(0, (0, circle.ids[0]), (FIRST, id), bmm(1) + (U256::ONE << 128)), amount);
     let (bet, _) = circle.bet(0, 0, FIRST, 300);
     let other = circle.bet(0, 0, FIRST, 299).1;
-    circle.refuses(0, U256::ZERO, &call_of(vec![(bet, other)]), &BadSignature { index: U256::ZERO });
+    circle.refuses_bet(vec![(bet.clone(), other.clone())], 0, "it is not signed by its footstone");
+    // The reason of the first is told where none counts.
+    circle.refuses_bet(vec![circle.bet(0, 0, FIRST, 301), (bet.clone(), other.clone())], 0, amount);
 
-    circle.place(vec![circle.bet(0, 0, FIRST, 200)]);
+    // What cannot count spoils nothing, wherever it stands.
+    circle.place(vec![circle.bet(0, FIRST, FIRST + 1, 1), circle.bet(0, 0, FIRST, 200), (bet, other)]);
+    assert!(circle.ask(&betOfCall { footstone: circle.people[0].address, target: FIRST + 1 }).amount.is_zero());
     // The same and less are passed over, whoever brings them.
     circle.place(vec![circle.bet(0, 0, FIRST, 200), circle.bet(0, 0, FIRST, 7)]);
     let bet = circle.ask(&betOfCall { footstone: circle.people[0].address, target: FIRST });
