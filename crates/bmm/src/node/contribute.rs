@@ -1,4 +1,5 @@
-//! The node's own contribution: it proves the hash work of its miner and claims what its wallets earned, by ordinary transactions.
+//! Contributions of one's own wallets: what a node's miner hashed is proven, and what wallets earned is claimed, by ordinary transactions. A
+//! provider, which hashes nothing, claims only.
 //!
 //! All that it needs is on the chain and in the file of solutions, so a restart changes nothing. While a transaction of a wallet waits, it
 //! sends no other from it; so nothing is sent twice.
@@ -25,14 +26,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Time between two looks at the chain.
+/// Time between two looks at the chain, where there is work to prove in time, and where not.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_SELDOM: Duration = Duration::from_secs(5);
 /// Time between two looks at whether to stop.
 const NAP: Duration = Duration::from_millis(100);
 /// How often what was found is written to the file.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 /// How long a transaction may take to get into a block before another is thought of.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// Gas that a claim takes, about.
+const CLAIM_GAS: u128 = 120_000;
 /// How many epochs back rewards are looked for.
 const LOOK_BACK: u64 = 64;
 
@@ -58,11 +62,16 @@ pub struct Contributor {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Whose hash work is proven.
+struct Miner {
+    solutions: Arc<Solutions>,
+    epoch_blocks: u64,
+}
+
 struct Worker {
     rpc: RpcClient,
-    params: ChainParams,
     keys: Vec<PrivateKeySigner>,
-    solutions: Arc<Solutions>,
+    miner: Option<Miner>,
     waiting: BTreeMap<Address, Waiting>,
     /// Epochs in which nothing is left to do for a wallet.
     done: BTreeSet<(u64, Address)>,
@@ -71,17 +80,26 @@ struct Worker {
 }
 
 impl Contributor {
-    /// Begins to look after what `keys` contribute to the chain of the node that `rpc` asks.
+    /// Begins to look after what `keys` contribute to the chain of the node that `rpc` asks, whose miner's hashes are in `solutions`.
     pub fn start(
         rpc: RpcClient,
-        params: ChainParams,
+        params: &ChainParams,
         keys: Vec<PrivateKeySigner>,
         solutions: Arc<Solutions>,
     ) -> Outcome<Self> {
+        Self::start_with(rpc, keys, Some(Miner { solutions, epoch_blocks: params.epoch_blocks }))
+    }
+
+    /// Begins to claim what `keys` earn on the chain of the node that `rpc` asks.
+    pub fn start_claiming(rpc: RpcClient, keys: Vec<PrivateKeySigner>) -> Outcome<Self> {
+        Self::start_with(rpc, keys, None)
+    }
+
+    fn start_with(rpc: RpcClient, keys: Vec<PrivateKeySigner>, miner: Option<Miner>) -> Outcome<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let (waiting, done, told) = (BTreeMap::new(), BTreeSet::new(), String::new());
-        let mut worker = Worker { rpc, params, keys, solutions, waiting, done, told };
+        let mut worker = Worker { rpc, keys, miner, waiting, done, told };
         let thread = std::thread::Builder::new()
             .name("contribute".into())
             .spawn(move || worker.work(&stopped))
@@ -103,9 +121,10 @@ impl Drop for Contributor {
 
 impl Worker {
     fn work(&mut self, stopped: &AtomicBool) {
+        let pace = if self.miner.is_some() { LOOK_EVERY } else { LOOK_SELDOM };
         let (mut looked, mut saved) = (None::<Instant>, Instant::now());
         while !stopped.load(Ordering::Relaxed) {
-            if looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            if looked.is_none_or(|looked| looked.elapsed() >= pace) {
                 match self.look() {
                     Ok(()) => self.told.clear(),
                     Err(error) => self.tell(&error),
@@ -122,7 +141,7 @@ impl Worker {
     }
 
     fn save(&self) {
-        if let Err(error) = self.solutions.save() {
+        if let Some(Err(error)) = self.miner.as_ref().map(|miner| miner.solutions.save()) {
             tracing::warn!(%error, "the found hashes cannot be kept; those since the last time are lost with a crash");
         }
     }
@@ -139,7 +158,7 @@ impl Worker {
     /// Does the first thing that is to be done for each wallet.
     fn look(&mut self) -> Result<(), RpcError> {
         let head = self.rpc.block_number()?;
-        let Some(present) = head.checked_div(self.params.epoch_blocks) else { return Ok(()) };
+        let present = self.rpc.contract(RESOURCES, &Resources::currentEpochCall {})?;
         let oldest = present.saturating_sub(LOOK_BACK);
         self.done.retain(|(epoch, _)| *epoch >= oldest);
         for key in self.keys.clone() {
@@ -168,20 +187,32 @@ impl Worker {
                 self.done.insert((epoch, contributor));
                 return Ok(false);
             }
-            let call = Resources::claimCall { epoch, contributor }.abi_encode();
-            return self.send(key, Deed::Claim, epoch, call);
+            return self.claim(key, epoch);
         }
-        let closes = epoch.saturating_add(1).saturating_mul(self.params.epoch_blocks);
-        let closes = closes.saturating_add(self.params.epoch_blocks.div_ceil(4));
+        let Some(miner) = &self.miner else { return Ok(false) };
+        let closes = epoch.saturating_add(1).saturating_mul(miner.epoch_blocks);
+        let closes = closes.saturating_add(miner.epoch_blocks.div_ceil(4));
         // The next block is the first in which it can be.
         if !found.hashPower.is_zero() || head.saturating_add(1) >= closes {
             return Ok(false);
         }
-        let Some((solutions, _)) = self.solutions.proof(&WorkKey { epoch, seed: about.seed, contributor }) else {
+        let Some((solutions, _)) = miner.solutions.proof(&WorkKey { epoch, seed: about.seed, contributor }) else {
             return Ok(false);
         };
         let proofs = solutions.iter().map(|aux| Bytes::from(alloy_rlp::encode(aux))).collect();
         self.send(key, Deed::Prove, epoch, Resources::proveCall { epoch, proofs }.abi_encode())
+    }
+
+    /// Claims the reward of an epoch if it is worth the gas. (What it is worth does not change; the gas does.)
+    fn claim(&mut self, key: &PrivateKeySigner, epoch: u64) -> Result<bool, RpcError> {
+        let call = Resources::claimCall { epoch, contributor: key.address() };
+        let reward = Amount(self.rpc.contract(RESOURCES, &call)?);
+        let gas = Amount::from_units(self.rpc.fees()?.max_fee.saturating_mul(CLAIM_GAS));
+        if reward <= gas {
+            tracing::debug!(epoch, %reward, %gas, "a reward is not worth the gas of its claim now");
+            return Ok(false);
+        }
+        self.send(key, Deed::Claim, epoch, call.abi_encode())
     }
 
     /// Sends a transaction, unless another one of the wallet waits.

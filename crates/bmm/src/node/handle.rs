@@ -104,7 +104,7 @@ impl Node {
             .write(&file)?;
         let contributor = solutions.map(|solutions| {
             let keys = options.mine_for.iter().chain(options.mine.as_ref().map(|mine| &mine.key)).cloned().collect();
-            Contributor::start(RpcClient::new(&url)?, chain.params().clone(), keys, solutions)
+            Contributor::start(RpcClient::new(&url)?, chain.params(), keys, solutions)
         });
         let contributor = contributor.transpose()?;
         Ok(Self { chain, joined, producer, contributor, api: Some(api), runtime, url, file, control, keeper })

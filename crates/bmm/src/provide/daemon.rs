@@ -16,6 +16,7 @@ use crate::{
         speaker,
     },
     marketplace::{Advert, ContentDesk, Membership, Place, take_sessions},
+    node::Contributor,
     output,
     rpc::{RpcClient, connect},
     wallet::{Passwords, WalletStore, load_key, load_or_create_key},
@@ -91,7 +92,11 @@ pub fn run(context: &Context, options: &ProvideOptions, interrupts: &Receiver<()
     let provider = parts.start(membership.place())?;
     let inbox = provider.inbox().clone();
     let own = key.address();
-    let collector = Collector::start(everybody(context, &key, ledger)?, &rpc, move |operator, told| {
+    let operators = everybody(context, &key, ledger)?;
+    // What the work earns of the resource pot comes to the same wallets.
+    let keys = operators.iter().map(|(_, key)| key.clone()).collect();
+    let contributor = Contributor::start_claiming(rpc.clone(), keys)?;
+    let collector = Collector::start(operators, &rpc, move |operator, told| {
         if operator == own {
             // If the queue is full, it is told again later.
             let _ = inbox.try_send(Input::Chain(told));
@@ -101,7 +106,7 @@ pub fn run(context: &Context, options: &ProvideOptions, interrupts: &Receiver<()
     wait(&parts, membership.place(), &provider, when, interrupts)?;
     output::note(context.global.json, "stopping: the tasks that run are finished and handed in");
     provider.finish("the provider is stopped");
-    drop(collector);
+    drop((collector, contributor));
     Running::remove(data);
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::{
     run::{Bmm, Running},
 };
 use alloy_primitives::{Address, B256, U256};
-use bmm_types::system::Jobs;
+use bmm_types::system::{Jobs, Resources};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -122,6 +122,27 @@ fn strangers_do_a_job_and_are_paid() {
     let explained = bmm.json(&["job", "explain", id]);
     assert_eq!((&explained["providers"], &explained["matching"]), (&2.into(), &2.into()), "{explained}");
     assert!(explained["verify"].as_str().is_some_and(|how| how.contains("2 providers")), "{explained}");
+}
+
+#[test]
+fn a_provider_claims_what_its_work_earns_of_the_resource_pot() {
+    let bmm = Bmm::new();
+    let chain = Chain::up_with(&bmm, |params| {
+        params.epoch_blocks = 12;
+        params.jobs.as_mut().expect("an escrow").fee_bps = 2_000;
+    });
+    let provider = Provider::with(&chain, None, "[provide]\nprice_per_gfuel = \"0.01\"\n");
+    let receipt = start_job(&bmm, &provider, 20, "[verify]\nmode = \"none\"\n").wait().json();
+    assert_eq!(receipt["status"], "settled", "{receipt}");
+    let credited: Vec<Resources::Credited> = chain.resource_events();
+    let [credited] = &credited[..] else { panic!("one credit: {credited:?}") };
+    assert_eq!(credited.contributor, provider.operator);
+    let claimed = until("a claim", || {
+        let claimed: Vec<Resources::Claimed> = chain.resource_events();
+        claimed.into_iter().find(|claimed| claimed.contributor == provider.operator)
+    });
+    // Its class has a whole pot for it alone, so the cap of 40 % of the fees is what it gets.
+    assert_eq!((claimed.epoch, claimed.reward), (credited.epoch, credited.fee * U256::from(4) / U256::from(10)));
 }
 
 #[test]
