@@ -6,8 +6,9 @@
 //!    do not send nodes to and fro; and when its own branch stands still.
 //! 3. The most work; of two with the same work, the first.
 //!
-//! Bets on a branch that is not executed are counted by the sets of the node's own. What they promise is checked once the branch is
-//! executed, by its own sets; if it does not hold, the node goes back and remembers it.
+//! Bets on a branch that is not executed are counted by the sets of the node's own, of which either is enough: since the branches parted they may
+//! have lost different footstones. What they promise is checked once the branch is executed, by its own sets; if it does not hold, the node
+//! goes back and remembers it.
 
 use super::{Checkpoint, state_error};
 use crate::{chain::Chain, error::ImportError, events::Reorg, import::Importing};

@@ -61,12 +61,21 @@ pub fn count<E>(
     Ok((highest, finalised))
 }
 
-/// Returns the checkpoints above a number that bets promise to be justified on whatever branch they lie, the highest first: by the sets of
+/// Rule: a link promises to count on another branch when amounts on it reach 2/3 of the weight of either set of the node's own. The other
+/// branch may have kept footstones that this one has lost, so that its set is nearer to the one before.
+fn is_promising(book: &BetBook, rights: &Rights, source: Checkpoint, target: Checkpoint) -> bool {
+    let enough = |members: &Members| {
+        !members.members.is_empty() && is_quorum(book.amount(source, target, members), members.weight())
+    };
+    rights.enabled && (enough(&rights.current) || enough(&rights.previous))
+}
+
+/// Returns the checkpoints above a number that bets promise to be justified on whatever branch they lie, the highest first: by a set of
 /// the node's own branch, and without knowing that their sources are justified.
-pub fn promised(book: &BetBook, rights: &Rights, checkpoint_blocks: u64, above: u64) -> Vec<Checkpoint> {
+pub fn promised(book: &BetBook, rights: &Rights, above: u64) -> Vec<Checkpoint> {
     let mut found: Vec<Checkpoint> = Vec::new();
     for (target, source) in book.links_above(above).into_iter().rev() {
-        if found.last() != Some(&target) && is_justifying(book, rights, checkpoint_blocks, source, target) {
+        if found.last() != Some(&target) && is_promising(book, rights, source, target) {
             found.push(target);
         }
     }

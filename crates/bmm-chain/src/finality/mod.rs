@@ -253,7 +253,7 @@ impl Chain {
         let before = (finality.justified, finality.finalised);
         let (justified, finalised) = count::count(&finality.book, &rights, interval, before, on_branch)?;
         let mut promised = Vec::new();
-        for checkpoint in count::promised(&finality.book, &rights, interval, justified.number) {
+        for checkpoint in count::promised(&finality.book, &rights, justified.number) {
             if on_branch(checkpoint.number)? != Some(checkpoint.id) {
                 promised.push(checkpoint);
             }
