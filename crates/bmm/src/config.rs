@@ -24,6 +24,8 @@ pub struct Config {
     pub chain: String,
     /// JSON-RPC server and client.
     pub rpc: RpcConfig,
+    /// Pages for people.
+    pub pages: PagesConfig,
     /// Other nodes.
     pub network: NetworkConfig,
     /// Block production.
@@ -48,6 +50,21 @@ pub struct RpcConfig {
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may use the node from a browser, such as `https://wallet.example.org`; `*` for any.
     pub allowed_origins: Vec<String>,
+}
+
+/// `[pages]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PagesConfig {
+    /// Whether `bmm up` and `bmm node` serve pages.
+    pub enable: bool,
+    /// Where they listen. Jobs, wallets and settings have pages only on a loopback address.
+    pub listen: SocketAddr,
+    /// Names beside `localhost` and plain addresses by which the pages may be called, as in a request's `Host`; `*` for any.
+    pub allowed_hosts: Vec<String>,
+    /// The explorer's database, `sqlite://FILE` or `postgres://…`; a file beside the chain's if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
 }
 
 /// `[mine]`
@@ -109,6 +126,7 @@ impl Default for Config {
         Self {
             chain: "dev".into(),
             rpc: RpcConfig::default(),
+            pages: PagesConfig::default(),
             network: NetworkConfig::default(),
             mine: MineConfig::default(),
             provide: ProvideConfig::default(),
@@ -126,6 +144,12 @@ impl Default for RpcConfig {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
         }
+    }
+}
+
+impl Default for PagesConfig {
+    fn default() -> Self {
+        Self { enable: true, listen: SocketAddr::from(([127, 0, 0, 1], 8580)), allowed_hosts: Vec::new(), index: None }
     }
 }
 

@@ -18,3 +18,4 @@ pub mod pool;
 pub mod provide;
 pub mod rpc;
 pub mod wallet;
+pub mod web;

@@ -102,6 +102,11 @@ impl DataDir {
         self.0.join("node.json")
     }
 
+    /// Returns the file that names the pages that are served, with the owner's key.
+    pub fn pages_file(&self) -> PathBuf {
+        self.root().join("pages.json")
+    }
+
     /// Creates `dir` and its parents, readable by their owner only.
     pub fn create(&self, dir: &Path) -> Outcome {
         let mut builder = std::fs::DirBuilder::new();

@@ -30,6 +30,8 @@ mod merged;
 mod net;
 #[path = "cli/network.rs"]
 mod network;
+#[path = "cli/pages.rs"]
+mod pages;
 #[path = "cli/pool.rs"]
 mod pool;
 #[path = "cli/programs.rs"]

@@ -3,6 +3,7 @@
 mod account;
 mod bench;
 mod chain;
+mod dashboard;
 mod db;
 mod footstone;
 mod job;
@@ -80,6 +81,8 @@ pub enum Command {
     Up(node::Up),
     /// Run a node
     Node(node::NodeArgs),
+    /// Print the link to the pages of this machine's node: network, explorer, jobs, wallets
+    Dashboard(dashboard::Dashboard),
     /// Run a mining pool, and see what it does
     Pool(Box<pool::PoolArgs>),
     /// See what wallets contribute, prove hash work, claim rewards
@@ -153,6 +156,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Mine(args) => mine::run(&context, args),
                 Command::Up(args) => node::up(&context, args),
                 Command::Node(args) => node::node(&context, args),
+                Command::Dashboard(args) => dashboard::run(&context, args),
                 Command::Pool(args) => pool::run(&mut context, args),
                 Command::Resource(command) => resource::run(&context, command),
                 Command::Account(command) => account::run(&context, command),

@@ -10,6 +10,7 @@ use crate::{
     node::{Mine, NetOptions, Node, NodeOptions, dev_key},
     output,
     wallet::{Passwords, WalletStore},
+    web::{Pages, Served},
 };
 use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
@@ -75,6 +76,12 @@ struct Serve {
     /// Where JSON-RPC listens [default: rpc.listen of the configuration]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Where the pages are served [default: pages.listen of the configuration; any free port beside --listen with port 0]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_pages")]
+    pages: Option<SocketAddr>,
+    /// Serve no pages
+    #[arg(long)]
+    no_pages: bool,
     #[command(flatten)]
     begin: Begin,
     #[command(flatten)]
@@ -128,6 +135,8 @@ struct Listening<'a> {
     chain: &'a str,
     chain_id: u64,
     block: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<&'a str>,
     peer_addresses: Vec<String>,
 }
 
@@ -188,14 +197,25 @@ fn serve(
         checkpoint,
     };
     let node = Node::start(&context.data, &options)?;
+    let pages = pages(context, serve, chain, &node)?;
     let head = node.chain().head();
     let chain_id = node.chain().params().chain_id;
     let peer_addresses = node.addresses();
-    let listening = Listening { rpc: node.url(), chain, chain_id, block: head.number(), peer_addresses };
+    let listening = Listening {
+        rpc: node.url(),
+        chain,
+        chain_id,
+        block: head.number(),
+        pages: pages.as_ref().map(Pages::url),
+        peer_addresses,
+    };
     let mining = if mines { "mining" } else { "not mining" };
     let text =
         format!("{chain} (chain id {chain_id}) at block {}, {mining}, JSON-RPC at {}", head.number(), node.url());
     output::print(json, &listening, text);
+    if let Some(pages) = &pages {
+        output::note(json, format!("pages at {}", pages.owner_url()));
+    }
     for address in &listening.peer_addresses {
         output::note(json, format!("other nodes begin with --bootstrap {address}"));
     }
@@ -212,7 +232,30 @@ fn serve(
         }
     }
     output::note(json, "stopping");
+    drop(pages);
     Ok(())
+}
+
+/// Serves the pages. A port that another program has is no reason to do without a node, unless it was named.
+fn pages(context: &Context, serve: &Serve, chain: &str, node: &Node) -> Outcome<Option<Pages>> {
+    let config = &context.config.pages;
+    if serve.no_pages || (!config.enable && serve.pages.is_none()) {
+        return Ok(None);
+    }
+    let mut address = serve.pages.unwrap_or(config.listen);
+    if serve.pages.is_none() && serve.listen.is_some_and(|listen| listen.port() == 0) {
+        address.set_port(0);
+    }
+    let config_file = context.global.config.as_deref();
+    let served = Served { data: &context.data, chain, config: &context.config, config_file };
+    match Pages::start(&served, node, address) {
+        Ok(pages) => Ok(Some(pages)),
+        Err(failure) if serve.pages.is_some() => Err(failure),
+        Err(failure) => {
+            output::note(context.global.json, format!("no pages: {}", failure.message));
+            Ok(None)
+        }
+    }
 }
 
 /// Returns a queue that gets an element for each Ctrl-C (and SIGTERM, where there is one). A third one ends the process at once, which is

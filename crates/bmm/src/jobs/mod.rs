@@ -31,7 +31,7 @@ pub use hosts::open_vm;
 pub use link::{DRIVER_INBOX, Inbox, ToDriver, now_micros};
 pub use new::{NewJob, RunOptions};
 pub use outputs::Outputs;
-pub use progress::read_progress;
+pub use progress::{Live, LiveProvider, read_live, read_progress};
 pub use provider::{Input, Outlet, Prepare, ProviderHandle, ProviderHost, Session};
 pub use reach::{NetChoice, addresses, enter as enter_market, join as join_market, speaker};
 pub use receipt::{FoundWrong, ProviderPay, Receipt, Verified};

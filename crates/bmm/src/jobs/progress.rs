@@ -2,9 +2,11 @@
 
 use super::{folder::JobFolder, quote::people_time, receipt::gfuel};
 use crate::{cli::Context, output, paths::write_atomically};
+use alloy_primitives::Address;
 use bmm_market::requester::Progress;
-use bmm_types::market::JobSpec;
+use bmm_types::{Amount, ContentHash, market::JobSpec};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::{Deserialize, Serialize};
 use std::{
     fmt::Write as _,
     io::IsTerminal,
@@ -39,7 +41,7 @@ impl ProgressView {
     }
 
     /// Shows the state of now.
-    pub fn show(&mut self, progress: &Progress, folder: &JobFolder) {
+    pub fn show(&mut self, progress: &Progress, folder: &JobFolder, result: impl Fn(u64) -> Option<ContentHash>) {
         if let Some(bar) = &self.bar {
             bar.set_position(progress.done);
             bar.set_message(details(progress));
@@ -51,6 +53,8 @@ impl ProgressView {
             self.last_file = Instant::now();
             // Only `bmm job watch` reads it; a full disk shows elsewhere.
             let _ = write_atomically(&folder.path().join("progress"), line(progress).as_bytes());
+            let live = serde_json::to_vec(&Live::new(progress, result)).expect("plain values");
+            let _ = write_atomically(&folder.path().join("live.json"), &live);
         }
     }
 
@@ -93,6 +97,82 @@ fn details(progress: &Progress) -> String {
         let _ = write!(text, ", {} left", people_time(micros / 1_000));
     }
     text
+}
+
+/// Most tasks that are told of one by one.
+const TOLD_TASKS: u64 = 4_096;
+/// Most results that are named.
+const TOLD_RESULTS: u64 = 256;
+
+/// How far a job is, for pages and programs: `live.json` in the job's folder.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Live {
+    /// What it does now.
+    pub phase: String,
+    /// Tasks with a verified result.
+    pub done: u64,
+    /// Runs that failed.
+    pub failures: u64,
+    /// Runs that are out.
+    pub running: u64,
+    /// Verified results a second.
+    pub tasks_per_second: u64,
+    /// Accepted pay.
+    pub spent: Amount,
+    /// What the whole job will cost, if that is known.
+    pub projected: Option<Amount>,
+    /// Seconds left, if that is known.
+    pub left_secs: Option<u64>,
+    /// The providers.
+    pub providers: Vec<LiveProvider>,
+    /// A digit for each of the first tasks: 2 for done, 0 for not.
+    pub states: String,
+    /// Hashes of the first tasks' results.
+    pub results: Vec<Option<ContentHash>>,
+}
+
+/// What one provider does for a job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LiveProvider {
+    /// Who.
+    pub address: Address,
+    /// Tasks that it has out.
+    pub running: u64,
+    /// Why it gets no work, if it does not.
+    pub refused: Option<String>,
+    /// Earned so far.
+    pub total: Amount,
+}
+
+impl Live {
+    fn new(progress: &Progress, result: impl Fn(u64) -> Option<ContentHash>) -> Self {
+        let provider = |provider: &bmm_market::requester::ProviderProgress| LiveProvider {
+            address: provider.provider,
+            running: provider.running,
+            refused: provider.refused.clone(),
+            total: provider.total,
+        };
+        let state = |task| if result(task).is_some() { '2' } else { '0' };
+        Self {
+            phase: format!("{:?}", progress.phase).to_lowercase(),
+            done: progress.done,
+            failures: progress.failures,
+            running: progress.running,
+            tasks_per_second: progress.tasks_per_second,
+            spent: progress.spent,
+            projected: progress.projected,
+            left_secs: progress.left_micros.map(|micros| micros / 1_000_000),
+            providers: progress.providers.iter().map(provider).collect(),
+            states: (0..progress.tasks.min(TOLD_TASKS)).map(state).collect(),
+            results: (0..progress.tasks.min(TOLD_RESULTS)).map(&result).collect(),
+        }
+    }
+}
+
+/// Reads what the process that works on a job last wrote for pages.
+pub fn read_live(folder: &JobFolder) -> Option<Live> {
+    serde_json::from_slice(&std::fs::read(folder.path().join("live.json")).ok()?).ok()
 }
 
 /// Reads what the process that works on a job last wrote of its progress.

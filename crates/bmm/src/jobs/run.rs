@@ -446,7 +446,8 @@ impl Desk for JobDesk<'_> {
     }
 
     fn progress(&mut self, requester: &Requester) {
-        self.view.show(&requester.progress(super::link::now_micros()), &self.work.folder);
+        let result = |task| requester.result(task).map(|result| result.content.hash);
+        self.view.show(&requester.progress(super::link::now_micros()), &self.work.folder, result);
     }
 
     fn interrupted(&mut self) -> bool {

@@ -120,6 +120,16 @@ impl Node {
         self.joined.as_ref().map(Joined::addresses).unwrap_or_default()
     }
 
+    /// Returns the network that the node is in.
+    pub fn network(&self) -> Option<bmm_net::Network> {
+        self.joined.as_ref().and_then(Joined::handle).map(|(network, _)| network)
+    }
+
+    /// Returns the node's place on the market of its network.
+    pub fn place(&self) -> Option<crate::marketplace::Place> {
+        self.joined.as_ref().map(Joined::place)
+    }
+
     /// Returns the JSON-RPC address.
     pub fn url(&self) -> &str {
         &self.url

@@ -60,6 +60,7 @@ impl NetOptions {
 pub struct Joined {
     network: Network,
     node: Option<Arc<ChainNode>>,
+    place: Place,
     runtime: Option<Runtime>,
 }
 
@@ -83,8 +84,8 @@ impl Joined {
                 Failure::config(error).hint("choose addresses with --peer-listen, or stay alone with --no-network")
             })?;
         // The node buys and sells nothing, but those who do may have only it in common.
-        runtime.block_on(Place::attach(network.clone(), chain.params().chain_id))?;
-        Ok(Self { network, node: Some(Arc::new(node)), runtime: Some(runtime) })
+        let place = runtime.block_on(Place::attach(network.clone(), chain.params().chain_id))?;
+        Ok(Self { network, node: Some(Arc::new(node)), place, runtime: Some(runtime) })
     }
 
     /// Returns the addresses at which others of the same network reach the node, each with its id.
@@ -95,6 +96,11 @@ impl Joined {
     /// Returns the network, and what runs it.
     pub fn handle(&self) -> Option<(Network, Handle)> {
         self.runtime.as_ref().map(|runtime| (self.network.clone(), runtime.handle().clone()))
+    }
+
+    /// Returns the node's place on the market.
+    pub fn place(&self) -> Place {
+        self.place.clone()
     }
 
     /// Returns what JSON-RPC is told.

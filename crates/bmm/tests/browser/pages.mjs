@@ -1,0 +1,157 @@
+// Drives the pages in headless Chromium as a person would. Arguments: the owner's link, JSON-RPC, the folder of the rendering example,
+// the file of the dev chain's key, a folder of node modules with ethers, and a folder for pictures.
+import puppeteer from "puppeteer-core";
+import { readFileSync, mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import assert from "node:assert/strict";
+
+const [, , owner, rpc, example, keyFile, modules, pictures] = process.argv;
+const base = new URL(owner).origin;
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const { ethers } = createRequire(modules + "/")("ethers");
+mkdirSync(pictures, { recursive: true });
+
+const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+  "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"];
+const browser = await puppeteer.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", headless: true, args: flags });
+const problems = [];
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function open(width, height, scheme) {
+  const page = await browser.newPage();
+  await page.setViewport({ width, height });
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+  page.on("console", (message) => { if (["error", "warn"].includes(message.type())) problems.push(`${page.url()}: ${message.text()}`); });
+  page.on("pageerror", (error) => problems.push(`${page.url()}: ${error.message}`));
+  return page;
+}
+
+// Looks at a page: what a screen reader would stumble over, and whether a phone would have to scroll sideways.
+async function look(page, name) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(async () => (await window.axe.run(document)).violations.map((v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].any.map((a) => a.message)}`));
+  for (const violation of found) problems.push(`${name}: ${violation}`);
+  if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) problems.push(`${name}: wider than the screen`);
+  await page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
+}
+
+async function waitFor(what, within, check) {
+  const end = Date.now() + within;
+  while (Date.now() < end) { if (await check()) return; await sleep(200); }
+  throw new Error("waited too long for " + what);
+}
+const submit = (page, selector) => Promise.all([page.waitForNavigation({ timeout: 120_000 }), page.click(selector)]);
+
+const page = await open(1280, 900, "light");
+// Whoever is not the owner sees the network, and is told how to become it.
+const refused = await page.goto(base + "/wallet");
+assert.equal(refused.status(), 403);
+problems.length = 0;
+await page.goto(owner);
+
+console.log("live numbers");
+const head = () => page.$eval("#head", (element) => element.textContent);
+const before = await head();
+await waitFor("a new block on the page", 60_000, async () => (await head()) !== before);
+
+console.log("a transfer");
+await page.goto(base + "/wallet");
+const to = "0x00000000000000000000000000000000000000aa";
+await page.type("#to", to);
+await page.type("#amount", "1.25");
+await submit(page, "#send button");
+assert.match(await page.$eval("main", (main) => main.textContent), /1\.25/);
+await look(page, "send-desktop-light");
+await page.click("#sure");
+await submit(page, "#confirm button");
+assert.match(page.url(), /\/tx\/0x[0-9a-f]{64}$/);
+await waitFor("the transfer in a block", 60_000, async () => /succeeded/.test(await page.$eval("main", (main) => main.textContent)));
+const transfer = new URL(page.url()).pathname;
+
+console.log("a browser wallet");
+const provider = new ethers.JsonRpcProvider(rpc);
+const wallet = new ethers.Wallet(readFileSync(keyFile, "utf8").trim(), provider);
+const asked = [];
+await page.exposeFunction("stubRequest", async ({ method, params }) => {
+  asked.push(method);
+  if (method === "eth_requestAccounts") return [wallet.address];
+  if (method === "wallet_switchEthereumChain") throw new Error("unknown chain");
+  if (method === "wallet_addEthereumChain") { assert.equal(params[0].rpcUrls[0], rpc); return null; }
+  if (method === "eth_sendTransaction") return (await wallet.sendTransaction({ to: params[0].to, value: BigInt(params[0].value) })).hash;
+  throw new Error("not asked for: " + method);
+});
+await page.evaluateOnNewDocument(() => {
+  const detail = Object.freeze({ info: { uuid: "1", name: "<b>Stub</b>", icon: "", rdns: "test" }, provider: { request: (call) => window.stubRequest(call) } });
+  const announce = () => window.dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail }));
+  window.addEventListener("eip6963:requestProvider", announce);
+});
+await page.goto(base + "/wallet");
+await page.waitForSelector("#found button");
+assert.match(await page.$eval("#found button", (button) => button.textContent), /<b>Stub<\/b>/);
+await page.click("#found button");
+await page.waitForSelector("#connected:not([hidden])");
+await page.type("#browser-to", to);
+await page.type("#browser-amount", "0.5");
+await page.click("#browser-send button");
+await page.waitForSelector("#told a");
+assert.deepEqual(asked, ["eth_requestAccounts", "wallet_switchEthereumChain", "wallet_addEthereumChain", "eth_sendTransaction"]);
+await look(page, "wallet-desktop-light");
+await waitFor("the coins of both", 60_000, async () => (await provider.getBalance(to)) === ethers.parseEther("1.75"));
+
+console.log("a job");
+await page.goto(base + "/jobs/new");
+await look(page, "new-job-desktop-light");
+const fill = async (id, text) => { await page.$eval("#" + id, (input) => { input.value = ""; }); await page.type("#" + id, text); };
+await fill("name", "small <i>picture</i>");
+await (await page.$("#program")).uploadFile(`${example}/pathtrace.wasm`);
+await (await page.$("#inputs")).uploadFile(`${example}/scenes/still-life.txt`);
+await (await page.$("#merge")).uploadFile(`${example}/merge.wasm`);
+await fill("args", "--scene /in/still-life.txt --size 320x180 --samples 8 --rows {rows.start}..{rows.end} --out /out/tile");
+await fill("axis", "rows"); await fill("range", "0..180"); await fill("chunk", "6");
+await fill("collect", "/out/tile"); await fill("merge_args", "--parts /in/parts --out /out/render.png"); await fill("file", "render.png");
+await submit(page, "form.card button");
+assert.equal(await page.$("#problem"), null, await page.$eval("main", (main) => main.textContent));
+await look(page, "quote-desktop-light");
+await submit(page, "#start button");
+assert.match(page.url(), /\/jobs\/[0-9a-f]{64}$/);
+const job = new URL(page.url()).pathname;
+await page.screenshot({ path: `${pictures}/job-running-desktop-light.png`, fullPage: true });
+await waitFor("the picture", 240_000, async () => (await page.$eval("#job", (part) => part.querySelector("img")?.naturalWidth || 0)) === 320);
+assert.equal(await page.$("h1 i"), null, "a name is text");
+
+console.log("limits");
+await page.goto(base + "/provider");
+await page.$eval("#disk_mib", (slider) => { slider.value = 20480; slider.dispatchEvent(new Event("input")); });
+await submit(page, "#limits button");
+assert.equal(await page.$eval("#disk_mib", (slider) => slider.value), "20480");
+
+console.log("every page");
+const account = `/address/${wallet.address}`;
+const pages = { home: "/", blocks: "/blocks", block: "/block/1", transfer, account, tokens: "/tokens", token: "/token/0x000000000000000000000000000000000000b001",
+  footstones: "/footstones", epochs: "/epochs", jobs: "/jobs", job, provider: "/provider", pool: "/pool", wallet: "/wallet" };
+for (const [width, height, form, scheme] of [[1280, 900, "desktop", "light"], [390, 844, "phone", "dark"], [1280, 900, "desktop", "dark"], [390, 844, "phone", "light"]]) {
+  const view = await open(width, height, scheme);
+  for (const [name, path] of Object.entries(pages)) {
+    const answer = await view.goto(base + path);
+    if (![200, 304].includes(answer.status())) problems.push(`${path}: ${answer.status()}`);
+    if ((scheme === "light") === (form === "desktop") || ["home", "job", "wallet"].includes(name)) await look(view, `${name}-${form}-${scheme}`);
+  }
+  await view.close();
+}
+const chinese = await open(1280, 900, "light");
+await chinese.goto(base + "/?lang=zh");
+await look(chinese, "home-chinese");
+assert.equal(await chinese.$eval("html", (html) => html.lang), "zh-CN");
+await chinese.goto(base + "/?lang=en");
+
+console.log("the first page's weight");
+let bytes = 0;
+const light = await open(1280, 900, "light");
+light.on("response", async (response) => { if (!response.url().includes("/live")) bytes += (await response.buffer().catch(() => Buffer.alloc(0))).length; });
+await light.goto(base + "/");
+await sleep(300);
+assert.ok(bytes > 5_000 && bytes < 100_000, `${bytes} bytes`);
+console.log(`${bytes} bytes`);
+await browser.close();
+assert.deepEqual(problems, []);
+console.log("all is well");
