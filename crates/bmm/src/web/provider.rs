@@ -58,8 +58,10 @@ pub(super) async fn page(
 ) -> Result<Html<String>, PageError> {
     let now = desk.site.chain.now_secs();
     let read = desk.blocking(|desk| {
-        let config =
-            Config::load(&desk.data, Some(&*desk.config_file).filter(|file| file.exists()).map(std::path::PathBuf::as_path));
+        let config = Config::load(
+            &desk.data,
+            Some(&*desk.config_file).filter(|file| file.exists()).map(std::path::PathBuf::as_path),
+        );
         let running = Running::read(&desk.data).unwrap_or_default();
         let mut earnings = Vec::new();
         for (_, ledger) in Ledger::all(&desk.data).map_err(|failure| bad(&failure))? {

@@ -1,14 +1,15 @@
 // Drives the pages in headless Chromium as a person would. Arguments: the owner's link, JSON-RPC, the folder of the rendering example,
-// the file of the dev chain's key, a folder of node modules with ethers, and a folder for pictures.
+// the file of the dev chain's key, and a folder for pictures.
 import puppeteer from "puppeteer-core";
 import { readFileSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
+import { ethers } from "ethers";
 import assert from "node:assert/strict";
 
-const [, , owner, rpc, example, keyFile, modules, pictures] = process.argv;
+const [, , owner, rpc, example, keyFile, pictures] = process.argv;
 const base = new URL(owner).origin;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const { ethers } = createRequire(modules + "/")("ethers");
+
 mkdirSync(pictures, { recursive: true });
 
 const flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -44,6 +45,8 @@ const submit = (page, selector) => Promise.all([page.waitForNavigation({ timeout
 
 const page = await open(1280, 900, "light");
 // Whoever is not the owner sees the network, and is told how to become it.
+const provider = new ethers.JsonRpcProvider(rpc);
+const had = await provider.getBalance("0x00000000000000000000000000000000000000aa");
 const refused = await page.goto(base + "/wallet");
 assert.equal(refused.status(), 403);
 problems.length = 0;
@@ -69,7 +72,6 @@ await waitFor("the transfer in a block", 60_000, async () => /succeeded/.test(aw
 const transfer = new URL(page.url()).pathname;
 
 console.log("a browser wallet");
-const provider = new ethers.JsonRpcProvider(rpc);
 const wallet = new ethers.Wallet(readFileSync(keyFile, "utf8").trim(), provider);
 const asked = [];
 await page.exposeFunction("stubRequest", async ({ method, params }) => {
@@ -96,13 +98,13 @@ await page.click("#browser-send button");
 await page.waitForSelector("#told a");
 assert.deepEqual(asked, ["eth_requestAccounts", "wallet_switchEthereumChain", "wallet_addEthereumChain", "eth_sendTransaction"]);
 await look(page, "wallet-desktop-light");
-await waitFor("the coins of both", 60_000, async () => (await provider.getBalance(to)) === ethers.parseEther("1.75"));
+await waitFor("the coins of both", 60_000, async () => (await provider.getBalance(to)) === had + ethers.parseEther("1.75"));
 
 console.log("a job");
 await page.goto(base + "/jobs/new");
 await look(page, "new-job-desktop-light");
 const fill = async (id, text) => { await page.$eval("#" + id, (input) => { input.value = ""; }); await page.type("#" + id, text); };
-await fill("name", "small <i>picture</i>");
+await fill("name", "small <i>picture");
 await (await page.$("#program")).uploadFile(`${example}/pathtrace.wasm`);
 await (await page.$("#inputs")).uploadFile(`${example}/scenes/still-life.txt`);
 await (await page.$("#merge")).uploadFile(`${example}/merge.wasm`);

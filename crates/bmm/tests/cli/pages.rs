@@ -91,7 +91,9 @@ fn strangers_change_nothing_and_reach_nothing() {
     let wallet = pages.get("/wallet", &session);
     assert_eq!(status(&wallet), "200", "{wallet}");
     let token = wallet.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
-    let transfer = format!("csrf={token}&wallet=dev&to=0x00000000000000000000000000000000000000aa&amount=1&fee=999999999999999999");
+    let transfer = format!(
+        "csrf={token}&wallet=dev&to=0x00000000000000000000000000000000000000aa&amount=1&fee=999999999999999999"
+    );
     let from = |origin: &str| format!("{session}Origin: {origin}\r\n");
     for headers in [
         session.clone(),
@@ -143,12 +145,11 @@ fn slow_connections_keep_nobody_out() {
 #[test]
 fn a_person_uses_the_pages_in_a_browser() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (scripts, ethers) = (here.join("tests/browser"), here.join("../bmm-api/tests/js"));
+    let scripts = here.join("tests/browser");
     let chromium = env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".to_owned());
     let missing = [
         (Path::new(&chromium).is_file(), "chromium is not installed"),
         (scripts.join("node_modules/puppeteer-core").is_dir(), "run `npm ci` in crates/bmm/tests/browser"),
-        (ethers.join("node_modules/ethers").is_dir(), "run `npm ci` in crates/bmm-api/tests/js"),
     ];
     if let Some((_, what)) = missing.iter().find(|(there, _)| !there) {
         assert!(env::var_os("CI").is_none(), "{what}");
@@ -163,7 +164,6 @@ fn a_person_uses_the_pages_in_a_browser() {
         .args([&pages.owner, &pages.rpc])
         .arg(here.join("../../examples/render"))
         .arg(bmm.data().join("chains/dev/wallet.key"))
-        .arg(ethers)
         .arg(&pictures)
         .current_dir(scripts)
         .env("CHROMIUM", chromium)
