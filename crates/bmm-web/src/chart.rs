@@ -101,7 +101,7 @@ pub fn columns(series: &[Series], describe: &str, name: impl Fn(usize, f64) -> S
 pub fn map(states: &[u8], describe: &str) -> String {
     const CLASSES: [&str; 5] = ["wait", "run", "done", "fail", "check"];
     let count = states.len().max(1);
-    let across = (1..=64usize).find(|across| across * across * 3 / 8 >= count).unwrap_or(64).max(12);
+    let across = (1..=64usize).find(|across| across * across * 3 / 8 >= count).unwrap_or(64).max(30);
     let down = count.div_ceil(across);
     let mut svg = format!(
         r#"<svg class="map" viewBox="0 0 {} {}" role="img" aria-label="{}">"#,
