@@ -7,3 +7,4 @@ pub mod consensus;
 pub mod economy;
 pub mod market;
 mod random;
+mod seeds;

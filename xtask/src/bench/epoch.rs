@@ -108,7 +108,6 @@ impl World {
 
     /// Has the first `contributors` contribute in an epoch, and measures its end and their claims.
     fn measure(&self, epoch: u64, contributors: usize) -> Outcome<Measured> {
-        eprintln!("epoch {epoch}: {contributors} contributors");
         self.advance_to((epoch + 1) * EPOCH_BLOCKS - 1)?;
         self.prove(epoch, contributors)?;
         // The epoch after it ends: what nobody can claim is let go.
