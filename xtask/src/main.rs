@@ -29,6 +29,7 @@ enum Task {
   cargo xtask bench transfers --rounds 5
   cargo xtask bench erc20 --transactions 50000
   cargo xtask bench rpc
+  cargo xtask bench pages --transfers 10
   cargo xtask bench import --large")]
     Bench {
         /// What to measure

@@ -31,7 +31,7 @@ pub struct Compute {
     pub slots: u64,
     /// Tasks that run now.
     pub running: u64,
-    /// Jobs that are worked on now.
+    /// Jobs of this machine that are worked on now.
     pub jobs: u64,
     /// Least and median price of 10^9 units of fuel, in units of BMM.
     pub prices: Option<(alloy_primitives::U256, alloy_primitives::U256)>,

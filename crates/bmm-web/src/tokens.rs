@@ -127,3 +127,14 @@ pub(crate) async fn token(
     let older = transfers.last().filter(|_| full).map(|transfer| (transfer.block, transfer.log));
     Ok(Html(One { f: Frame::new(&visit, &title), address, meta, transfers, older }.render()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_turn_the_text_around_it() {
+        assert_eq!(plain("\u{202e}U\u{200b}SD\u{2066}\0\n"), "USD");
+        assert_eq!(plain(&"x".repeat(1_000)).len(), NAME_CHARS);
+    }
+}

@@ -326,3 +326,66 @@ pub struct Pool<'a> {
     /// Blocks, payments.
     pub tables: Vec<PoolTable>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Texts, Visit, texts::Language};
+
+    const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>";
+
+    #[test]
+    fn what_strangers_write_stays_text() {
+        let texts = Texts::of(Language::English);
+        let visit = Visit { texts, theme: "", path: "/jobs".to_owned(), csrf: None, own: true };
+        let row = JobRow {
+            id: "00".repeat(32),
+            name: HOSTILE.to_owned(),
+            state: "running",
+            done: 1,
+            tasks: 2,
+            price: U256::ZERO,
+            created: 0,
+        };
+        let file = JobFile {
+            link: "tasks/0".to_owned(),
+            name: HOSTILE.to_owned(),
+            size: 1,
+            is_image: true,
+            text: HOSTILE.to_owned(),
+        };
+        let refused = HOSTILE.to_owned();
+        let job = Job {
+            f: Frame::new(&visit, HOSTILE),
+            row,
+            now: 0,
+            map: String::new(),
+            phase: HOSTILE.to_owned(),
+            running: 0,
+            failures: 0,
+            rate: 0,
+            left: None,
+            spent: U256::ZERO,
+            escrow: U256::ZERO,
+            projected: None,
+            providers: vec![JobProvider { address: Address::ZERO, running: 0, total: U256::ZERO, refused }],
+            ending: HOSTILE.to_owned(),
+            files: vec![file],
+            tail: HOSTILE.to_owned(),
+            transactions: Vec::new(),
+            can_resume: false,
+        };
+        let pool = Pool {
+            f: Frame::new(&visit, "pool"),
+            is_there: true,
+            tiles: vec![("pool.rate", HOSTILE.to_owned())],
+            addresses: vec![HOSTILE.to_owned()],
+            bars: vec![(HOSTILE.to_owned(), HOSTILE.to_owned(), HOSTILE.to_owned())],
+            tables: vec![PoolTable { title: "pool.blocks", heads: Vec::new(), rows: vec![vec![HOSTILE.to_owned()]] }],
+        };
+        for page in [job.render().expect("a page"), pool.render().expect("a page")] {
+            assert!(page.contains("alert(1)"), "the text is there");
+            assert!(!page.contains("<script>alert") && !page.contains("<img src=x"), "{page}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod efficiency;
 mod epoch;
 mod ledger;
 mod million;
+mod pages;
 mod pool;
 mod report;
 mod scrypt;
@@ -51,6 +52,8 @@ pub enum Name {
     Rpc,
     /// Import of blocks into a durable database, against revm alone
     Import,
+    /// The explorer's index over 100,000 blocks, and the pages over it
+    Pages,
     /// Taking a chain from a node: with a snapshot, against executing every block
     Sync,
     /// The end of an epoch and a claim with 100,000 contributors, against 100
@@ -84,6 +87,12 @@ pub struct Options {
     /// Contributors of `bench epoch`
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=200_000))]
     contributors: u32,
+    /// Blocks of `bench pages`
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
+    blocks: u64,
+    /// Transfers in each block of `bench pages`
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(0..=1_000))]
+    transfers: u64,
     /// Also import with 10,000,000 accounts in `bench import`, which takes minutes and some 20 GB of disk
     #[arg(long)]
     large: bool,
@@ -103,6 +112,7 @@ pub fn run(name: Name, options: &Options) -> Outcome {
         Name::NetworkEfficiency => efficiency::run(options.providers, true),
         Name::Transfers => ledger::transfers(options.transactions, options.rounds),
         Name::Import => ledger::import(options.accounts, options.large, options.rounds),
+        Name::Pages => pages::run(options.blocks, options.transfers),
         Name::Sync => ledger::sync(options.accounts),
         Name::Epoch => epoch::run(options.contributors),
         Name::Rpc => ledger::rpc(options.rounds),

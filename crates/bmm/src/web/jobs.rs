@@ -30,8 +30,17 @@ const SHOWN: usize = 60;
 const SQUARES: u64 = 4_096;
 /// Bytes of a text that are shown, and of the end of a log.
 const TEXT: usize = 4 << 10;
+/// A process that works on a job writes of it once a second.
+const FRESH: Duration = Duration::from_secs(5);
 /// Largest file that is read into memory to be sent.
 const LARGEST: u64 = 1 << 30;
+
+/// Whether a process works on a job. Looking at its lock takes it for a moment, so that is done only where nothing else tells.
+pub(super) fn is_worked_on(folder: &JobFolder) -> bool {
+    let written = std::fs::metadata(folder.path().join("live.json")).and_then(|meta| meta.modified());
+    let age = written.ok().and_then(|written| written.elapsed().ok());
+    age.is_some_and(|age| age < FRESH) || folder.is_locked()
+}
 
 fn row(folder: &JobFolder, record: &JobRecord) -> JobRow {
     let live = read_live(folder).unwrap_or_default();
@@ -40,7 +49,7 @@ fn row(folder: &JobFolder, record: &JobRecord) -> JobRow {
         Some(receipt) => (receipt.done, receipt.price_bmm),
         None => (live.done, live.spent),
     };
-    let active = record.status.is_over() || folder.is_locked();
+    let active = record.status.is_over() || is_worked_on(folder);
     JobRow {
         id: format!("{:x}", record.id),
         name: record.name.clone(),
@@ -304,7 +313,9 @@ pub(super) async fn live(State(desk): State<Desk>, Path(id): Path<String>, _: Ow
 /// Tells apart what the page would show.
 fn stamp(folder: &JobFolder) -> String {
     let time = |name: &str| std::fs::metadata(folder.path().join(name)).and_then(|meta| meta.modified()).ok();
-    format!("{:?} {:?} {:?} {}", time("job.json"), time("live.json"), time("receipt.json"), folder.is_locked())
+    // Now and then in any case: a process that died changes no file.
+    let tick = std::time::UNIX_EPOCH.elapsed().map_or(0, |now| now.as_secs() / 10);
+    format!("{:?} {:?} {:?} {tick}", time("job.json"), time("live.json"), time("receipt.json"))
 }
 
 #[cfg(test)]

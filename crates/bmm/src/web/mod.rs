@@ -13,17 +13,23 @@ pub use file::PagesFile;
 use crate::{
     config::Config,
     failure::{Failure, Outcome},
+    jobs::JobFolder,
     node::Node,
     paths::DataDir,
 };
 use bmm_index::{Follower, Index};
 use bmm_web::{Compute, Server, Site, SiteConfig};
 use desk::Desk;
+use parking_lot::Mutex;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
+
+/// Time between two counts of the jobs: their folders may be many.
+const COUNT_EVERY: Duration = Duration::from_secs(3);
 
 /// What the pages are over.
 #[derive(Clone, Copy)]
@@ -77,7 +83,7 @@ impl Pages {
             own: address.ip().is_loopback(),
             ..SiteConfig::default()
         };
-        let site = Site::new(node.chain().clone(), index, follower, site_config, (compute(node), peers(node)));
+        let site = Site::new(node.chain().clone(), index, follower, site_config, (compute(data, node), peers(node)));
         let desk = Desk {
             site: site.clone(),
             data: Arc::new(data.clone()),
@@ -124,10 +130,28 @@ fn peers(node: &Node) -> Box<dyn Fn() -> Option<usize> + Send + Sync> {
     Box::new(move || network.as_ref().map(|network| network.peers().len()))
 }
 
-fn compute(node: &Node) -> Box<dyn Fn() -> Compute + Send + Sync> {
-    let place = node.place();
+/// Counts jobs of the data folder that a process works on.
+fn active_jobs(data: &DataDir) -> u64 {
+    let folders = JobFolder::all(data).unwrap_or_default();
+    let is_active = |folder: &&JobFolder| {
+        folder.record().is_ok_and(|record| !record.status.is_over()) && jobs::is_worked_on(folder)
+    };
+    u64::try_from(folders.iter().filter(is_active).count()).unwrap_or(u64::MAX)
+}
+
+fn compute(data: &DataDir, node: &Node) -> Box<dyn Fn() -> Compute + Send + Sync> {
+    let (place, data) = (node.place(), data.clone());
+    let counted: Mutex<Option<(Instant, u64)>> = Mutex::default();
+    let jobs = move || {
+        let mut counted = counted.lock();
+        match *counted {
+            Some((when, jobs)) if when.elapsed() < COUNT_EVERY => jobs,
+            _ => counted.insert((Instant::now(), active_jobs(&data))).1,
+        }
+    };
     Box::new(move || {
-        let Some(place) = &place else { return Compute::default() };
+        let jobs = jobs();
+        let Some(place) = &place else { return Compute { jobs, ..Compute::default() } };
         let listings = place.listings();
         let slots = |signed: &bmm_types::market::SignedListing| u64::from(signed.listing.offer.slots);
         let free = |signed: &bmm_types::market::SignedListing| u64::from(signed.listing.free_slots);
@@ -138,7 +162,7 @@ fn compute(node: &Node) -> Box<dyn Fn() -> Compute + Send + Sync> {
             providers: u64::try_from(listings.len()).unwrap_or(u64::MAX),
             slots: all,
             running: all.saturating_sub(listings.iter().map(free).sum()),
-            jobs: 0,
+            jobs,
             prices: prices.first().copied().zip(prices.get(prices.len() / 2).copied()),
         }
     })
