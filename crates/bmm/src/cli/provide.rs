@@ -7,16 +7,29 @@ use crate::{
     provide::{self, ProvideOptions},
 };
 use bmm_types::Amount;
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::path::PathBuf;
+
+/// What is said to a provider that may be running.
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum ProvideCommand {
+    /// Take no more work: what is not started goes back, what runs is finished and paid
+    Pause,
+    /// Take work again
+    Resume,
+    /// Show whether a provider runs in this data folder, and what was earned
+    Status,
+}
 
 /// `bmm provide`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Examples:
   bmm provide                                      every core, at the price of the configuration
   bmm provide --slots 2 --price '0.002 BMM'
   bmm provide --bootstrap /ip4/192.0.2.7/tcp/20190/p2p/12D3KooW…
-  bmm provide --status                             what runs, and what it has earned
+  bmm provide status                               what runs, and what it has earned
+  bmm provide pause                                take no work, until `bmm provide resume`
 
 The network is that of [network] in the configuration; what is typed goes before it. Behind a router that lets nobody in, a
 provider is reached through a relay, which any node with a public address is.
@@ -25,6 +38,8 @@ Programs run in a sandbox: no file of yours, no network, and no more memory or t
 A provider works for jobs whose budget is locked on chain, keeps every voucher on disk before it goes on, and claims what
 nobody has paid: also after a crash, when it is started again.")]
 pub struct ProvideArgs {
+    #[command(subcommand)]
+    command: Option<ProvideCommand>,
     /// Show whether a provider runs in this data folder, and what was earned
     #[arg(long)]
     status: bool,
@@ -59,8 +74,12 @@ pub struct ProvideArgs {
 
 /// Answers `bmm provide`.
 pub fn run(context: &Context, args: &ProvideArgs) -> Outcome {
-    if args.status {
-        return provide::status(context);
+    match args.command {
+        Some(ProvideCommand::Pause) => return provide::set_paused(context, true),
+        Some(ProvideCommand::Resume) => return provide::set_paused(context, false),
+        Some(ProvideCommand::Status) => return provide::status(context),
+        None if args.status => return provide::status(context),
+        None => {}
     }
     let options = ProvideOptions {
         wallet: args.wallet.clone(),

@@ -64,7 +64,7 @@ impl<'a> Round<'a> {
 
     /// To be called every [`TICK`]. Says whether to go on.
     fn tick(&mut self) -> bool {
-        let objection = self.when.objection();
+        let objection = self.when.objection(false);
         if objection != self.resting {
             match &objection {
                 Some(why) => self.report.note(&format!("resting: {why}")),

@@ -3,7 +3,7 @@
 use super::{
     collect::Collector,
     ledger::Ledger,
-    status::{Running, lock_file},
+    status::{Running, is_paused, lock_file},
     when::When,
 };
 use crate::{
@@ -180,7 +180,7 @@ fn wait(
     interrupts: &Receiver<()>,
 ) -> Outcome {
     loop {
-        let objection = when.objection();
+        let objection = when.objection(is_paused(&parts.context.data));
         let changed = objection.is_some() != parts.paused.lock().is_some();
         // If the queue is full, it is told the next time.
         if changed && provider.inbox().try_send(Input::Pause(objection.clone())).is_ok() {

@@ -10,5 +10,5 @@ mod when;
 pub use collect::{Collector, Told};
 pub use daemon::{ProvideOptions, run};
 pub use ledger::{Earning, Ledger, PayState};
-pub use status::{Running, status};
+pub use status::{Running, set_paused, status};
 pub use when::{Hours, When};

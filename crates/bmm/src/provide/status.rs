@@ -48,6 +48,38 @@ pub(super) fn lock_file(data: &DataDir) -> PathBuf {
     data.providers().join("running.lock")
 }
 
+/// Returns the file whose being there means that the owner has paused the provider.
+fn pause_file(data: &DataDir) -> PathBuf {
+    data.providers().join("paused")
+}
+
+/// Tells whether the owner has paused the provider of a data folder.
+pub(super) fn is_paused(data: &DataDir) -> bool {
+    pause_file(data).exists()
+}
+
+/// Answers `bmm provide pause` and `bmm provide resume`: it holds for the running provider, and for later ones.
+pub fn set_paused(context: &Context, paused: bool) -> Outcome {
+    let (data, path) = (&context.data, pause_file(&context.data));
+    data.create(&data.providers())?;
+    if paused {
+        write_atomically(&path, b"")?;
+    } else if let Err(error) = std::fs::remove_file(&path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error).doing("remove", &path);
+    }
+    let running = Running::read(data)?.map(|running| running.pid);
+    let text = match (paused, running) {
+        (true, Some(_)) => "paused: what is not started goes back, what runs is finished; `bmm provide resume` goes on",
+        (true, None) => "paused: no provider runs, and one that is started takes no work; `bmm provide resume` lets it",
+        (false, Some(_)) => "the provider takes work again",
+        (false, None) => "not paused any more; no provider runs, `bmm provide` starts one",
+    };
+    output::print(context.global.json, &serde_json::json!({ "paused": paused, "running": running }), text);
+    Ok(())
+}
+
 impl Running {
     /// Writes it for others to read.
     pub(super) fn write(&self, data: &DataDir) -> Outcome {
@@ -91,6 +123,8 @@ struct Operator {
 #[derive(Debug, Serialize)]
 struct Status {
     running: Option<Running>,
+    /// Whether the owner has paused it, running or not.
+    owner_paused: bool,
     operators: Vec<Operator>,
 }
 
@@ -113,7 +147,7 @@ pub fn status(context: &Context) -> Outcome {
             earnings,
         });
     }
-    let status = Status { running: Running::read(&context.data)?, operators };
+    let status = Status { running: Running::read(&context.data)?, owner_paused: is_paused(&context.data), operators };
     output::print(context.global.json, &status, status.to_string().trim_end());
     Ok(())
 }
@@ -121,7 +155,12 @@ pub fn status(context: &Context) -> Outcome {
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.running {
-            None => writeln!(f, "no provider runs in this data folder; start one with `bmm provide`")?,
+            None => {
+                writeln!(f, "no provider runs in this data folder; start one with `bmm provide`")?;
+                if self.owner_paused {
+                    writeln!(f, "  it would take no work: paused by its owner; `bmm provide resume`")?;
+                }
+            }
             Some(running) => {
                 let work = match &running.paused {
                     Some(reason) => format!("paused: {reason}"),

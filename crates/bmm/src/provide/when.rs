@@ -134,8 +134,8 @@ impl When {
         Ok(Self { hours, watch, busy: None })
     }
 
-    /// Returns why not to work now, if so.
-    pub fn objection(&mut self) -> Option<String> {
+    /// Returns why not to work now, if so; `paused` tells whether the owner has said so.
+    pub fn objection(&mut self, paused: bool) -> Option<String> {
         if let Some((since, before)) = self.watch
             && since.elapsed() >= WATCH
             && let Some(now) = Ticks::now()
@@ -145,11 +145,17 @@ impl When {
         }
         let now = jiff::Zoned::now();
         let minute = u16::try_from(i32::from(now.hour()) * 60 + i32::from(now.minute())).unwrap_or(0);
-        match (self.hours, self.busy) {
-            (Some(hours), _) if !hours.contains(minute) => Some(format!("its hours are {hours}")),
-            (_, Some(percent)) => Some(format!("its owner uses the machine ({percent} % of its cores)")),
-            _ => None,
-        }
+        decide(paused, self.hours, minute, self.busy)
+    }
+}
+
+/// Decides whether to work at a minute of the day; returns the first reason not to.
+fn decide(paused: bool, hours: Option<Hours>, minute: u16, busy: Option<u64>) -> Option<String> {
+    match (hours, busy) {
+        _ if paused => Some("paused by its owner; `bmm provide resume` goes on".to_owned()),
+        (Some(hours), _) if !hours.contains(minute) => Some(format!("its hours are {hours}")),
+        (_, Some(percent)) => Some(format!("its owner uses the machine ({percent} % of its cores)")),
+        _ => None,
     }
 }
 
@@ -168,6 +174,18 @@ mod tests {
         for wrong in ["", "22-6", "22:00", "25:00-26:00", "22:60-23:00", "06:00-06:00", "99999:00-1:00", "a:b-c:d"] {
             assert!(wrong.parse::<Hours>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_owner_goes_before_the_clock_and_the_clock_before_the_load() {
+        let hours = Some("22:00-06:30".parse().expect("hours"));
+        let reason = |paused, minute, busy| decide(paused, hours, minute, busy).unwrap_or_default();
+        assert!(reason(true, 0, None).starts_with("paused"));
+        assert!(reason(true, 720, Some(50)).starts_with("paused"));
+        assert_eq!(reason(false, 720, Some(50)), "its hours are 22:00-06:30");
+        assert!(reason(false, 0, Some(50)).contains("50 %"));
+        assert_eq!(decide(false, hours, 0, None), None);
+        assert_eq!(decide(false, None, 720, None), None);
     }
 
     #[test]
