@@ -249,6 +249,8 @@ fn spec() -> m::JobSpec {
         name: "job".into(),
         app: content,
         args: vec!["{rows.start}".into()],
+        env: vec![("HOME".into(), "/out".into())],
+        entry: "run".into(),
         inputs: files(),
         axes: vec![
             axis("rows", m::AxisKind::Range { start: -5, end: 1_080, chunk: 16 }),

@@ -3,11 +3,12 @@
 use std::time::Instant;
 
 use wasmparser::{FunctionBody, Parser, Payload, TypeRef};
-use wasmtime::{ExternType, FuncType, Linker, Module, Store};
+use wasmtime::{ExternType, FuncType, Linker, Module, Store, ValType};
 
 use crate::error::ModuleError;
 use crate::state::TaskState;
 use crate::task::{StopFlag, TaskInput};
+use crate::vm::COMMAND_ENTRY;
 use crate::weight::{self, Arity, Signatures};
 
 /// Most entries of one table.
@@ -55,12 +56,28 @@ pub(crate) fn header(wasm: &[u8], max_bytes: u64) -> Result<(), ModuleError> {
     Ok(())
 }
 
-/// A program exports `_start` as a function without parameters and results.
-pub(crate) fn start(module: &Module) -> Result<(), ModuleError> {
-    match module.get_export("_start") {
-        None => Err(ModuleError::NoStart),
-        Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => Ok(()),
-        Some(_) => Err(ModuleError::StartType),
+/// A program exports `_start`, or the entry that its user names, as a function without parameters; only that other entry may
+/// return a number, its exit code. Returns whether it does.
+pub(crate) fn entry(module: &Module, name: &str) -> Result<bool, ModuleError> {
+    let command = name == COMMAND_ENTRY;
+    let own = || ModuleError::Entry(name.to_owned());
+    let plain = |export| matches!(export, ExternType::Func(ty) if ty.params().len() == 0 && ty.results().len() == 0);
+    if !command && module.get_export("_initialize").is_some_and(|export| !plain(export)) {
+        return Err(ModuleError::Entry("_initialize".to_owned()));
+    }
+    match module.get_export(name) {
+        None if command => Err(ModuleError::NoStart),
+        Some(ExternType::Func(ty)) if ty.params().len() == 0 => {
+            let results: Vec<_> = ty.results().collect();
+            match results.as_slice() {
+                [] => Ok(false),
+                [ValType::I32] if !command => Ok(true),
+                _ if command => Err(ModuleError::StartType),
+                _ => Err(own()),
+            }
+        }
+        Some(_) if command => Err(ModuleError::StartType),
+        _ => Err(own()),
     }
 }
 

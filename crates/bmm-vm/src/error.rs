@@ -21,7 +21,7 @@ pub enum ModuleError {
     /// The file is a WebAssembly component.
     #[error("the app is a WebAssembly component; compile it as a core module (target wasm32-wasip1)")]
     Component,
-    /// The module is damaged, invalid or uses a feature that is switched off (threads, several memories, 64-bit memory, exceptions).
+    /// The module is damaged, invalid or uses a feature that is switched off (threads, several memories, 64-bit memory).
     #[error("the module is not valid here: {0}; compile it for wasm32-wasip1 without threads")]
     Malformed(String),
     /// The module has more of something than the host compiles.
@@ -40,6 +40,9 @@ pub enum ModuleError {
     /// `_start` takes parameters or gives results.
     #[error("the export `_start` is not a function without parameters and results")]
     StartType,
+    /// The entry that the job names is not usable.
+    #[error("the module exports no function `{0}` that takes nothing and returns nothing or an exit code (i32)")]
+    Entry(String),
     /// The module asks for something that the VM does not have.
     #[error("the module imports `{module}::{name}`, which does not exist here; only `wasi_snapshot_preview1` does")]
     UnknownImport {

@@ -83,13 +83,23 @@ pub enum InputError {
     TooMany,
 }
 
-/// Holds the files of `/in` by their path relative to it; a clone shares everything.
+/// Holds the files of `/in` by their path relative to it, and those that a program wants at a fixed place by their absolute
+/// path; a clone shares everything.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct InputSet(Arc<BTreeMap<String, Blob>>);
+pub struct InputSet(Arc<Files>);
+
+/// Holds the files by where they are seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Files {
+    /// By the path relative to `/in`.
+    mounted: BTreeMap<String, Blob>,
+    /// By the path relative to `/`.
+    root: BTreeMap<String, Blob>,
+}
 
 impl fmt::Debug for InputSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.iter()).finish()
+        self.0.fmt(f)
     }
 }
 
@@ -113,6 +123,12 @@ fn check_path(path: &str) -> Result<(), InputError> {
     Err(InputError::Path { path: path.to_owned(), reason })
 }
 
+impl Files {
+    fn len(&self) -> usize {
+        self.mounted.len() + self.root.len()
+    }
+}
+
 impl InputSet {
     /// Returns a set without files.
     pub fn empty() -> Self {
@@ -121,17 +137,22 @@ impl InputSet {
 
     /// Starts a new set.
     pub fn builder() -> InputSetBuilder {
-        InputSetBuilder(BTreeMap::new())
+        InputSetBuilder(Files::default())
     }
 
     /// Returns the file at a path relative to `/in`.
     pub fn get(&self, path: &str) -> Option<&Blob> {
-        self.0.get(path)
+        self.0.mounted.get(path)
     }
 
-    /// Returns the paths and files in the order of their paths.
+    /// Returns the paths and files of `/in` in the order of their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Blob)> {
-        self.0.iter().map(|(path, blob)| (path.as_str(), blob))
+        self.0.mounted.iter().map(|(path, blob)| (path.as_str(), blob))
+    }
+
+    /// Starts a new set with everything that is in this one.
+    pub fn extend(&self) -> InputSetBuilder {
+        InputSetBuilder(Files::clone(&self.0))
     }
 
     /// Returns the number of files.
@@ -141,24 +162,30 @@ impl InputSet {
 
     /// Tells whether there are no files.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
-    /// Returns the sorted map behind the set.
-    pub(crate) fn map(&self) -> &BTreeMap<String, Blob> {
-        &self.0
+    /// Returns the sorted files of `/in`.
+    pub(crate) fn mounted(&self) -> &BTreeMap<String, Blob> {
+        &self.0.mounted
+    }
+
+    /// Returns the sorted files with absolute paths, relative to `/`.
+    pub(crate) fn root(&self) -> &BTreeMap<String, Blob> {
+        &self.0.root
     }
 }
 
 /// Collects the files of an [`InputSet`], refusing paths that no program could reach.
 #[derive(Debug)]
-pub struct InputSetBuilder(BTreeMap<String, Blob>);
+pub struct InputSetBuilder(Files);
 
 impl InputSetBuilder {
-    /// Adds one file at a path relative to `/in` (`a.txt`, `scenes/a.txt`).
+    /// Adds one file at a path relative to `/in` (`a.txt`, `scenes/a.txt`), or at an absolute path that is neither `/in` nor
+    /// `/out` (`/usr/local/lib/python315.zip`).
     ///
     /// # Errors
-    /// A path that is absolute, not normal, too long, or taken; more than [`MAX_INPUT_FILES`] files.
+    /// A path that is not normal, too long, or taken; more than [`MAX_INPUT_FILES`] files.
     pub fn file(mut self, path: &str, content: impl Into<Blob>) -> Result<Self, InputError> {
         self.add(path, content)?;
         Ok(self)
@@ -166,17 +193,25 @@ impl InputSetBuilder {
 
     /// Adds one file in place; see [`Self::file`].
     pub fn add(&mut self, path: &str, content: impl Into<Blob>) -> Result<(), InputError> {
-        check_path(path)?;
         if self.0.len() >= MAX_INPUT_FILES {
             return Err(InputError::TooMany);
         }
+        let (files, path) = match path.strip_prefix('/') {
+            None => (&mut self.0.mounted, path),
+            Some(rest) if matches!(rest.split('/').next(), Some("in" | "out")) => {
+                let reason = "the task's own files are there";
+                return Err(InputError::Path { path: path.to_owned(), reason });
+            }
+            Some(rest) => (&mut self.0.root, rest),
+        };
+        check_path(path)?;
         let below = format!("{path}/");
-        let is_directory = self.0.range(below.clone()..).next().is_some_and(|(key, _)| key.starts_with(&below));
-        let parent_is_file = path.match_indices('/').any(|(at, _)| self.0.contains_key(&path[..at]));
-        if is_directory || parent_is_file || self.0.contains_key(path) {
+        let is_directory = files.range(below.clone()..).next().is_some_and(|(key, _)| key.starts_with(&below));
+        let parent_is_file = path.match_indices('/').any(|(at, _)| files.contains_key(&path[..at]));
+        if is_directory || parent_is_file || files.contains_key(path) {
             return Err(InputError::Conflict(path.to_owned()));
         }
-        self.0.insert(path.to_owned(), content.into());
+        files.insert(path.to_owned(), content.into());
         Ok(())
     }
 
@@ -194,7 +229,12 @@ mod tests {
     fn paths_that_no_program_could_reach_are_refused() {
         for path in [
             "",
-            "/a",
+            "/",
+            "//a",
+            "/in",
+            "/in/a",
+            "/out/a",
+            "/usr/../a",
             "a//b",
             "../a",
             "a/./b",

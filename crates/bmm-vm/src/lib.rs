@@ -43,4 +43,4 @@ pub use task::{
     Exit, LimitKind, Limits, MAX_ARGUMENT_BYTES, Outcome, PROGRAM_NAME, STDERR_KEPT_BYTES, StopFlag, TaskInput,
     TrapKind,
 };
-pub use vm::{PrepareError, Vm, VmConfig};
+pub use vm::{COMMAND_ENTRY, PrepareError, Vm, VmConfig};

@@ -20,7 +20,11 @@ const UNBOUNDED_FUEL: u64 = i64::MAX as u64;
 pub struct Program {
     pub(crate) hash: [u8; 32],
     pub(crate) pre: InstancePre<TaskState>,
+    /// Function that a reactor wants to be called first.
+    pub(crate) initialize: Option<ModuleExport>,
     pub(crate) start: ModuleExport,
+    /// Whether the entry returns its exit code.
+    pub(crate) returns_code: bool,
     pub(crate) first_memory_bytes: u64,
     pub(crate) slots: Arc<Slots>,
 }
@@ -89,9 +93,16 @@ impl Program {
         let watch = store.data().watch.clone();
         let mut running = pin!(async {
             let instance = self.pre.instantiate_async(&mut *store).await?;
-            let start = instance.get_module_export(&mut *store, &self.start).and_then(wasmtime::Extern::into_func);
-            let start = start.ok_or_else(|| wasmtime::format_err!("the export `_start` vanished"))?;
-            start.typed::<(), ()>(&mut *store)?.call_async(&mut *store, ()).await
+            for export in self.initialize.iter().chain([&self.start]) {
+                let function = instance.get_module_export(&mut *store, export).and_then(wasmtime::Extern::into_func);
+                let function = function.ok_or_else(|| wasmtime::format_err!("an export vanished"))?;
+                if std::ptr::eq(export, &raw const self.start) && self.returns_code {
+                    let code = function.typed::<(), u32>(&mut *store)?.call_async(&mut *store, ()).await?;
+                    return Err(End::Exit(code).into());
+                }
+                function.typed::<(), ()>(&mut *store)?.call_async(&mut *store, ()).await?;
+            }
+            Ok(())
         });
         let mut context = Context::from_waker(Waker::noop());
         loop {
@@ -141,6 +152,8 @@ fn exit_of(ended: wasmtime::Result<()>, memory_denied: bool) -> Result<Exit, VmE
         (Some(End::Limit(kind)), _) => Exit::Limit(*kind),
         (Some(End::Cancelled), _) => Exit::Cancelled,
         (None, Some(trap)) => trap_exit(*trap),
+        (None, None) if error.is::<wasmtime::GcHeapOutOfMemory<()>>() => Exit::Limit(LimitKind::Memory),
+        (None, None) if error.is::<wasmtime::ThrownException>() => Exit::Trap(TrapKind::Other),
         (None, None) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
             return Err(VmError::Instance(format!("{error:#}")));
         }

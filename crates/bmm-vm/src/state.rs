@@ -45,7 +45,12 @@ impl TaskState {
     pub fn new(task: &TaskInput<'_>, stop: &StopFlag, fuel: u64, started: Instant) -> Self {
         Self {
             memory: None,
-            limiter: MemoryLimiter { limit_bytes: task.limits.memory_bytes, peak_bytes: 0, denied: false },
+            limiter: MemoryLimiter {
+                limit_bytes: task.limits.memory_bytes,
+                total_bytes: 0,
+                peak_bytes: 0,
+                denied: false,
+            },
             // A time limit too long for the clock is none.
             watch: Watch { deadline: started.checked_add(task.limits.time), stop: stop.clone(), looked_at: fuel },
             wasi: Wasi::new(task),
@@ -82,9 +87,11 @@ impl Watch {
     }
 }
 
-/// Bounds the linear memory and remembers whether the program was refused.
+/// Bounds the linear memory, with what exceptions take, and remembers whether the program was refused.
 pub(crate) struct MemoryLimiter {
     limit_bytes: u64,
+    /// The linear memory and the room for exceptions together, bytes.
+    total_bytes: u64,
     /// Largest size so far, bytes.
     pub peak_bytes: u64,
     /// Whether the program asked for more than the limit.
@@ -92,15 +99,16 @@ pub(crate) struct MemoryLimiter {
 }
 
 impl ResourceLimiter for MemoryLimiter {
-    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let desired_bytes = desired as u64;
-        if desired_bytes > self.limit_bytes {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.total_bytes.saturating_add(desired.saturating_sub(current) as u64);
+        if total > self.limit_bytes {
             // A program that passes the bound which it set itself is refused for its own reason.
             self.denied |= maximum.is_none_or(|maximum| desired <= maximum);
             return Ok(false);
         }
         if maximum.is_none_or(|maximum| desired <= maximum) {
-            self.peak_bytes = self.peak_bytes.max(desired_bytes);
+            self.total_bytes = total;
+            self.peak_bytes = self.peak_bytes.max(total);
         }
         Ok(true)
     }

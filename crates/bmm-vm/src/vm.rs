@@ -19,11 +19,16 @@ use crate::state::TaskState;
 use crate::wasi;
 
 /// Stack of a program's calls, bytes: fixed, so that recursion ends at the same depth on every host of one kind.
-const WASM_STACK_BYTES: usize = 1 << 20;
+const WASM_STACK_BYTES: usize = 8 << 20;
+/// Export at which a command begins.
+pub const COMMAND_ENTRY: &str = "_start";
 /// Stack on which a program and the system calls that it makes run, bytes.
 const TASK_STACK_BYTES: usize = WASM_STACK_BYTES + (256 << 10);
 /// Address space of one linear memory, bytes: with all of 32 bits reserved, no access needs an explicit check.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+/// Most that an instance takes besides its memory and tables, bytes: 16 a function that can be called through a table, of which
+/// large interpreters have a hundred thousand.
+const MAX_INSTANCE_BYTES: usize = 4 << 20;
 /// Unreadable space behind each memory, bytes: covers the constant offsets of accesses.
 const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 /// Programs kept ready in memory.
@@ -49,7 +54,7 @@ pub struct VmConfig {
 }
 
 impl Default for VmConfig {
-    /// Gives no directory, 4 GiB of compiled code, 64 instances of at most 4 GiB each, 4 GiB of output, modules of 64 MiB.
+    /// Gives no directory, 4 GiB of compiled code, 64 instances of at most 4 GiB each, 4 GiB of output, modules of 128 MiB.
     fn default() -> Self {
         Self {
             cache_dir: None,
@@ -57,13 +62,13 @@ impl Default for VmConfig {
             max_instances: 64,
             max_memory_bytes: 4 << 30,
             max_output_bytes: 4 << 30,
-            max_module_bytes: 64 << 20,
+            max_module_bytes: 128 << 20,
         }
     }
 }
 
-/// Names a program: whether it has canonical NaNs, and the SHA-256 of its module.
-type ProgramKey = (bool, [u8; 32]);
+/// Names a program: whether it has canonical NaNs, the SHA-256 of its module, and its entry.
+type ProgramKey = (bool, [u8; 32], String);
 
 /// Compiles modules into programs; cheap to share by `Arc`, used from any number of threads.
 pub struct Vm {
@@ -123,27 +128,38 @@ impl Vm {
     /// # Errors
     /// Whatever is wrong with the module; see [`ModuleError`].
     pub fn prepare(&self, wasm: &[u8], canonical_nans: bool) -> Result<Arc<Program>, PrepareError> {
+        self.prepare_entry(wasm, canonical_nans, COMMAND_ENTRY)
+    }
+
+    /// Makes a program that begins at the export `entry` instead of `_start`: a reactor, whose `_initialize` is called first
+    /// if it has one. The entry may return an exit code. Reactors are made for hosts of many kinds, so a function that they
+    /// import and that does not exist here traps when it is called.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    pub fn prepare_entry(&self, wasm: &[u8], canonical_nans: bool, entry: &str) -> Result<Arc<Program>, PrepareError> {
         check::header(wasm, self.config.max_module_bytes)?;
         let hash: [u8; 32] = Sha256::digest(wasm).into();
-        if let Some(program) = self.prepared(&hash, canonical_nans) {
+        let key = (canonical_nans, hash, entry.to_owned());
+        if let Some(program) = self.recent.lock().get(&key).cloned() {
             return Ok(program);
         }
         let _one_at_a_time = self.compiling.lock();
-        if let Some(program) = self.prepared(&hash, canonical_nans) {
+        if let Some(program) = self.recent.lock().get(&key).cloned() {
             return Ok(program);
         }
-        let program = Arc::new(self.compile(wasm, hash, canonical_nans)?);
-        self.recent.lock().insert((canonical_nans, hash), Arc::clone(&program), program.code_bytes());
+        let program = Arc::new(self.compile(wasm, hash, canonical_nans, entry)?);
+        self.recent.lock().insert(key, Arc::clone(&program), program.code_bytes());
         Ok(program)
     }
 
     /// Returns a program that is ready in memory, by the SHA-256 of its module.
     pub fn prepared(&self, hash: &[u8; 32], canonical_nans: bool) -> Option<Arc<Program>> {
-        self.recent.lock().get(&(canonical_nans, *hash)).cloned()
+        self.recent.lock().get(&(canonical_nans, *hash, COMMAND_ENTRY.to_owned())).cloned()
     }
 
     /// Compiles a module or loads its code, and checks and links it.
-    fn compile(&self, wasm: &[u8], hash: [u8; 32], canonical_nans: bool) -> Result<Program, PrepareError> {
+    fn compile(&self, wasm: &[u8], hash: [u8; 32], canonical_nans: bool, entry: &str) -> Result<Program, PrepareError> {
         let compiler = self.compiler(canonical_nans)?;
         let cached = self.disk.as_ref().and_then(|disk| disk.load(&compiler.engine, compiler.key, &hash));
         let fresh = cached.is_none();
@@ -154,16 +170,22 @@ impl Vm {
             let made = Module::from_binary(&compiler.engine, wasm);
             made.map_err(|error| ModuleError::Malformed(format!("{error:#}")))?
         };
-        check::start(&module)?;
-        check::imports(&module, &compiler.linker)?;
+        let returns_code = check::entry(&module, entry)?;
+        let mut linker = compiler.linker.clone();
+        if entry != COMMAND_ENTRY {
+            wasi::trap_unknown(&mut linker, &module)?;
+        }
+        check::imports(&module, &linker)?;
         let pages = module.resources_required().max_initial_memory_size.unwrap_or(0);
         let first_memory_bytes = check::first_memory(pages, self.config.max_memory_bytes)?;
-        let pre = compiler.linker.instantiate_pre(&module).map_err(|error| VmError::Internal(format!("{error:#}")))?;
-        let start = module.get_export_index("_start").ok_or(ModuleError::NoStart)?;
+        let pre = linker.instantiate_pre(&module).map_err(|error| VmError::Internal(format!("{error:#}")))?;
+        let start = module.get_export_index(entry).ok_or(ModuleError::NoStart)?;
+        let initialize = (entry != COMMAND_ENTRY).then(|| module.get_export_index("_initialize")).flatten();
         if let (true, Some(disk)) = (fresh, &self.disk) {
             disk.store(&module, compiler.key, &hash);
         }
-        Ok(Program { hash, pre, start, first_memory_bytes, slots: Arc::clone(&self.slots) })
+        let slots = Arc::clone(&self.slots);
+        Ok(Program { hash, pre, initialize, start, returns_code, first_memory_bytes, slots })
     }
 
     /// Returns the engine of a class, made when first needed.
@@ -205,6 +227,8 @@ fn engine_config(vm: &VmConfig, canonical_nans: bool) -> Config {
     pool.total_core_instances(vm.max_instances)
         .total_memories(vm.max_instances)
         .total_stacks(vm.max_instances)
+        .total_gc_heaps(vm.max_instances)
+        .max_core_instance_size(MAX_INSTANCE_BYTES)
         .total_tables(vm.max_instances.saturating_mul(check::MAX_TABLES))
         .max_tables_per_module(check::MAX_TABLES)
         .table_elements(check::MAX_TABLE_ELEMENTS)
@@ -233,6 +257,9 @@ fn engine_config(vm: &VmConfig, canonical_nans: bool) -> Config {
         .relaxed_simd_deterministic(true)
         .wasm_multi_memory(false)
         .wasm_memory64(false)
+        // Exceptions need heap objects inside; programs cannot have any of their own.
+        .wasm_exceptions(true)
+        .wasm_gc(false)
         .cranelift_nan_canonicalization(canonical_nans)
         // Bounds.
         .max_wasm_stack(WASM_STACK_BYTES)

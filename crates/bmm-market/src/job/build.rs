@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bmm_types::ContentHash;
 use bmm_types::market::{
     Axis, AxisKind, Checker, Collect, Content, InputFile, JobSpec, MAX_SPEC_BYTES, Merge, Output, SpecError, Verify,
-    Wire,
+    Wire, is_fixed,
 };
 
 use super::error::{JobError, JobFault};
@@ -16,6 +16,10 @@ use super::template::Template;
 use super::toml_reader::join;
 use super::{is_normal, parse_verify};
 
+/// Most input files of a job.
+const MAX_INPUT_FILES: usize = 65_536;
+/// Most names in a path of a file in an input folder.
+const MAX_FOLDER_DEPTH: usize = 32;
 /// Most files under `/in` of a merging program: the results of all tasks and the job's inputs.
 const MAX_MERGED_FILES: u64 = 65_536;
 
@@ -59,11 +63,12 @@ impl Builder<'_> {
         let mut inputs = Vec::with_capacity(job.inputs.len());
         for (path, file) in &job.inputs {
             let key = join("inputs", path);
-            if !is_normal(path) {
-                let reason = "it is a path under /in and must be relative, without `..`";
+            if !is_normal(path) && !is_fixed(path) {
+                let reason =
+                    "it is a path under /in, relative and without `..`, or an absolute one outside of /in and /out";
                 return Err(self.bad(&key, path, reason, "write for example: \"scene.txt\" = \"scenes/a.txt\""));
             }
-            inputs.push(InputFile { path: path.clone(), content: self.read(&key, file)?.0 });
+            self.input(&key, path, Path::new(file), &mut inputs)?;
         }
         let mut axes = self.axes()?;
         self.choose_stdin(&mut axes)?;
@@ -74,6 +79,8 @@ impl Builder<'_> {
             name,
             app,
             args: job.args.clone(),
+            env: job.env.clone(),
+            entry: job.entry.clone().unwrap_or_default(),
             inputs,
             axes,
             output,
@@ -88,6 +95,37 @@ impl Builder<'_> {
         };
         self.check(&spec)?;
         Ok(spec)
+    }
+
+    /// Reads a file, or a folder with everything in it, in the order of the names.
+    fn input(&mut self, key: &str, path: &str, file: &Path, inputs: &mut Vec<InputFile>) -> Result<(), JobError> {
+        let whole = self.base.join(file);
+        if !whole.is_dir() {
+            if inputs.len() >= MAX_INPUT_FILES {
+                let reason = format!("there are more than {MAX_INPUT_FILES} input files");
+                return Err(self.bad(key, path, reason, "pack them into an archive"));
+            }
+            inputs.push(InputFile { path: path.to_owned(), content: self.read(key, file)?.0 });
+            return Ok(());
+        }
+        // A link may lead back into its own folder.
+        if path.split('/').count() > MAX_FOLDER_DEPTH {
+            let reason = format!("its folders go deeper than {MAX_FOLDER_DEPTH}");
+            return Err(self.bad(key, path, reason, "remove links that lead back, or pack the folder into an archive"));
+        }
+        let unreadable = |error| self.unreadable(key, &whole, &error);
+        let entries = std::fs::read_dir(&whole).map_err(unreadable)?;
+        let names: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.file_name())).collect();
+        let mut names = names.map_err(unreadable)?;
+        names.sort_unstable();
+        for name in names {
+            let Some(text) = name.to_str().filter(|text| is_normal(text)) else {
+                let reason = format!("the folder has a file whose name ({}) no task could see", name.display());
+                return Err(self.bad(key, path, reason, "rename it"));
+            };
+            self.input(key, &format!("{path}/{text}"), &file.join(text), inputs)?;
+        }
+        Ok(())
     }
 
     /// Results can be compared only where equal input gives equal output, and cost a stake only where that holds on every processor.
@@ -174,7 +212,7 @@ impl Builder<'_> {
     }
 
     /// Reads a file and remembers its bytes.
-    pub(super) fn read(&mut self, key: &str, path: &str) -> Result<(Content, Arc<[u8]>), JobError> {
+    pub(super) fn read(&mut self, key: &str, path: impl AsRef<Path>) -> Result<(Content, Arc<[u8]>), JobError> {
         let path = self.base.join(path);
         let bytes = std::fs::read(&path).map_err(|error| self.unreadable(key, &path, &error))?;
         let bytes: Arc<[u8]> = bytes.into();

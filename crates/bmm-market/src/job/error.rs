@@ -185,9 +185,6 @@ impl JobFault {
         };
         match self {
             Self::Syntax(_) => "see https://toml.io for the format".to_owned(),
-            Self::UnknownKey { key, .. } if key == "env" => {
-                "tasks have no environment, so that they are reproducible; pass values in `args`".to_owned()
-            }
             Self::UnknownKey { nearest, known, .. } => {
                 format!("{}valid here: {}", did_you_mean(nearest), list(known))
             }

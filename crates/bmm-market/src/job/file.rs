@@ -20,7 +20,11 @@ pub struct JobFile {
     pub app: String,
     /// Arguments, as templates.
     pub args: Vec<String>,
-    /// Path under `/in` and path of the file, in the order of writing.
+    /// Environment of every task, in the order of writing.
+    pub env: Vec<(String, String)>,
+    /// Export at which the program begins; by default `_start`.
+    pub entry: Option<String>,
+    /// Path under `/in`, or absolute, and path of the file or folder, in the order of writing.
     pub inputs: Vec<(String, String)>,
     /// Name and source of each axis, in the order of writing; the last varies fastest.
     pub split: Vec<(String, AxisSource)>,
@@ -92,6 +96,8 @@ impl JobFile {
             name: None,
             app: app.into(),
             args: Vec::new(),
+            env: Vec::new(),
+            entry: None,
             inputs: Vec::new(),
             split: Vec::new(),
             collect: "stdout".to_owned(),
@@ -129,6 +135,8 @@ impl JobFile {
             "name",
             "app",
             "args",
+            "env",
+            "entry",
             "canonical_nans",
             "deterministic",
             "inputs",
@@ -155,6 +163,23 @@ fn read(root: &Table<'_>) -> Result<JobFile, JobError> {
     }
     if let Some(value) = root.get("args") {
         job.args = value.texts("args = [\"--rows\", \"{rows.start}..{rows.end}\"]")?;
+    }
+    if let Some(value) = root.get("env") {
+        for (name, text) in value.table("env = { HOME = \"/out\" }")?.in_order() {
+            let (example, content) = ("env = { HOME = \"/out\" }", text.text("env = { HOME = \"/out\" }")?);
+            if name.is_empty() || name.contains(['=', '\0']) || content.contains('\0') {
+                let reason = "a name is not empty and without `=`, and neither has a zero byte";
+                return Err(text.bad(reason, format!("write for example: {example}")));
+            }
+            job.env.push((name, content.to_owned()));
+        }
+    }
+    if let Some(value) = root.get("entry") {
+        let text = value.text("entry = \"run\"")?;
+        if text.is_empty() || text.len() > 256 {
+            return Err(value.bad("it is no name of an export", "write for example: entry = \"run\""));
+        }
+        job.entry = Some(text.to_owned()).filter(|name| name != "_start");
     }
     if let Some(value) = root.get("canonical_nans") {
         job.canonical_nans = value.flag("canonical_nans = true")?;

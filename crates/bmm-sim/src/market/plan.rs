@@ -68,6 +68,8 @@ pub fn spec(tasks: u64, options: &Options, budget: Amount, deadline_seconds: u64
         name: "simulated".into(),
         app: Content::of(b"app"),
         args: vec![],
+        env: vec![],
+        entry: String::new(),
         inputs: vec![],
         axes: vec![Axis { name: "i".into(), kind: AxisKind::Range { start: 0, end, chunk: 1 } }],
         output: Output { collect: Collect::Stdout, merge: Merge::Concat, file: "job.bin".into() },

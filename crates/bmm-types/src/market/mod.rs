@@ -27,7 +27,7 @@ pub use signing::{
 };
 pub use spec::{
     Audit, Axis, AxisKind, Budget, Checker, Collect, Content, InputFile, JobSpec, Merge, NamedValue, Output, SpecError,
-    TaskLimits, Verify,
+    TaskLimits, Verify, is_fixed,
 };
 pub use wire::{Wire, WireError};
 

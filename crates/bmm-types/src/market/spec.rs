@@ -31,10 +31,11 @@ impl Content {
     }
 }
 
-/// A file under `/in`.
+/// A file under `/in`, or at an absolute path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
-    /// Path relative to `/in`, with normal names only: `scenes/a.txt`.
+    /// Path relative to `/in`, with normal names only: `scenes/a.txt`; or, for inputs of the whole job, an absolute one
+    /// outside of `/in` and `/out`: `/usr/lib/a.zip`.
     pub path: String,
     /// Its bytes.
     pub content: Content,
@@ -259,7 +260,12 @@ pub struct JobSpec {
     /// Arguments after `argv[0]`, as templates with placeholders.
     #[serde(with = "List::<4096>")]
     pub args: Vec<String>,
-    /// Files that every task sees under `/in`.
+    /// Environment, name and value, in the order in which the program sees it.
+    #[serde(with = "List::<256>")]
+    pub env: Vec<(String, String)>,
+    /// Export at which the program begins; empty for a command, which begins at `_start`.
+    pub entry: String,
+    /// Files that every task sees under `/in`, or at their absolute path.
     #[serde(with = "List::<MAX_FILES>")]
     pub inputs: Vec<InputFile>,
     /// The split; empty for a job of one task.
@@ -321,8 +327,12 @@ impl JobSpec {
     /// Name, price, verification and merging are left out, so that the same work done for another budget gives the same bytes.
     pub fn work_hash(&self) -> ContentHash {
         let work = (&self.app, &self.args, &self.inputs, &self.axes, self.canonical_nans);
-        let bytes =
-            postcard::to_stdvec(&work).expect("a Vec grows, and a spec holds nothing that postcard cannot encode");
+        let expect = "a Vec grows, and a spec holds nothing that postcard cannot encode";
+        let mut bytes = postcard::to_stdvec(&work).expect(expect);
+        // Jobs without them keep their seeds; what follows cannot be mistaken, as the encoding before it has an end.
+        if !(self.env.is_empty() && self.entry.is_empty()) {
+            bytes.extend(postcard::to_stdvec(&(&self.env, &self.entry)).expect(expect));
+        }
         ContentHash::of(&bytes)
     }
 
@@ -367,6 +377,11 @@ fn is_normal(path: &str) -> bool {
         && path.split('/').all(|name| !matches!(name, "" | "." | "..") && name.len() <= 255)
 }
 
+/// Tells whether `path` is absolute, normal, and outside of the folders that every task has.
+pub fn is_fixed(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|rest| is_normal(rest) && !matches!(rest.split('/').next(), Some("in" | "out")))
+}
+
 impl Wire for JobSpec {
     const MAX_BYTES: usize = MAX_SPEC_BYTES;
 
@@ -374,7 +389,15 @@ impl Wire for JobSpec {
         text("name", &self.name, 256)?;
         self.args.iter().try_for_each(|arg| text("args", arg, MAX_TEXT_BYTES))?;
         for file in &self.inputs {
-            ensure(is_normal(&file.path), "inputs", "a path is not relative and normal")?;
+            let normal = is_normal(&file.path) || is_fixed(&file.path);
+            ensure(normal, "inputs", "a path is neither relative and normal nor absolute outside of /in and /out")?;
+        }
+        text("entry", &self.entry, 256)?;
+        for (name, value) in &self.env {
+            text("env", name, 256)?;
+            text("env", value, MAX_TEXT_BYTES)?;
+            let sound = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
+            ensure(sound, "env", "a name is empty or has `=`, or something has a zero byte")?;
         }
         for axis in &self.axes {
             text("axes", &axis.name, 64)?;

@@ -39,6 +39,8 @@ fn spec() -> JobSpec {
         name: "job".into(),
         app: content,
         args: vec!["{rows.start}".into()],
+        env: vec![("HOME".into(), "/out".into())],
+        entry: "run".into(),
         inputs: files(),
         axes: vec![
             axis("rows", AxisKind::Range { start: -5, end: 1_080, chunk: 16 }),

@@ -85,8 +85,9 @@ impl Descriptor {
 pub(super) struct Descriptors(Vec<Option<Descriptor>>);
 
 impl Descriptors {
-    /// Returns the table of a new task: the three standard streams, `/in` as 3 and `/out` as 4.
-    pub fn new() -> Self {
+    /// Returns the table of a new task: the three standard streams, `/in` as 3 and `/out` as 4, and `/` as 5 if files lie
+    /// outside of both.
+    pub fn new(with_root: bool) -> Self {
         let dir = |side| Handle::Dir { side, path: String::new(), preopened: true, cursor: None };
         let open = |handle, read, write| Some(Descriptor { handle, flags: 0, read, write });
         let mut table = Vec::with_capacity(8);
@@ -95,6 +96,9 @@ impl Descriptors {
         table.push(open(Handle::Stderr, false, true));
         table.push(open(dir(Side::In), true, true));
         table.push(open(dir(Side::Out), true, true));
+        if with_root {
+            table.push(open(dir(Side::Root), true, true));
+        }
         Self(table)
     }
 

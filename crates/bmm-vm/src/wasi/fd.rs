@@ -356,7 +356,9 @@ impl Wasi {
     /// Returns the next child of a directory: name, kind, inode, and where the one after it is found.
     fn child(&self, side: Side, prefix: &str, from: &str) -> Option<(String, FileType, u64, String)> {
         let (name, next) = match side {
-            Side::In => tree::next_child(self.inputs.map(), prefix, from, true).map(|c| (c.name.to_owned(), c.next)),
+            Side::In | Side::Root => {
+                tree::next_child(self.files(side), prefix, from, true).map(|c| (c.name.to_owned(), c.next))
+            }
             Side::Out => tree::next_child(self.out.entries(), prefix, from, false).map(|c| (c.name.to_owned(), c.next)),
         }?;
         let path = format!("{prefix}{name}");

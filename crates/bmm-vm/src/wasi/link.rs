@@ -1,12 +1,16 @@
 //! The way of every system call from the program to its body: memory found, call charged, errors turned into numbers.
 
-use wasmtime::{Caller, Engine, Extern, Linker, Trap};
+use std::time::Instant;
+
+use wasmtime::{Caller, Engine, Extern, ExternType, Linker, Module, Store, Trap, Val};
 
 use super::Wasi;
 use super::errno::{Call, Errno, Fault};
 use super::guest::Guest;
 use super::path_calls::OpenHow;
+use crate::error::VmError;
 use crate::state::{End, TaskState};
+use crate::task::{StopFlag, TaskInput};
 
 /// Name of the module that programs import from.
 const MODULE: &str = "wasi_snapshot_preview1";
@@ -60,6 +64,23 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<TaskState>> {
     link_descriptor_state(&mut linker)?;
     link_paths(&mut linker)?;
     Ok(linker)
+}
+
+/// Gives a module the functions that it imports and nobody has: they trap when they are called.
+pub(crate) fn trap_unknown(linker: &mut Linker<TaskState>, module: &Module) -> Result<(), VmError> {
+    let own = linker.clone();
+    let state = TaskState::new(&TaskInput::new(), &StopFlag::new(), 0, Instant::now());
+    let mut store = Store::new(module.engine(), state);
+    for import in module.imports() {
+        if let (None, ExternType::Func(ty)) = (own.get_by_import(&mut store, &import), import.ty()) {
+            // The same name may be imported twice, with one type or with two; the second type is refused later.
+            linker.allow_shadowing(true);
+            let trap = |_: Task<'_>, _: &[Val], _: &mut [Val]| Err(Trap::UnreachableCodeReached.into());
+            let defined = linker.func_new(import.module(), import.name(), ty, trap);
+            defined.map_err(|error| VmError::Internal(format!("{error:#}")))?;
+        }
+    }
+    Ok(())
 }
 
 fn link_process(l: &mut Linker<TaskState>) -> wasmtime::Result<()> {

@@ -15,7 +15,7 @@ mod tree;
 use std::collections::BTreeMap;
 
 use descriptors::Descriptors;
-pub(crate) use link::linker;
+pub(crate) use link::{linker, trap_unknown};
 use out::OutFiles;
 use process::{Clock, RandomStream};
 
@@ -63,7 +63,7 @@ impl Wasi {
             stderr: Vec::new(),
             inputs: task.inputs.clone(),
             out: OutFiles::new(task.limits.output_bytes, task.limits.files),
-            descriptors: Descriptors::new(),
+            descriptors: Descriptors::new(!task.inputs.root().is_empty()),
             clock: Clock::default(),
             random: RandomStream::new(task.seed),
             owed_fuel: 0,

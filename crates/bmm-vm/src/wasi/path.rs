@@ -1,5 +1,7 @@
 //! Paths that a program names, brought into normal form without leaving the directory that they start from.
 
+use std::collections::BTreeMap;
+
 use super::Wasi;
 use super::errno::{Call, Errno};
 use super::out::Entry;
@@ -9,13 +11,15 @@ use crate::input::{Blob, MAX_DEPTH, MAX_NAME_BYTES, MAX_PATH_BYTES};
 /// Fuel for looking a directory up, besides the length of its path.
 const LOOKUP_FUEL: u64 = 64;
 
-/// Names one of the two file systems.
+/// Names one of the three file systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     /// `/in`, read-only.
     In,
     /// `/out`.
     Out,
+    /// Inputs with absolute paths, read-only.
+    Root,
 }
 
 impl Side {
@@ -24,6 +28,7 @@ impl Side {
         match self {
             Self::In => "/in",
             Self::Out => "/out",
+            Self::Root => "/",
         }
     }
 }
@@ -45,16 +50,24 @@ pub(super) enum Node<'a> {
 }
 
 impl Wasi {
+    /// Returns the files of a side that can only be read.
+    pub(super) fn files(&self, side: Side) -> &BTreeMap<String, Blob> {
+        if side == Side::Root { self.inputs.root() } else { self.inputs.mounted() }
+    }
+
     /// Finds what lies at a path of a side.
     pub(super) fn node(&self, side: Side, path: &str) -> Option<Node<'_>> {
         if path.is_empty() {
             return Some(Node::Dir);
         }
         match side {
-            Side::In => match self.inputs.get(path) {
-                Some(blob) => Some(Node::InFile(blob)),
-                None => tree::has_children(self.inputs.map(), path).then_some(Node::Dir),
-            },
+            Side::In | Side::Root => {
+                let files = self.files(side);
+                match files.get(path) {
+                    Some(blob) => Some(Node::InFile(blob)),
+                    None => tree::has_children(files, path).then_some(Node::Dir),
+                }
+            }
             Side::Out => self.out.entry(path).map(|entry| match entry {
                 Entry::Dir => Node::Dir,
                 Entry::File(id) => Node::OutFile(id),
@@ -128,7 +141,7 @@ impl Wasi {
 
     /// Fails unless a new name may be made at a place: its parent is a directory of `/out`.
     pub(super) fn require_parent(&self, place: &Place) -> Call {
-        if place.side == Side::In {
+        if place.side != Side::Out {
             return Err(Errno::Rofs.into());
         }
         self.require_dir(place.side, parent(&place.path))

@@ -117,7 +117,7 @@ impl Wasi {
     pub(super) fn path_filestat_set_times(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Call {
         let place = self.place(guest, fd, path.0, path.1)?;
         self.node_at(&place)?;
-        if place.side == Side::In { Err(Errno::Rofs.into()) } else { Ok(()) }
+        if place.side == Side::Out { Ok(()) } else { Err(Errno::Rofs.into()) }
     }
 
     pub(super) fn path_create_directory(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Call {
@@ -133,7 +133,7 @@ impl Wasi {
     fn removable(&mut self, guest: &Guest<'_>, fd: u32, path: (u32, u32)) -> Call<Place> {
         let place = self.place(guest, fd, path.0, path.1)?;
         self.node_at(&place)?;
-        if place.side == Side::In {
+        if place.side != Side::Out {
             return Err(Errno::Rofs.into());
         }
         if place.path.is_empty() {

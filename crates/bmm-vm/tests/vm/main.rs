@@ -5,6 +5,7 @@ mod determinism;
 mod fuzz;
 mod hostile;
 mod modules;
+mod reactors;
 mod system;
 
 use std::sync::{Arc, LazyLock};

@@ -8,7 +8,7 @@ use bmm_types::{
         TaskOutput, TaskResult,
     },
 };
-use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, Program, StopFlag, TaskInput, Vm, VmError};
+use bmm_vm::{COMMAND_ENTRY, Exit, InputSet, LimitKind, Limits, Outcome, Program, StopFlag, TaskInput, Vm, VmError};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 /// Gives the bytes of a content name, if they are here.
@@ -19,6 +19,7 @@ pub struct PreparedJob {
     tasks: Tasks,
     program: Arc<Program>,
     inputs: InputSet,
+    env: Vec<(String, String)>,
     limits: Limits,
     contents: Contents,
 }
@@ -37,13 +38,16 @@ impl PreparedJob {
     /// Compiles the program and lays out the inputs; says in words why it cannot.
     pub fn new(vm: &Vm, spec: &JobSpec, contents: Contents) -> Result<Self, String> {
         let get = |hash| contents(hash).ok_or_else(|| format!("the content {hash} is not here"));
-        let program = vm.prepare(&get(spec.app.hash)?, spec.canonical_nans).map_err(|error| error.to_string())?;
+        let entry = if spec.entry.is_empty() { COMMAND_ENTRY } else { spec.entry.as_str() };
+        let program = vm.prepare_entry(&get(spec.app.hash)?, spec.canonical_nans, entry);
+        let program = program.map_err(|error| error.to_string())?;
         let tasks = Tasks::new(spec, |hash| contents(hash)).map_err(|error| error.to_string())?;
         let mut inputs = InputSet::builder();
         for file in &spec.inputs {
             inputs.add(&file.path, get(file.content.hash)?).map_err(|error| error.to_string())?;
         }
-        Ok(Self { tasks, program, inputs: inputs.build(), limits: limits(&spec.limits), contents })
+        let (inputs, env) = (inputs.build(), spec.env.clone());
+        Ok(Self { tasks, program, inputs, env, limits: limits(&spec.limits), contents })
     }
 
     /// Returns the expansion into tasks.
@@ -67,7 +71,7 @@ impl PreparedJob {
         let inputs = self.inputs_of(&task)?;
         let input = TaskInput {
             args: &task.args,
-            env: &[],
+            env: &self.env,
             stdin: &task.stdin,
             inputs: &inputs,
             seed: task.seed,
@@ -81,10 +85,7 @@ impl PreparedJob {
     /// `/in/result`; exit code 0 means yes, 1 means no, and everything else that it cannot tell.
     pub fn judge(&self, verifier: &Program, index: u64, result: Vec<u8>, stop: &StopFlag) -> Result<bool, String> {
         let task = self.tasks.task(index).ok_or_else(|| format!("the job has no task {index}"))?;
-        let mut inputs = InputSet::builder();
-        for (path, blob) in self.inputs_of(&task)?.iter() {
-            inputs.add(path, blob.clone()).map_err(|error| error.to_string())?;
-        }
+        let mut inputs = self.inputs_of(&task)?.extend();
         inputs.add("result", result).map_err(|error| error.to_string())?;
         let inputs = inputs.build();
         let (stdin, seed, limits) = (&task.stdin, task.seed, self.limits);
@@ -102,10 +103,7 @@ impl PreparedJob {
         if task.mounts.is_empty() {
             return Ok(self.inputs.clone());
         }
-        let mut inputs = InputSet::builder();
-        for (path, blob) in self.inputs.iter() {
-            inputs.add(path, blob.clone()).map_err(|error| error.to_string())?;
-        }
+        let mut inputs = self.inputs.extend();
         for InputFile { path, content } in &task.mounts {
             let bytes =
                 (self.contents)(content.hash).ok_or_else(|| format!("the content {} is not here", content.hash))?;

@@ -125,24 +125,6 @@ fn strangers_do_a_job_and_are_paid() {
 }
 
 #[test]
-fn an_owner_pauses_a_provider_and_its_job_goes_on_later() {
-    let bmm = Bmm::new();
-    let chain = Chain::up(&bmm);
-    let provider = Provider::start(&chain, None);
-    let mut job = start_job(&bmm, &provider, 200, "[verify]\nmode = \"none\"\n");
-    until("work", || (provider.status()["running"]["free_slots"] == 0).then_some(()));
-    assert_eq!(provider.bmm.json(&["provide", "pause"])["paused"], true);
-    until("rest", || {
-        let running = provider.bmm.json(&["provide", "status"])["running"].clone();
-        let paused = running["paused"].as_str().is_some_and(|reason| reason.contains("bmm provide resume"));
-        (paused && running["free_slots"] == 1).then_some(())
-    });
-    assert!(job.lives(), "the job ends without its provider: {}", job.stderr());
-    assert_eq!(provider.bmm.json(&["provide", "resume"])["paused"], false);
-    check(&bmm, &chain, &job.wait().json(), 200, &[&provider]);
-}
-
-#[test]
 fn a_provider_claims_what_its_work_earns_of_the_resource_pot() {
     let bmm = Bmm::new();
     let chain = Chain::up_with(&bmm, |params| {

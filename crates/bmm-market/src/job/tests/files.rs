@@ -39,6 +39,25 @@ price    = "0.01 BMM"
 "#;
 
 #[test]
+fn a_folder_gives_every_file_in_it_and_absolute_paths_stay() {
+    let folder = folder();
+    let text = "app = \"app.wasm\"\nentry = \"run\"\nenv = { HOME = \"/out\", A = \"\" }\n[inputs]\n\
+                data = \"scenes\"\n\"/usr/lib/x\" = \"data.txt\"\n";
+    let spec = build(text, folder.path()).unwrap().spec;
+    let paths: Vec<&str> = spec.inputs.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["data/cornell.txt", "/usr/lib/x"]);
+    let env = [("HOME", "/out"), ("A", "")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!((spec.entry.as_str(), spec.env.as_slice()), ("run", &env[..]));
+    assert_eq!(JobSpec::decode(&spec.encode()).as_ref(), Ok(&spec));
+    let plain = JobSpec { env: Vec::new(), entry: String::new(), ..spec.clone() };
+    assert_ne!(plain.work_hash(), spec.work_hash());
+    for path in ["/in/x", "/out/x", "/", "/usr/../x", "//x"] {
+        let text = format!("app = \"app.wasm\"\n[inputs]\n\"{path}\" = \"data.txt\"\n");
+        assert!(build(&text, folder.path()).is_err(), "{path}");
+    }
+}
+
+#[test]
 fn the_documented_job_file_is_read() {
     let folder = folder();
     let job = build(RENDER, folder.path()).unwrap();
