@@ -166,6 +166,8 @@ fn spec(tasks: u64, verify: Verify) -> Outcome<JobSpec> {
         name: "million".into(),
         app: Content::of(b"app"),
         args: vec![],
+        env: vec![],
+        entry: String::new(),
         inputs: vec![],
         axes: vec![Axis { name: "i".into(), kind: AxisKind::Range { start: 0, end: i64::try_from(tasks)?, chunk: 1 } }],
         output: Output { collect: Collect::Stdout, merge: Merge::Concat, file: "out".into() },

@@ -49,6 +49,8 @@ pub fn spec(tasks: u64, verify: Verify, budget: Amount) -> JobSpec {
         name: "job".into(),
         app: Content::of(b"app"),
         args: vec![],
+        env: vec![],
+        entry: String::new(),
         inputs: vec![],
         axes: vec![Axis { name: "i".into(), kind: AxisKind::Range { start: 0, end, chunk: 1 } }],
         output: Output { collect: Collect::Stdout, merge: Merge::Concat, file: "job.txt".into() },
