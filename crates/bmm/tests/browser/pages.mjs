@@ -4,9 +4,12 @@ import puppeteer from "puppeteer-core";
 import { readFileSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { ethers } from "ethers";
+import { resolve } from "node:path";
 import assert from "node:assert/strict";
 
-const [, , owner, rpc, example, keyFile, pictures] = process.argv;
+const [, , owner, rpc, exampleFolder, keyFile, pictures] = process.argv;
+// Chromium uploads nothing from a path with `..` in it.
+const example = resolve(exampleFolder);
 const base = new URL(owner).origin;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
