@@ -101,7 +101,7 @@ pub fn run(blocks: u64, transfers: u64) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let path = dir.path().join("index.sqlite");
     let (index, secs) = runtime.block_on(index(&chain, &path))?;
-    let size = std::fs::metadata(&path)?.len();
+    let on_disk = std::fs::metadata(&path)?.len();
     let follower = Follower::start(chain.clone(), index.clone(), runtime.handle().clone())?;
     let asks: (_, _) = (Box::new(bmm_web::Compute::default) as _, Box::new(|| None) as _);
     let site = Site::new(chain.clone(), index, follower, SiteConfig::default(), asks);
@@ -113,7 +113,7 @@ pub fn run(blocks: u64, transfers: u64) -> Outcome {
         Figure::new("index from nothing", number(blocks) / secs, "blocks/s")
             .held_against(BarIs::AtLeast, BLOCKS_PER_SEC),
         Figure::new("transactions of it", number(blocks * transfers) / secs, "a second"),
-        Figure::new("index on the disk", number(size) / 1e6, "MB"),
+        Figure::new("index on the disk", number(on_disk) / 1e6, "MB"),
     ];
     let account = format!("/address/{}", Address::left_padding_from(&0x1_0001_u64.to_be_bytes()));
     for (name, path) in [("first page", "/"), ("blocks", "/blocks"), ("an account", &account)] {
