@@ -25,6 +25,7 @@
 
 mod cache;
 mod check;
+pub mod container;
 mod error;
 pub mod hardware;
 mod input;

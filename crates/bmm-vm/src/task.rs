@@ -203,6 +203,8 @@ pub enum LimitKind {
     Fuel,
     /// Depth of calls.
     Stack,
+    /// Processes and threads of a container.
+    Processes,
 }
 
 impl LimitKind {
@@ -215,6 +217,7 @@ impl LimitKind {
             Self::Files => "limit:files",
             Self::Fuel => "limit:fuel",
             Self::Stack => "limit:stack_overflow",
+            Self::Processes => "limit:processes",
         }
     }
 
@@ -227,6 +230,7 @@ impl LimitKind {
             Self::Files => "the program made more files than its limit",
             Self::Fuel => "the program used more fuel than its limit",
             Self::Stack => "the program's calls went too deep (stack overflow)",
+            Self::Processes => "the program started more processes or threads than a container may have",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Whole-room tests: programs written as text, run in the real sandbox.
 
 mod abuse;
+mod containers;
 mod determinism;
 mod fuzz;
 mod hostile;
 mod modules;
+mod python;
 mod reactors;
 mod system;
 

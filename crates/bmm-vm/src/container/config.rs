@@ -1,0 +1,112 @@
+//! The description of one container for the OCI runtime.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{IDS, Image, MAX_PROCESSES, OUTER_ID};
+use crate::task::TaskInput;
+
+/// System calls that no task needs and that reach deep into the kernel.
+const DENIED: &[&str] = &[
+    "acct",
+    "add_key",
+    "bpf",
+    "delete_module",
+    "fanotify_init",
+    "finit_module",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "init_module",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "kcmp",
+    "kexec_file_load",
+    "kexec_load",
+    "keyctl",
+    "lookup_dcookie",
+    "mknod",
+    "mknodat",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "name_to_handle_at",
+    "open_by_handle_at",
+    "open_tree",
+    "perf_event_open",
+    "pidfd_getfd",
+    "pivot_root",
+    "process_vm_readv",
+    "process_vm_writev",
+    "ptrace",
+    "quotactl",
+    "reboot",
+    "request_key",
+    "setns",
+    "settimeofday",
+    "swapoff",
+    "swapon",
+    "syslog",
+    "umount2",
+    "unshare",
+    "userfaultfd",
+    "vhangup",
+];
+
+/// Returns the runtime's `config.json` of a task whose files lie in `folder`.
+pub(super) fn describe(image: &Image, task: &TaskInput<'_>, folder: &Path, cgroup: &str) -> Value {
+    let args: Vec<&String> = image.command.iter().chain(task.args).collect();
+    let mut env = image.env.clone();
+    env.extend(task.env.iter().map(|(name, value)| format!("{name}={value}")));
+    let memory = i64::try_from(task.limits.memory_bytes).unwrap_or(i64::MAX);
+    let ids = json!([{ "containerID": 0, "hostID": OUTER_ID, "size": IDS }]);
+    let bind = |to: &str, from: &str, mode: &str| {
+        json!({ "destination": to, "type": "bind", "source": folder.join(from),
+                "options": ["bind", mode, "nosuid", "nodev", "noexec"] })
+    };
+    let spaces = ["pid", "network", "ipc", "uts", "mount", "user"].map(|kind| json!({ "type": kind }));
+    json!({
+        "ociVersion": "1.0.2",
+        "hostname": "bmm",
+        "root": { "path": image.root, "readonly": true },
+        "process": {
+            "terminal": false, "user": { "uid": 0, "gid": 0 }, "args": args, "env": env, "cwd": image.folder,
+            "capabilities": { "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [] },
+            "rlimits": [
+                { "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 },
+                { "type": "RLIMIT_CORE", "hard": 0, "soft": 0 },
+            ],
+            "noNewPrivileges": true,
+        },
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+              "options": ["nosuid", "noexec", "strictatime", "mode=755", "size=64k"] },
+            { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
+              "options": ["nosuid", "nodev", "noexec", "mode=1777", format!("size={memory}")] },
+            bind("/in", "in", "ro"), bind("/out", "out", "rw"),
+        ],
+        "linux": {
+            "cgroupsPath": format!("/{cgroup}"),
+            "uidMappings": ids, "gidMappings": ids,
+            "namespaces": spaces,
+            "resources": {
+                "devices": [{ "allow": false, "access": "rwm" }],
+                "memory": { "limit": memory, "swap": memory },
+                "cpu": { "period": 100_000, "quota": 100_000 },
+                "pids": { "limit": MAX_PROCESSES },
+            },
+            "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+                "/proc/sched_debug", "/proc/scsi", "/sys/firmware"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+            "seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],
+                "syscalls": [{ "names": DENIED, "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }],
+            },
+        },
+    })
+}

@@ -1,0 +1,226 @@
+//! Runs one task in a container, watches its limits and reads what it left.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{ContainerError, FUEL_PER_CORE_SECOND, Image, OUTER_ID, host, state};
+use crate::task::{Exit, LimitKind, Outcome, STDERR_KEPT_BYTES, StopFlag, TaskInput};
+
+/// How often a running container is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A task's folder, control group and mount; all go when it is dropped.
+struct Place<'a> {
+    folder: PathBuf,
+    name: String,
+    image: &'a Image,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut delete = runc(self.image);
+        let _ = delete.args(["delete", "--force", &self.name]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        state::unmount(&self.folder.join("out"));
+        // What stays is swept with the session.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn runc(image: &Image) -> Command {
+    let mut command = Command::new("runc");
+    command.arg("--root").arg(image.session.folder.join("runc")).stdin(Stdio::null());
+    command
+}
+
+impl Image {
+    /// Runs one task to its end on this thread; whatever the program does is an [`Outcome`].
+    pub fn run(&self, task: &TaskInput<'_>, stop: &StopFlag) -> Result<Outcome, ContainerError> {
+        let name = self.session.name("task");
+        let place = Place { folder: self.session.folder.join(&name), name, image: self };
+        lay_out(&place, task)?;
+        let started = Instant::now();
+        let mut child = start(&place)?;
+        let overflowed = Arc::new(AtomicBool::new(false));
+        let output = usize::try_from(task.limits.output_bytes).unwrap_or(usize::MAX);
+        let stdout = child.stdout.take().map(|pipe| drain(pipe, output, Some(Arc::clone(&overflowed))));
+        let stderr = child.stderr.take().map(|pipe| drain(pipe, STDERR_KEPT_BYTES, None));
+        let ended = watch(&place, &mut child, task, stop, &overflowed)?;
+        let used_nanos = state::counter("cpuacct", &place.name, "cpuacct.usage", None);
+        let peak_memory_bytes = state::counter("memory", &place.name, "memory.max_usage_in_bytes", None);
+        let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| {
+            reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+        };
+        let wall = started.elapsed();
+        let (stdout, stderr) = (text(stdout), text(stderr));
+        let (outputs, over) = read_outputs(&place.folder.join("out"), task, stdout.len())?;
+        let exit = ended.unwrap_or_else(|code| explain(&place, code, over));
+        // A program that ended well and left more than it may has nothing to show.
+        let exit = match over {
+            Some(limit) if exit.is_ok() && outputs.is_empty() => Exit::Limit(limit),
+            _ => exit,
+        };
+        let fuel = u128::from(used_nanos) * u128::from(FUEL_PER_CORE_SECOND) / 1_000_000_000;
+        let fuel = u64::try_from(fuel).unwrap_or(u64::MAX);
+        Ok(Outcome { exit, fuel, peak_memory_bytes, wall, stdout, stderr, outputs })
+    }
+}
+
+/// Writes the task's files and the container's description.
+fn lay_out(place: &Place<'_>, task: &TaskInput<'_>) -> Result<(), ContainerError> {
+    let folder = &place.folder;
+    let mut build = fs::DirBuilder::new();
+    build.recursive(true).mode(0o755);
+    for path in [folder.clone(), folder.join("in"), folder.join("out")] {
+        build.create(&path).map_err(host("make the folder", &path))?;
+    }
+    for (name, bytes) in task.inputs.iter() {
+        let path = folder.join("in").join(name);
+        let parent = path.parent().unwrap_or(folder);
+        build.create(parent).map_err(host("make the folder", parent))?;
+        fs::write(&path, bytes.as_slice()).map_err(host("write the file", &path))?;
+    }
+    fs::write(folder.join("stdin"), task.stdin).map_err(host("write the file", folder))?;
+    let (size, files) = (task.limits.output_bytes.max(4_096), u64::from(task.limits.files) + 2);
+    let options = format!("size={size},nr_inodes={files},mode=755,uid={OUTER_ID},gid={OUTER_ID},nosuid,nodev,noexec");
+    let out = folder.join("out");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "bmm-out"]).arg(&out).output();
+    let mounted = mounted.map_err(host("mount", &out))?;
+    if !mounted.status.success() {
+        let reason = String::from_utf8_lossy(&mounted.stderr).into_owned();
+        return Err(ContainerError::Host { what: "mount", path: out, reason });
+    }
+    let config = super::config::describe(place.image, task, folder, &place.name).to_string();
+    fs::write(folder.join("config.json"), config).map_err(host("write the file", folder))
+}
+
+fn start(place: &Place<'_>) -> Result<Child, ContainerError> {
+    let stdin = File::open(place.folder.join("stdin")).map_err(host("open the file", &place.folder))?;
+    let mut command = runc(place.image);
+    command.arg("--log").arg(place.folder.join("log")).args(["run", "--keep", "--bundle"]).arg(&place.folder);
+    command.arg(&place.name).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(host("start", "runc"))
+}
+
+/// Waits for the end; `Err` is the program's own exit code.
+fn watch(
+    place: &Place<'_>,
+    child: &mut Child,
+    task: &TaskInput<'_>,
+    stop: &StopFlag,
+    overflowed: &AtomicBool,
+) -> Result<Result<Exit, i32>, ContainerError> {
+    let until = Instant::now() + task.limits.time;
+    let fuel = task.limits.fuel.unwrap_or(u64::MAX);
+    // Why it was killed, and when.
+    let mut killed: Option<(Exit, Instant)> = None;
+    loop {
+        if let Some(status) = child.try_wait().map_err(host("wait for", "runc"))? {
+            if let Some((exit, _)) = killed {
+                return Ok(Ok(exit));
+            }
+            let logged = fs::read_to_string(place.folder.join("log")).unwrap_or_default();
+            if !status.success() && state::counter("cpuacct", &place.name, "cpuacct.usage", None) == 0 {
+                return Err(ContainerError::Host { what: "start", path: "runc".into(), reason: logged });
+            }
+            return Ok(Err(status.code().unwrap_or(137)));
+        }
+        let used = state::counter("cpuacct", &place.name, "cpuacct.usage", None);
+        let end = if stop.is_set() {
+            Some(Exit::Cancelled)
+        } else if overflowed.load(Ordering::Relaxed) {
+            Some(Exit::Limit(LimitKind::Output))
+        } else if used > fuel {
+            Some(Exit::Limit(LimitKind::Fuel))
+        } else {
+            (Instant::now() >= until).then_some(Exit::Limit(LimitKind::Time))
+        };
+        if let Some(exit) = end {
+            let (_, since) = killed.get_or_insert((exit, Instant::now()));
+            // The first process takes every other one of its namespace along. Again, in case it had not begun.
+            let mut kill = runc(place.image);
+            let _ = kill.args(["kill", &place.name, "KILL"]).stderr(Stdio::null()).status();
+            if since.elapsed() > LOOK * 400 {
+                let _ = child.kill();
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Names the cause of a failure where a limit was behind it.
+fn explain(place: &Place<'_>, code: i32, over: Option<LimitKind>) -> Exit {
+    if code == 0 {
+        return Exit::Ok;
+    }
+    if state::counter("memory", &place.name, "memory.oom_control", Some("oom_kill ")) > 0 {
+        return Exit::Limit(LimitKind::Memory);
+    }
+    if state::counter("pids", &place.name, "pids.events", Some("max ")) > 0 {
+        return Exit::Limit(LimitKind::Processes);
+    }
+    over.map_or(Exit::Code(code), Exit::Limit)
+}
+
+/// Reads a pipe to its end, keeping the first `keep` bytes, or the last ones where nobody is told of more.
+fn drain(
+    mut pipe: impl Read + Send + 'static,
+    keep: usize,
+    overflowed: Option<Arc<AtomicBool>>,
+) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        let mut part = [0; 16 << 10];
+        while let Ok(count @ 1..) = pipe.read(&mut part) {
+            kept.extend_from_slice(&part[..count]);
+            if kept.len() > keep {
+                match &overflowed {
+                    Some(overflowed) => {
+                        overflowed.store(true, Ordering::Relaxed);
+                        kept.truncate(keep);
+                    }
+                    None => drop(kept.drain(..kept.len() - keep)),
+                }
+            }
+        }
+        kept
+    })
+}
+
+type Outputs = (BTreeMap<String, Vec<u8>>, Option<LimitKind>);
+
+/// Reads the regular files under `/out`; links, pipes and sockets are not output.
+fn read_outputs(out: &Path, task: &TaskInput<'_>, mut bytes: usize) -> Result<Outputs, ContainerError> {
+    let (mut outputs, mut folders, mut entries) = (BTreeMap::new(), vec![out.to_owned()], 0_u32);
+    let limit = usize::try_from(task.limits.output_bytes).unwrap_or(usize::MAX);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(host("read the folder", &folder))? {
+            let entry = entry.map_err(host("read the folder", &folder))?;
+            let (path, kind) = (entry.path(), entry.file_type().map_err(host("look at", &folder))?);
+            entries += 1;
+            if entries > task.limits.files {
+                return Ok((BTreeMap::new(), Some(LimitKind::Files)));
+            }
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                let size = entry.metadata().map_err(host("look at", &path))?.len();
+                bytes = bytes.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+                if bytes > limit {
+                    return Ok((BTreeMap::new(), Some(LimitKind::Output)));
+                }
+                let name = path.strip_prefix(out).unwrap_or(&path).to_string_lossy().into_owned();
+                outputs.insert(name, fs::read(&path).map_err(host("read the file", &path))?);
+            }
+        }
+    }
+    // The mount holds whole pages: within the last one of the limit a write may have been refused.
+    let near = bytes.saturating_add(4_096) > limit;
+    Ok((outputs, near.then_some(LimitKind::Output)))
+}

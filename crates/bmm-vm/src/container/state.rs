@@ -1,0 +1,150 @@
+//! The folder that says what runs: each process of ours holds a lock in its own part, and what a dead one left is swept.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{ContainerError, Image, host, image};
+
+/// Where the kernel shows control groups.
+const CGROUPS: &str = "/sys/fs/cgroup";
+/// How long processes that were killed may take to go.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs containers on this host; clones share one state.
+#[derive(Debug, Clone)]
+pub struct Containers(Arc<Session>);
+
+/// This process's part of the state folder.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) folder: PathBuf,
+    pub(super) name: String,
+    next: AtomicU64,
+    _lock: File,
+}
+
+impl Containers {
+    /// Opens a state folder, first removing the containers, mounts, control groups and files of processes that died.
+    pub fn open(root: &Path) -> Result<Self, ContainerError> {
+        let unavailable = |text: &str| ContainerError::Unavailable(text.to_owned());
+        let mut build = fs::DirBuilder::new();
+        build.recursive(true).mode(0o711).create(root).map_err(host("make the folder", root))?;
+        if fs::metadata(root).map_err(host("look at the folder", root))?.uid() != 0 || !is_root() {
+            return Err(unavailable("it takes root; start the provider as root, or offer wasm alone"));
+        }
+        let version = Command::new("runc").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !version.is_ok_and(|status| status.success()) {
+            return Err(unavailable("`runc` was not found; install it (Debian: apt-get install runc)"));
+        }
+        if !Path::new(CGROUPS).join("memory").is_dir() || !Path::new(CGROUPS).join("pids").is_dir() {
+            return Err(unavailable("control groups of version 1 (memory, pids) were not found"));
+        }
+        let turn = File::create(root.join("lock")).map_err(host("make the file", root))?;
+        turn.lock().map_err(host("lock the folder", root))?;
+        sweep(root)?;
+        for number in 0_u64.. {
+            let name = format!("bmm-{}-{number}", std::process::id());
+            let folder = root.join(&name);
+            if folder.exists() {
+                continue;
+            }
+            build.recursive(false).create(&folder).map_err(host("make the folder", &folder))?;
+            let lock = File::create(folder.join("lock")).map_err(host("make the file", &folder))?;
+            lock.lock().map_err(host("lock the folder", &folder))?;
+            return Ok(Self(Arc::new(Session { folder, name, next: AtomicU64::new(0), _lock: lock })));
+        }
+        Err(unavailable("no name was free"))
+    }
+
+    /// Unpacks an image from the bytes of its archive.
+    pub fn prepare(&self, bytes: &[u8]) -> Result<Image, ContainerError> {
+        let root = self.0.folder.join(self.0.name("image"));
+        fs::DirBuilder::new().mode(0o755).create(&root).map_err(host("make the folder", &root))?;
+        image::open(Arc::clone(&self.0), &root, bytes)
+    }
+}
+
+impl Session {
+    /// Returns a name that no other image or task of this host has.
+    pub(super) fn name(&self, kind: &str) -> String {
+        format!("{}-{kind}-{}", self.name, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A fault here leaves the folder to the next start.
+        let _ = clear(&self.folder, &self.name);
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Clears the parts of processes that no longer hold their lock.
+fn sweep(root: &Path) -> Result<(), ContainerError> {
+    for entry in fs::read_dir(root).map_err(host("read the folder", root))?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.path().is_dir() || !name.starts_with("bmm-") {
+            continue;
+        }
+        let held = File::open(entry.path().join("lock")).is_ok_and(|lock| lock.try_lock().is_err());
+        if !held {
+            tracing::info!(session = name, "clears the containers of a process that died");
+            clear(&entry.path(), &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends every container of a session and removes its control groups, mounts and files.
+fn clear(folder: &Path, name: &str) -> Result<(), ContainerError> {
+    let prefix = format!("{name}-");
+    for hierarchy in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
+        for group in fs::read_dir(hierarchy.path()).into_iter().flatten().flatten() {
+            if group.file_name().to_string_lossy().starts_with(&prefix) {
+                end_group(&group.path());
+            }
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").map_err(host("read", "/proc/self/mounts"))?;
+    for at in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| Path::new(at).starts_with(folder)) {
+        unmount(Path::new(at));
+    }
+    fs::remove_dir_all(folder).map_err(host("remove the folder", folder))
+}
+
+/// Kills what is in a control group until it is empty, and removes it.
+pub(super) fn end_group(group: &Path) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let ids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        for id in ids.lines().filter(|id| *id != "0") {
+            let _ = Command::new("kill").args(["-9", id]).stderr(Stdio::null()).status();
+        }
+        if fs::remove_dir(group).is_ok() || !group.exists() || Instant::now() >= until {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(super) fn unmount(at: &Path) {
+    let _ = Command::new("umount").arg("-l").arg(at).stderr(Stdio::null()).status();
+}
+
+/// Returns one of the kernel's counters for a container, 0 where it is not there.
+pub(super) fn counter(hierarchy: &str, group: &str, file: &str, field: Option<&str>) -> u64 {
+    let text = fs::read_to_string(Path::new(CGROUPS).join(hierarchy).join(group).join(file)).unwrap_or_default();
+    let found = match field {
+        None => Some(text.trim()),
+        Some(field) => text.lines().find_map(|line| line.strip_prefix(field)).map(str::trim),
+    };
+    found.and_then(|number| number.parse().ok()).unwrap_or(0)
+}

@@ -1,0 +1,129 @@
+//! Hostile programs in real containers: each is stopped, and nothing of it is left on the host.
+#![expect(clippy::print_stderr, reason = "it says why it is skipped")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use bmm_vm::container::{ContainerError, Containers, Image};
+use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, StopFlag, TaskInput};
+
+/// Where the tests keep their containers; every container's user must be able to reach it.
+const STATE: &str = "/var/lib/bmm-container-tests";
+
+/// Returns an image of a shell, or says why there is none.
+fn shell() -> Option<(Containers, Image)> {
+    let containers = match Containers::open(Path::new(STATE)) {
+        Ok(containers) => containers,
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            return None;
+        }
+    };
+    let Ok(busybox) = std::fs::read("/bin/busybox") else {
+        eprintln!("skipped: /bin/busybox was not found; install busybox-static");
+        return None;
+    };
+    let image = containers.prepare(&archive(&busybox)).expect("the image is sound");
+    Some((containers, image))
+}
+
+fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o4755);
+    archive.append_data(&mut header, name, bytes).expect("to memory");
+}
+
+fn archive(busybox: &[u8]) -> Vec<u8> {
+    let mut layer = tar::Builder::new(Vec::new());
+    add(&mut layer, "bin/busybox", busybox);
+    for folder in ["in", "out", "proc", "dev", "tmp"] {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(0o755);
+        layer.append_data(&mut header, folder, &[][..]).expect("to memory");
+    }
+    let mut image = tar::Builder::new(Vec::new());
+    let config = br#"{"config":{"Entrypoint":["/bin/busybox","sh","-c"],"Env":["PATH=/bin"]}}"#;
+    add(&mut image, "manifest.json", br#"[{"Config":"config.json","Layers":["layer.tar"]}]"#);
+    add(&mut image, "config.json", config);
+    add(&mut image, "layer.tar", &layer.into_inner().expect("to memory"));
+    image.into_inner().expect("to memory")
+}
+
+fn limits() -> Limits {
+    Limits { memory_bytes: 64 << 20, output_bytes: 1 << 20, time: Duration::from_secs(3), ..Limits::default() }
+}
+
+fn run(image: &Image, script: &str) -> Outcome {
+    let args = ["busybox() { /bin/busybox \"$@\"; }; ".to_owned() + script];
+    let inputs = InputSet::builder().file("a.txt", b"given".to_vec()).expect("a path").build();
+    let task = TaskInput { args: &args, inputs: &inputs, stdin: b"typed", limits: limits(), ..TaskInput::new() };
+    image.run(&task, &StopFlag::new()).expect("the host can run it")
+}
+
+/// Control groups and mounts of this test's process that are still there.
+fn left() -> Vec<String> {
+    let prefix = format!("bmm-{}-", std::process::id());
+    let mut left = Vec::new();
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        for group in std::fs::read_dir(hierarchy.path()).into_iter().flatten().flatten() {
+            if group.file_name().to_string_lossy().starts_with(&prefix) {
+                left.push(group.path().display().to_string());
+            }
+        }
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+    left.extend(mounts.lines().filter(|line| line.contains(STATE)).map(str::to_owned));
+    left
+}
+
+#[test]
+fn containers_run_hostile_programs_and_leave_nothing() {
+    let Some((containers, image)) = shell() else { return };
+    let good = run(&image, "busybox cat /in/a.txt; busybox cat; echo made > /out/b.txt");
+    assert_eq!((good.exit, good.stdout.as_slice()), (Exit::Ok, &b"giventyped"[..]), "{good:?}");
+    assert_eq!(good.outputs.get("b.txt").map(Vec::as_slice), Some(&b"made\n"[..]));
+    assert!(good.fuel > 0 && good.peak_memory_bytes > 0);
+    assert_eq!(run(&image, "exit 7").exit, Exit::Code(7));
+
+    for (name, script, kind) in [
+        ("endless loop", "while :; do :; done", LimitKind::Time),
+        ("fork bomb", "f() { f | f & }; f; busybox sleep 1; exit 1", LimitKind::Processes),
+        ("zombie storm", "while :; do busybox sleep 60 & done", LimitKind::Processes),
+        ("memory bomb", "x=aaaaaaaa; while :; do x=$x$x; done", LimitKind::Memory),
+        ("disk fill", "busybox dd if=/dev/zero of=/out/big bs=4096 count=100000", LimitKind::Output),
+        ("endless output", "busybox yes", LimitKind::Output),
+    ] {
+        let outcome = run(&image, script);
+        assert_eq!(outcome.exit, Exit::Limit(kind), "{name}: {}", String::from_utf8_lossy(&outcome.stderr));
+    }
+    for (name, script) in [
+        ("write outside", "echo x > /bin/evil"),
+        ("write to the inputs", "echo x > /in/a.txt"),
+        ("network", "busybox grep -v -e lo: -e '|' /proc/net/dev"),
+        ("mount", "busybox mount -t tmpfs none /tmp"),
+        ("kernel module", "busybox insmod /in/a.txt"),
+        ("device node", "busybox mknod /tmp/disk b 8 0"),
+        ("memory of the kernel", "busybox cat /dev/mem"),
+        ("kernel setting", "echo x > /proc/sys/kernel/hostname"),
+        ("new name space", "busybox unshare -U busybox true"),
+        ("privileged program", "test -u /bin/busybox"),
+    ] {
+        let outcome = run(&image, script);
+        assert!(matches!(outcome.exit, Exit::Code(1..)), "{name}: {outcome:?}");
+    }
+    let link = run(&image, "busybox ln -s /etc/passwd /out/link");
+    assert!(link.exit.is_ok() && link.outputs.is_empty(), "a link is no output: {link:?}");
+    assert_eq!(left(), Vec::<String>::new());
+    drop((image, containers));
+}
+
+#[test]
+fn damaged_images_are_refused() {
+    let Some((containers, _)) = shell() else { return };
+    for bytes in [&b""[..], &[0; 1024], &archive(b"x")[..700]] {
+        assert!(matches!(containers.prepare(bytes), Err(ContainerError::Image(_))));
+    }
+}
