@@ -17,11 +17,14 @@ fn examples() -> Vec<String> {
 /// Makes the files that the examples name.
 fn make_files(dir: &Path) {
     let module = b"\0asm\x01\0\0\0";
-    let files: [(&str, &[u8]); 10] = [
+    let files: [(&str, &[u8]); 13] = [
         ("job/app.wasm", module),
         ("job/words.wasm", module),
         ("job/pathtrace.wasm", module),
         ("job/merge.wasm", module),
+        ("job/interpreter.wasm", module),
+        ("job/library.zip", b"PK"),
+        ("job/src/measure.script", b"print"),
         ("job/book.txt", b"Call me Ishmael.\n"),
         ("job/scenes/still-life.txt", b"sphere"),
         ("job/stations.csv", b"name,height\nZugspitze,2962\nBrocken,1141\n"),

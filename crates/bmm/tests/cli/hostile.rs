@@ -166,16 +166,16 @@ fn modules_that_are_none_are_refused_before_anything_is_paid() {
     let bmm = Bmm::new();
     let good = worker(1_000);
     let mut huge = good.clone();
-    // A custom section of 70 MB: its id, its length (LEB128), its name's length.
-    huge.extend([0, 0x80, 0x9d, 0xb0, 0x21]);
-    huge.resize(huge.len() + 70_000_000 + 256, 0);
+    // A custom section of 140 MB: its id, its length (LEB128), its name's length.
+    huge.extend([0, 0x80, 0xf8, 0xe0, 0x42]);
+    huge.resize(huge.len() + 140_000_256, 0);
     let component = [&b"\0asm\x0d\0\x01\0"[..], &[0; 8]].concat();
     let imports =
         wat::parse_str("(module (import \"env\" \"system\" (func)) (func (export \"_start\")))").expect("well formed");
     let idle = wat::parse_str("(module)").expect("well formed");
     let cases = [
         (good[..good.len() / 2].to_vec(), "unexpected end"),
-        (huge, "more than the 67108864 allowed"),
+        (huge, "more than the 134217728 allowed"),
         (component, "component"),
         (imports, "system"),
         (idle, "_start"),
