@@ -235,6 +235,13 @@ fn offer() -> m::Offer {
         runtimes: vec![m::Runtime::Wasm],
         isa: "x86_64".into(),
         rating_fuel_per_second: 1,
+        machine: m::Machine {
+            cores: 8,
+            memory_bytes: 16 << 30,
+            disk_bytes: 1 << 40,
+            features: vec!["avx2".into()],
+            gpus: vec![m::Gpu { name: "card".into(), memory_bytes: 8 << 30 }],
+        },
         expires_at: 2_000_000_000,
         sequence: 3,
     }
@@ -268,6 +275,7 @@ fn spec() -> m::JobSpec {
         limits: m::TaskLimits::default(),
         budget: m::Budget { max: Amount::ONE_BMM, deadline_seconds: 60, price: Some(Amount::ONE_BMM) },
         canonical_nans: true,
+        needs: m::Needs { cores: 4, features: vec!["avx2".into()], gpu_bytes: Some(8 << 30), ..m::Needs::default() },
         deterministic: true,
         stake: Amount::ONE_BMM,
         draw: B256::repeat_byte(8),

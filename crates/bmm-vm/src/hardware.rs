@@ -1,7 +1,10 @@
 //! Finds the host's hardware by itself and rates it by a short benchmark.
 
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use bmm_types::market::{FEATURES, Gpu, Machine};
 
 use crate::error::VmError;
 use crate::task::{Exit, Limits, StopFlag, TaskInput};
@@ -13,6 +16,8 @@ const RATING_WASM: &[u8] = include_bytes!("rating.wasm");
 const RATING_RESULT: [u8; 8] = [65, 87, 158, 150, 130, 92, 178, 188];
 /// How often the rating program runs; the fastest run counts, as the others were disturbed.
 const RATING_RUNS: u32 = 3;
+/// Most graphics processors that are told of.
+const MAX_GPUS: usize = 16;
 
 /// Describes the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,23 @@ pub struct Hardware {
     pub memory_bytes: Option<u64>,
     /// Memory that could be had without swapping, bytes; `None` where the system does not tell.
     pub available_memory_bytes: Option<u64>,
+    /// Those features of the processor that jobs may ask for, in alphabetical order.
+    pub features: Vec<&'static str>,
+    /// Graphics processors whose drivers tell of them.
+    pub gpus: Vec<Gpu>,
+}
+
+impl Hardware {
+    /// Describes the machine to others; `disk_bytes` is the free space that it has for files.
+    pub fn machine(&self, disk_bytes: u64) -> Machine {
+        Machine {
+            cores: u16::try_from(self.logical_cores).unwrap_or(u16::MAX),
+            memory_bytes: self.memory_bytes.unwrap_or(0),
+            disk_bytes,
+            features: self.features.iter().map(|&name| name.to_owned()).collect(),
+            gpus: self.gpus.clone(),
+        }
+    }
 }
 
 /// Holds what the short benchmark measured.
@@ -47,7 +69,42 @@ pub fn detect() -> Hardware {
             .map_or(1, |cores| u32::try_from(NonZero::get(cores)).unwrap_or(u32::MAX)),
         memory_bytes: meminfo(&memory, "MemTotal"),
         available_memory_bytes: meminfo(&memory, "MemAvailable"),
+        features: features(&processor),
+        gpus: gpus(Path::new("/sys/class/drm")),
     }
+}
+
+/// Finds the features that jobs may ask for in the text of `/proc/cpuinfo`; only those that every core has.
+fn features(text: &str) -> Vec<&'static str> {
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    let cores: Vec<HashSet<&str>> = fields
+        .filter(|(key, _)| matches!(key.trim(), "flags" | "Features"))
+        .map(|(_, value)| value.split_whitespace().collect())
+        .collect();
+    let everywhere = |name: &&str| !cores.is_empty() && cores.iter().all(|core| core.contains(name));
+    FEATURES.into_iter().filter(everywhere).collect()
+}
+
+/// Finds the graphics processors whose drivers tell their memory in the system's own files (amdgpu does).
+fn gpus(folder: &Path) -> Vec<Gpu> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut cards: Vec<_> = entries.flatten().map(|entry| entry.path().join("device")).collect();
+    cards.sort();
+    let gpu = |device: PathBuf| {
+        let memory_bytes = read(&device.join("mem_info_vram_total")).trim().parse().ok()?;
+        let name =
+            read(&device.join("product_name")).trim().chars().take(64).filter(char::is_ascii).collect::<String>();
+        Some((
+            device.canonicalize().ok()?,
+            Gpu { name: if name.is_empty() { "GPU".to_owned() } else { name }, memory_bytes },
+        ))
+    };
+    // One device has several entries here.
+    let mut found: BTreeMap<PathBuf, Gpu> = cards.into_iter().filter_map(gpu).collect();
+    while found.len() > MAX_GPUS {
+        found.pop_last();
+    }
+    found.into_values().collect()
 }
 
 /// Measures one core for about half a second.
@@ -107,6 +164,31 @@ mod tests {
         assert_eq!(meminfo(text, "MemTotal"), Some(24_684_096 * 1_024));
         assert_eq!(meminfo(text, "HugePages_Total"), None);
         assert_eq!(meminfo("MemTotal: 99999999999999999999 kB", "MemTotal"), None);
+    }
+
+    #[test]
+    fn features_are_those_that_every_core_has() {
+        let text = "flags\t: fpu avx2 sse4_2 made_up\nbugs: x\nflags\t: sse4_2 fpu\n";
+        assert_eq!(features(text), ["sse4_2"]);
+        assert_eq!(features("Features : fp asimd sve\n"), ["asimd", "sve"]);
+        assert!(features("processor: 0\n").is_empty());
+    }
+
+    #[test]
+    fn a_graphics_processor_with_many_entries_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().join("device");
+        std::fs::create_dir(&device).unwrap();
+        std::fs::write(device.join("mem_info_vram_total"), "8589934592\n").unwrap();
+        let drm = folder.path().join("drm");
+        for card in ["card0", "renderD128", "card1"] {
+            std::fs::create_dir_all(drm.join(card)).unwrap();
+        }
+        for card in ["card0", "renderD128"] {
+            std::os::unix::fs::symlink(&device, drm.join(card).join("device")).unwrap();
+        }
+        assert_eq!(gpus(&drm), [Gpu { name: "GPU".to_owned(), memory_bytes: 8 << 30 }]);
+        assert!(gpus(&folder.path().join("none")).is_empty());
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn spec(tasks: u64, verify: Verify) -> Outcome<JobSpec> {
         limits: TaskLimits::default(),
         budget: Budget { max: Amount::from_bmm(1_000_000), deadline_seconds: 86_400, price: None },
         canonical_nans: true,
+        needs: bmm_types::market::Needs::default(),
         deterministic: true,
         stake: Amount::ZERO,
         draw: B256::ZERO,
@@ -194,6 +195,7 @@ fn offer(number: usize) -> SignedOffer {
         runtimes: vec![Runtime::Wasm],
         isa: "x86_64".into(),
         rating_fuel_per_second: 1_000_000_000,
+        machine: bmm_types::market::Machine::default(),
         expires_at: u64::MAX,
         sequence: 1,
     };

@@ -88,6 +88,7 @@ impl Builder<'_> {
             limits: job.limits,
             budget: job.budget,
             canonical_nans: job.canonical_nans,
+            needs: job.needs.clone(),
             deterministic: job.deterministic,
             stake: job.stake,
             draw: alloy_primitives::B256::ZERO,

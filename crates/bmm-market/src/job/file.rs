@@ -1,12 +1,12 @@
 //! The job file as written: types, units and keys are checked here, files and meaning in `build`.
 
 use bmm_types::Amount;
-use bmm_types::market::{Audit, Budget, TaskLimits, Verify};
+use bmm_types::market::{Audit, Budget, Needs, TaskLimits, Verify};
 use toml::de::DeTable;
 
 use super::error::{JobError, JobFault, Location};
 use super::toml_reader::{Document, Places, Table, Value};
-use super::{parse_axes, parse_verify, parse_verify::FLOOR_PPM, units};
+use super::{parse_axes, parse_needs, parse_verify, parse_verify::FLOOR_PPM, units};
 
 /// Longest job file, bytes.
 const MAX_FILE_BYTES: usize = 4 << 20;
@@ -46,6 +46,8 @@ pub struct JobFile {
     pub limits: TaskLimits,
     /// What is spent at most.
     pub budget: Budget,
+    /// What it needs of a provider's machine.
+    pub needs: Needs,
     /// Whether NaNs are made equal on every instruction set.
     pub canonical_nans: bool,
     /// Whether equal input gives equal output.
@@ -109,6 +111,7 @@ impl JobFile {
             stake: Amount::ZERO,
             limits: TaskLimits::default(),
             budget: Budget { max: Amount::ONE_BMM, deadline_seconds: 3_600, price: None },
+            needs: Needs::default(),
             canonical_nans: false,
             deterministic: true,
             places: Places::new(),
@@ -144,6 +147,7 @@ impl JobFile {
             "output",
             "verify",
             "limits",
+            "needs",
             "budget",
         ])?)?;
         job.places = document.places.into_inner();
@@ -209,6 +213,9 @@ fn read(root: &Table<'_>) -> Result<JobFile, JobError> {
         let known = ["memory", "time", "output", "fuel", "files"];
         job.limits = read_limits(&value.table("[limits]")?.only(&known)?)?;
     }
+    if let Some(value) = root.get("needs") {
+        job.needs = parse_needs::read(&value.table("[needs] and below it memory = \"8 GiB\"")?)?;
+    }
     if let Some(value) = root.get("budget") {
         let table = value.table("[budget] and below it max = \"5 BMM\"")?.only(&["max", "deadline", "price"])?;
         read_budget(&table, &mut job.budget)?;
@@ -233,7 +240,7 @@ fn read_output(table: &Table<'_>, job: &mut JobFile) -> Result<(), JobError> {
 }
 
 /// Reads a number with its unit and holds it to its range.
-fn quantity(
+pub(super) fn quantity(
     value: &Value<'_>,
     read: fn(&str) -> Option<u64>,
     range: (u64, u64, &str),

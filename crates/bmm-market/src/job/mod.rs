@@ -7,6 +7,7 @@ mod file;
 mod glob;
 mod index;
 mod parse_axes;
+mod parse_needs;
 mod parse_verify;
 mod tasks;
 mod template;

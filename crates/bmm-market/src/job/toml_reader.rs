@@ -96,6 +96,15 @@ impl<'a> Table<'a> {
 
     /// Refuses keys that are not in `known`.
     pub fn only(self, known: &[&str]) -> Result<Self, JobError> {
+        self.check(known)?;
+        Ok(self)
+    }
+
+    /// Tells whether all keys are in `known`.
+    ///
+    /// # Errors
+    /// The first key that is not, with the nearest one that is.
+    pub fn check(&self, known: &[&str]) -> Result<(), JobError> {
         // The first in the text, not in the alphabet, is what the reader finds.
         let unknown = self.entries.keys().filter(|key| !known.contains(&key.get_ref().as_ref()));
         if let Some(key) = unknown.min_by_key(|key| key.span().start) {
@@ -103,12 +112,12 @@ impl<'a> Table<'a> {
             let fault = JobFault::UnknownKey {
                 nearest: nearest(&name, known.iter().copied()),
                 known: known.iter().map(|&key| key.to_owned()).collect(),
-                section: self.path,
+                section: self.path.clone(),
                 key: name,
             };
             return Err(self.document.fail(key.span().start, fault));
         }
-        Ok(self)
+        Ok(())
     }
 
     /// Returns a value and remembers its place.
@@ -157,6 +166,11 @@ impl<'a> Value<'a> {
     fn wrong_type(&self, expected: &'static str, example: &'static str) -> JobError {
         let found = type_name(self.read.get_ref());
         self.fail(JobFault::WrongType { key: self.path.clone(), found, expected, example })
+    }
+
+    /// Tells whether it is a text.
+    pub fn is_text(&self) -> bool {
+        self.read.get_ref().as_str().is_some()
     }
 
     /// Reads a text.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 use bmm_types::Amount;
-use bmm_types::market::{JobSpec, Offer, Runtime, Standing, Verify};
+use bmm_types::market::{JobSpec, Machine, Needs, Offer, Runtime, Standing, Verify};
 
 use super::Requester;
 use super::api::Phase;
@@ -114,7 +114,7 @@ fn conditions(spec: &JobSpec, offer: &Offer, now: Micros) -> Vec<Checked> {
     let has_wasm = offer.runtimes.contains(&Runtime::Wasm);
     let price = spec.budget.price;
     let dear = price.is_some_and(|most| offer.price_per_gfuel > most);
-    vec![
+    let mut all = vec![
         ("app", "the wasm runtime".to_owned(), (!has_wasm).then(|| format!("it has {:?}", offer.runtimes))),
         at_least("limits.memory", spec.limits.memory_bytes, offer.memory_bytes, &mib),
         at_least("limits.time", spec.limits.time_millis, offer.time_millis, &seconds),
@@ -129,7 +129,47 @@ fn conditions(spec: &JobSpec, offer: &Offer, now: Micros) -> Vec<Checked> {
             "an offer that is still valid".to_owned(),
             (offer.expires_at <= now / SECOND).then(|| "it has expired".to_owned()),
         ),
-    ]
+    ];
+    machine_conditions(&spec.needs, &offer.machine, &mut all);
+    all
+}
+
+/// Holds a machine to what a job needs; what it does not ask for is no condition.
+fn machine_conditions(needs: &Needs, machine: &Machine, all: &mut Vec<Checked>) {
+    let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+    if needs.cores > 0 {
+        let lacks = machine.cores < needs.cores;
+        all.push((
+            "needs.cores",
+            format!("at least {}", needs.cores),
+            lacks.then(|| format!("it has {}", machine.cores)),
+        ));
+    }
+    let sizes = [
+        ("needs.memory", needs.memory_bytes, machine.memory_bytes),
+        ("needs.disk", needs.disk_bytes, machine.disk_bytes),
+    ];
+    for (name, wanted, has) in sizes.into_iter().filter(|(_, wanted, _)| *wanted > 0) {
+        all.push((name, format!("at least {}", mib(wanted)), (has < wanted).then(|| format!("it has {}", mib(has)))));
+    }
+    if !needs.features.is_empty() {
+        let lacking: Vec<&str> =
+            needs.features.iter().filter(|name| !machine.features.contains(name)).map(String::as_str).collect();
+        let why = (!lacking.is_empty()).then(|| format!("it lacks {}", lacking.join(", ")));
+        all.push(("needs.feature", needs.features.join(", "), why));
+    }
+    if let Some(wanted) = needs.gpu_bytes {
+        let largest = machine.gpus.iter().max_by_key(|gpu| gpu.memory_bytes);
+        let why = match largest {
+            None => Some("it has no GPU".to_owned()),
+            Some(gpu) if gpu.memory_bytes < wanted => {
+                Some(format!("it has {} with {}", gpu.name, mib(gpu.memory_bytes)))
+            }
+            Some(_) => None,
+        };
+        let asked = if wanted == 0 { "any GPU".to_owned() } else { format!("a GPU with at least {}", mib(wanted)) };
+        all.push(("needs.gpu", asked, why));
+    }
 }
 
 /// Returns the conditions that an offer does not meet.

@@ -58,6 +58,7 @@ pub fn spec(tasks: u64, verify: Verify, budget: Amount) -> JobSpec {
         limits: TaskLimits::default(),
         budget: Budget { max: budget, deadline_seconds: 3_600, price: None },
         canonical_nans: false,
+        needs: bmm_types::market::Needs::default(),
         deterministic: true,
         stake: Amount::ZERO,
         draw: alloy_primitives::keccak256(SECRET),
@@ -77,6 +78,7 @@ pub fn offer(signer: &PrivateKeySigner, slots: u16, price: Amount) -> SignedOffe
         runtimes: vec![Runtime::Wasm],
         isa: "x86_64".into(),
         rating_fuel_per_second: 1_000_000_000,
+        machine: bmm_types::market::Machine::default(),
         expires_at: u64::MAX / SECOND,
         sequence: 1,
     };

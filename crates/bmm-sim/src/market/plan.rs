@@ -77,6 +77,7 @@ pub fn spec(tasks: u64, options: &Options, budget: Amount, deadline_seconds: u64
         limits: TaskLimits { time_millis: 24 * 3_600_000, ..TaskLimits::default() },
         budget: Budget { max: budget, deadline_seconds, price: None },
         canonical_nans: true,
+        needs: bmm_types::market::Needs::default(),
         deterministic: true,
         stake: stake(options),
         draw: keccak256(secret),
@@ -126,6 +127,7 @@ impl Machine {
             runtimes: vec![Runtime::Wasm],
             isa: "x86_64".into(),
             rating_fuel_per_second: self.speed,
+            machine: bmm_types::market::Machine::default(),
             expires_at: u64::MAX / SECOND,
             sequence: 1,
         };

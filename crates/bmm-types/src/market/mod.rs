@@ -6,6 +6,7 @@
 
 mod commitment;
 mod listing;
+mod machine;
 mod message;
 mod offer;
 mod signing;
@@ -16,6 +17,7 @@ mod wire;
 
 pub use commitment::{MAX_PROOF, merkle_proof, merkle_root, merkle_verify, result_leaf};
 pub use listing::{Listing, MAX_LISTING_ADDRESSES, MAX_LISTING_BYTES, MAX_LISTING_SECONDS, SignedListing};
+pub use machine::{FEATURES, Gpu, Machine, Needs};
 pub use message::{
     FailureKind, JobAnnouncement, Lease, ResultBatch, SignedResults, SignedVoucher, Standing, TaskEnd, TaskFailure,
     TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester,

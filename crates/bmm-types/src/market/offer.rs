@@ -1,5 +1,6 @@
 //! Offers: what a provider sells, at which price, signed.
 
+use super::machine::Machine;
 use super::signing::{SignatureBytes, offer_hash, recover};
 use super::wire::{List, Wire, WireError, ensure, text};
 use crate::Amount;
@@ -45,6 +46,8 @@ pub struct Offer {
     pub isa: String,
     /// Measured speed of one slot, fuel per second.
     pub rating_fuel_per_second: u64,
+    /// What the machine has.
+    pub machine: Machine,
     /// End of the offer, Unix seconds.
     pub expires_at: u64,
     /// Grows with each offer of this provider; an older offer never replaces a newer one.
@@ -58,6 +61,7 @@ impl Offer {
         ensure(self.price_per_gfuel.units() <= max, "price_per_gfuel", "it is above 1000000000 BMM")?;
         ensure(self.price_per_gib.units() <= max, "price_per_gib", "it is above 1000000000 BMM")?;
         ensure((1..=4_096).contains(&self.slots), "slots", "it is not between 1 and 4096")?;
+        self.machine.check()?;
         text("isa", &self.isa, 32)
     }
 }

@@ -1,5 +1,6 @@
 //! The description of a job, everything in it named by content: two equal descriptions are the same work.
 
+use super::machine::Needs;
 use super::wire::{Bytes, List, Wire, WireError, ensure, text};
 use super::{MAX_SPEC_BYTES, MAX_TASKS};
 use crate::{Amount, ContentHash};
@@ -277,6 +278,8 @@ pub struct JobSpec {
     pub verify: Verify,
     /// What one task may use.
     pub limits: TaskLimits,
+    /// What it needs of a provider's machine.
+    pub needs: Needs,
     /// What the requester spends at most.
     pub budget: Budget,
     /// Whether NaNs are made equal on every instruction set, at some cost in speed.
@@ -428,6 +431,7 @@ impl Wire for JobSpec {
         }
         let file = &self.output.file;
         ensure(is_normal(file) && !file.contains('/'), "file", "it is not a plain file name")?;
+        self.needs.check()?;
         self.check_verify()?;
         ensure(self.tasks().is_ok(), "axes", "there is no task or there are too many")
     }

@@ -31,6 +31,28 @@ fn reads<T: Wire + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> bool {
     true
 }
 
+fn machine() -> Machine {
+    let gpus = vec![Gpu { name: "card".into(), memory_bytes: 8 << 30 }];
+    Machine { cores: 8, memory_bytes: 16 << 30, disk_bytes: 1 << 40, features: vec!["avx2".into()], gpus }
+}
+
+fn needs() -> Needs {
+    Needs { cores: 4, features: vec!["avx2".into()], gpu_bytes: Some(8 << 30), ..Needs::default() }
+}
+
+#[test]
+fn what_a_machine_has_and_what_is_needed_are_bounded() {
+    let sound = |machine: &Machine| machine.check().is_ok();
+    assert!(sound(&machine()));
+    assert!(!sound(&Machine { features: vec!["x".repeat(33)], ..machine() }));
+    let name = "x".repeat(97);
+    assert!(!sound(&Machine { gpus: vec![Gpu { name, memory_bytes: 0 }], ..machine() }));
+    let many = JobSpec { needs: Needs { features: vec!["avx2".into(); 33], ..needs() }, ..spec() };
+    assert!(JobSpec::decode(&many.encode()).is_err());
+    let unknown = JobSpec { needs: Needs { features: vec!["avx9".into()], ..needs() }, ..spec() };
+    assert!(JobSpec::decode(&unknown.encode()).is_err());
+}
+
 fn spec() -> JobSpec {
     let content = Content::of(b"content");
     let axis = |name: &str, kind| Axis { name: name.into(), kind };
@@ -58,6 +80,7 @@ fn spec() -> JobSpec {
         limits: TaskLimits { fuel: Some(5), ..TaskLimits::default() },
         budget: Budget { max: Amount::ONE_BMM, deadline_seconds: 60, price: Some(Amount::ONE_BMM) },
         canonical_nans: true,
+        needs: needs(),
         deterministic: true,
         stake: Amount::ONE_BMM,
         draw: B256::repeat_byte(8),
@@ -84,6 +107,7 @@ fn every_message() -> Vec<(Reader, Vec<u8>)> {
             runtimes: vec![Runtime::Wasm, Runtime::Miner],
             isa: "x86_64".into(),
             rating_fuel_per_second: 1,
+            machine: machine(),
             expires_at: 2,
             sequence: 3,
         },

@@ -88,7 +88,7 @@ impl Hosts<'_> {
         key: PrivateKeySigner,
         ledger: Ledger,
     ) -> Outcome<ProviderHost> {
-        let share = Share { slots: 1, memory_bytes: memory_share(count) };
+        let share = Share::new(1, memory_share(count), self.data);
         let offer = sign_offer(&key, self.chain_id, offer(&key, self.config, self.vm, rating, share));
         let (rpc, taken) = (self.rpc.clone(), ledger.clone());
         let stake_key = key.clone();
@@ -128,7 +128,7 @@ pub(crate) fn rating(data: &DataDir, vm: &Vm) -> Outcome<u64> {
 /// Returns what this process's providers would offer.
 pub fn offers(data: &DataDir, config: &ProvideConfig, vm: &Vm, count: u16) -> Outcome<Vec<Offer>> {
     let rating = rating(data, vm)?;
-    let share = Share { slots: 1, memory_bytes: memory_share(count) };
+    let share = Share::new(1, memory_share(count), data);
     (0..count).map(|number| Ok(offer(&provider_key(data, number)?, config, vm, rating, share))).collect()
 }
 
@@ -154,6 +154,18 @@ pub(crate) struct Share {
     pub slots: u16,
     /// Memory of one task, and as much again for its output.
     pub memory_bytes: u64,
+    /// Free space for files.
+    pub disk_bytes: u64,
+}
+
+impl Share {
+    /// Takes from a machine whose files are in `data`.
+    pub(crate) fn new(slots: u16, memory_bytes: u64, data: &DataDir) -> Self {
+        // Where the system does not tell, nothing is claimed.
+        let free = nix::sys::statvfs::statvfs(&data.providers())
+            .map_or(0, |disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+        Self { slots, memory_bytes, disk_bytes: free }
+    }
 }
 
 /// Describes what a provider sells.
@@ -171,6 +183,7 @@ pub(crate) fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rat
         runtimes: vec![Runtime::Wasm],
         isa: std::env::consts::ARCH.to_owned(),
         rating_fuel_per_second: rating,
+        machine: hardware::detect().machine(share.disk_bytes),
         expires_at: now.saturating_add(OFFER_SECS),
         sequence: now,
     }

@@ -82,7 +82,7 @@ pub fn run(context: &Context, options: &ProvideOptions, interrupts: &Receiver<()
         // As much again is kept for the outputs, which are in memory too.
         mib => (mib << 20) / (2 * u64::from(slots.max(1))),
     };
-    let share = Share { slots, memory_bytes: memory };
+    let share = Share::new(slots, memory, data);
     let when = When::new(config.hours, config.idle_only)?;
     let chain_id = rpc.chain_id()?;
     let offer = sign_offer(&key, chain_id, offer(&key, &config, &vm, rating(data, &vm)?, share));
