@@ -275,6 +275,7 @@ fn spec() -> m::JobSpec {
         limits: m::TaskLimits::default(),
         budget: m::Budget { max: Amount::ONE_BMM, deadline_seconds: 60, price: Some(Amount::ONE_BMM) },
         canonical_nans: true,
+        runtime: m::Runtime::Wasm,
         needs: m::Needs { cores: 4, features: vec!["avx2".into()], gpu_bytes: Some(8 << 30), ..m::Needs::default() },
         deterministic: true,
         stake: Amount::ONE_BMM,

@@ -1,8 +1,10 @@
 //! Finds the host's hardware by itself and rates it by a short benchmark.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use bmm_types::market::{FEATURES, Gpu, Machine};
 
@@ -16,6 +18,8 @@ const RATING_WASM: &[u8] = include_bytes!("rating.wasm");
 const RATING_RESULT: [u8; 8] = [65, 87, 158, 150, 130, 92, 178, 188];
 /// How often the rating program runs; the fastest run counts, as the others were disturbed.
 const RATING_RUNS: u32 = 3;
+/// Bytes that a measurement of speed moves.
+const SPEED_BYTES: usize = 64 << 20;
 /// Most graphics processors that are told of.
 const MAX_GPUS: usize = 16;
 
@@ -70,7 +74,7 @@ pub fn detect() -> Hardware {
         memory_bytes: meminfo(&memory, "MemTotal"),
         available_memory_bytes: meminfo(&memory, "MemAvailable"),
         features: features(&processor),
-        gpus: gpus(Path::new("/sys/class/drm")),
+        gpus: nvidia().into_iter().chain(gpus(Path::new("/sys/class/drm"))).take(MAX_GPUS).collect(),
     }
 }
 
@@ -83,6 +87,20 @@ fn features(text: &str) -> Vec<&'static str> {
         .collect();
     let everywhere = |name: &&str| !cores.is_empty() && cores.iter().all(|core| core.contains(name));
     FEATURES.into_iter().filter(everywhere).collect()
+}
+
+/// Where graphics processors are looked for.
+pub const GPU_SOURCES: &str = "NVIDIA's management library (libnvidia-ml.so.1) and /sys/class/drm";
+
+/// Finds NVIDIA's graphics processors by the library that comes with their driver; none where it is not installed.
+fn nvidia() -> Vec<Gpu> {
+    let Ok(library) = nvml_wrapper::Nvml::init() else { return Vec::new() };
+    let gpu = |index| {
+        let device = library.device_by_index(index).ok()?;
+        let name: String = device.name().ok()?.chars().filter(char::is_ascii).take(64).collect();
+        Some(Gpu { name, memory_bytes: device.memory_info().ok()?.total })
+    };
+    (0..library.device_count().unwrap_or(0)).filter_map(gpu).collect()
 }
 
 /// Finds the graphics processors whose drivers tell their memory in the system's own files (amdgpu does).
@@ -127,6 +145,41 @@ pub fn rate(vm: &Vm) -> Result<Rating, VmError> {
         fuel_per_s = fuel_per_s.max(u64::try_from(speed).unwrap_or(u64::MAX));
     }
     Ok(Rating { fuel_per_s })
+}
+
+/// Measures how fast one core copies memory, bytes per second: the best of some copies of 64 MiB, far more than caches hold of it.
+pub fn memory_speed() -> u64 {
+    let from = vec![1_u8; SPEED_BYTES];
+    let mut to = vec![0_u8; SPEED_BYTES];
+    let copy = |_| {
+        let start = Instant::now();
+        to.copy_from_slice(std::hint::black_box(&from));
+        std::hint::black_box(&mut to);
+        per_second(SPEED_BYTES, start)
+    };
+    (0..8).map(copy).max().unwrap_or(0)
+}
+
+/// Measures how fast files are written to the disk of `folder`, bytes per second: 64 MiB with everything flushed.
+///
+/// # Errors
+/// What the system says of the file.
+pub fn disk_speed(folder: &Path) -> std::io::Result<u64> {
+    let bytes = vec![1_u8; SPEED_BYTES];
+    let path = folder.join(format!("speed-{}.tmp", std::process::id()));
+    let start = Instant::now();
+    let written = std::fs::File::create(&path).and_then(|mut file| {
+        file.write_all(&bytes)?;
+        file.sync_all()
+    });
+    let speed = per_second(SPEED_BYTES, start);
+    std::fs::remove_file(&path)?;
+    written.map(|()| speed)
+}
+
+fn per_second(bytes: usize, since: Instant) -> u64 {
+    let speed = bytes as u128 * 1_000_000_000 / since.elapsed().as_nanos().max(1);
+    u64::try_from(speed).unwrap_or(u64::MAX)
 }
 
 /// Reads a file of the system, which may not exist here.

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
@@ -13,6 +13,7 @@ use wasmtime::{
 
 use crate::cache::{DiskCache, Recent};
 use crate::check;
+use crate::container::{ContainerError, Containers, Devices};
 use crate::error::{ModuleError, VmError};
 use crate::program::Program;
 use crate::state::TaskState;
@@ -80,6 +81,7 @@ pub struct Vm {
     /// Held while compiling: compiling uses all cores by itself, and two callers may want the same module.
     compiling: Mutex<()>,
     slots: Arc<Slots>,
+    containers: std::sync::OnceLock<Containers>,
 }
 
 impl std::fmt::Debug for Vm {
@@ -111,6 +113,7 @@ impl Vm {
             recent: Mutex::new(Recent::new(RECENT_PROGRAMS, RECENT_CODE_BYTES)),
             compiling: Mutex::new(()),
             slots: Arc::new(slots),
+            containers: std::sync::OnceLock::new(),
         };
         vm.compiler(false)?;
         Ok(vm)
@@ -119,6 +122,29 @@ impl Vm {
     /// Returns the configuration.
     pub fn config(&self) -> &VmConfig {
         &self.config
+    }
+
+    /// Lets tasks run in containers too, with their state in `folder`; what dead processes left there is removed. One
+    /// second of a core counts as `fuel_per_core_second`, and tasks that need a GPU get `devices`. Does nothing where that was done before.
+    ///
+    /// # Errors
+    /// What this host lacks for it.
+    pub fn allow_containers(
+        &self,
+        folder: &Path,
+        fuel_per_core_second: u64,
+        devices: Devices,
+    ) -> Result<(), ContainerError> {
+        if self.containers.get().is_none() {
+            // Whoever was first wins; the other's part is empty and goes.
+            let _ = self.containers.set(Containers::open(folder, fuel_per_core_second, devices)?);
+        }
+        Ok(())
+    }
+
+    /// Returns what runs containers, if they are allowed.
+    pub fn containers(&self) -> Option<&Containers> {
+        self.containers.get()
     }
 
     /// Makes a program of a module's bytes, from memory or disk where this very module was compiled before.

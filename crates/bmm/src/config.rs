@@ -13,8 +13,12 @@ use crate::{
 };
 use bmm_api::ApiConfig;
 use bmm_ledger::store::{History, MAX_VIEW_DEPTH, StoreOptions};
+use bmm_vm::container::CDI_FOLDERS;
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// What `config.toml` may hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +102,15 @@ pub struct ProvideConfig {
     pub max_stake: bmm_types::Amount,
     /// Memory that the tasks of `bmm provide` may use together, in MiB; 0 means half of the machine's.
     pub memory_mib: u64,
+    /// Whether `bmm provide` runs the jobs of others in containers: native programs, which are held back by the system's kernel alone.
+    /// Takes root and `runc`.
+    pub containers: bool,
+    /// Where images are unpacked and containers live while they run; every folder above it must be open to all users.
+    pub containers_dir: PathBuf,
+    /// Devices for jobs that need a GPU, by their CDI names, such as "nvidia.com/gpu=0"; containers get these and no other.
+    pub gpus: Vec<String>,
+    /// Where CDI specifications are (`nvidia-ctk cdi generate` writes one).
+    pub cdi_dirs: Vec<PathBuf>,
     /// Disk for programs, inputs and results of others' jobs, in MiB.
     pub disk_mib: u64,
     /// When `bmm provide` works, by the local clock, such as "22:00-06:30"; always if absent.
@@ -174,6 +187,10 @@ impl Default for ProvideConfig {
             price_per_gfuel: bmm_types::Amount::from_units(1_000_000_000_000_000),
             max_stake: bmm_types::Amount::ZERO,
             memory_mib: 0,
+            containers: false,
+            gpus: Vec::new(),
+            cdi_dirs: CDI_FOLDERS.map(PathBuf::from).to_vec(),
+            containers_dir: PathBuf::from("/var/lib/bmm/containers"),
             disk_mib: 10_240,
             hours: None,
             idle_only: false,

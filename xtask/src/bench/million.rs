@@ -175,6 +175,7 @@ fn spec(tasks: u64, verify: Verify) -> Outcome<JobSpec> {
         limits: TaskLimits::default(),
         budget: Budget { max: Amount::from_bmm(1_000_000), deadline_seconds: 86_400, price: None },
         canonical_nans: true,
+        runtime: bmm_types::market::Runtime::Wasm,
         needs: bmm_types::market::Needs::default(),
         deterministic: true,
         stake: Amount::ZERO,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bmm_types::ContentHash;
 use bmm_types::market::{
-    Axis, AxisKind, Checker, Collect, Content, InputFile, JobSpec, MAX_SPEC_BYTES, Merge, Output, SpecError, Verify,
-    Wire, is_fixed,
+    Axis, AxisKind, Checker, Collect, Content, InputFile, JobSpec, MAX_SPEC_BYTES, Merge, Output, Runtime, SpecError,
+    Verify, Wire, is_fixed,
 };
 
 use super::error::{JobError, JobFault};
@@ -16,6 +16,8 @@ use super::template::Template;
 use super::toml_reader::join;
 use super::{is_normal, parse_verify};
 
+/// How the name of a container image begins.
+pub(super) const IMAGE: &str = "oci:";
 /// Most input files of a job.
 const MAX_INPUT_FILES: usize = 65_536;
 /// Most names in a path of a file in an input folder.
@@ -58,7 +60,7 @@ impl JobFile {
 impl Builder<'_> {
     fn spec(&mut self) -> Result<JobSpec, JobError> {
         let job = self.job;
-        let app = self.program("app", &job.app)?;
+        let (runtime, app) = self.app()?;
         let name = self.name()?;
         let mut inputs = Vec::with_capacity(job.inputs.len());
         for (path, file) in &job.inputs {
@@ -77,6 +79,7 @@ impl Builder<'_> {
         let verify = self.verify()?;
         let spec = JobSpec {
             name,
+            runtime,
             app,
             args: job.args.clone(),
             env: job.env.clone(),
@@ -232,11 +235,45 @@ impl Builder<'_> {
         self.job.fail(key, JobFault::Unreadable { key: key.to_owned(), path: path.to_owned(), reason })
     }
 
+    /// Reads the job's program and says what runs it.
+    fn app(&mut self) -> Result<(Runtime, Content), JobError> {
+        let job = self.job;
+        let Some(file) = job.app.strip_prefix(IMAGE) else {
+            if let Some(bytes) = job.needs.gpu_bytes {
+                let (value, remedy) =
+                    (format!("{bytes} B"), "name the image of a container: app = \"oci:./image.tar\"");
+                return Err(self.bad("needs.gpu", &value, "no WebAssembly module can use a GPU", remedy));
+            }
+            return Ok((Runtime::Wasm, self.program("app", &job.app)?));
+        };
+        let nobody = "runs of native programs may differ, and no honest provider would risk that";
+        let stake = (!job.stake.is_zero()).then(|| job.stake.to_string());
+        let fixed = job.inputs.iter().find(|(path, _)| is_fixed(path)).map(|(path, _)| path.clone());
+        let objections = [
+            ("entry", job.entry.clone(), "a container begins where its image says", "remove it"),
+            ("canonical_nans", job.canonical_nans.then(|| "true".into()), "only modules have them", "remove it"),
+            ("inputs", fixed, "a container finds its inputs under /in alone", "write a relative path"),
+            ("verify.stake", stake, nobody, "remove it"),
+        ];
+        for (key, value, reason, remedy) in objections {
+            if let Some(value) = value {
+                return Err(self.bad(key, &value, reason, remedy));
+            }
+        }
+        let (content, bytes) = self.read("app", file)?;
+        if bytes.get(257..262) == Some(b"ustar") {
+            return Ok((Runtime::Container, content));
+        }
+        let remedy = "write one with `podman save --format oci-archive` or `docker save`, and name it: app = \"oci:./image.tar\"";
+        Err(self.bad("app", &job.app, "the file is no archive (tar) of a container image", remedy))
+    }
+
     /// Reads a program: a WebAssembly core module.
     fn program(&mut self, key: &str, app: &str) -> Result<Content, JobError> {
         let unsupported = |remedy| JobFault::Unsupported { key: key.to_owned(), value: app.to_owned(), remedy };
-        if app.starts_with("oci:") {
-            let remedy = "compile the program for wasm32-wasip1 and write app = \"./app.wasm\"";
+        if app.starts_with(IMAGE) {
+            let remedy =
+                "only the job's own program may be an image; name a WebAssembly module, such as \"./merge.wasm\"";
             return Err(self.job.fail(key, unsupported(remedy)));
         }
         if app.contains('@') && !app.contains(['/', '\\']) {

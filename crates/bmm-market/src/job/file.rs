@@ -4,6 +4,7 @@ use bmm_types::Amount;
 use bmm_types::market::{Audit, Budget, Needs, TaskLimits, Verify};
 use toml::de::DeTable;
 
+use super::build::IMAGE;
 use super::error::{JobError, JobFault, Location};
 use super::toml_reader::{Document, Places, Table, Value};
 use super::{parse_axes, parse_needs, parse_verify, parse_verify::FLOOR_PPM, units};
@@ -94,9 +95,12 @@ impl JobFile {
     /// Returns a job of one task that runs `app` with every default: the standard output is collected,
     /// 1 BMM is spent at most, for an hour at most.
     pub fn new(app: impl Into<String>) -> Self {
+        let app = app.into();
+        // Native programs give the same twice only if their author says so.
+        let deterministic = !app.starts_with(IMAGE);
         Self {
             name: None,
-            app: app.into(),
+            app,
             args: Vec::new(),
             env: Vec::new(),
             entry: None,
@@ -113,7 +117,7 @@ impl JobFile {
             budget: Budget { max: Amount::ONE_BMM, deadline_seconds: 3_600, price: None },
             needs: Needs::default(),
             canonical_nans: false,
-            deterministic: true,
+            deterministic,
             places: Places::new(),
         }
     }

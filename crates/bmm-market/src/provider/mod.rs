@@ -10,7 +10,7 @@ mod work;
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
-use bmm_types::market::{JobAnnouncement, JobSpec, Offer, Runtime, TaskRange, ToProvider, ToRequester, Wire};
+use bmm_types::market::{JobAnnouncement, JobSpec, Offer, TaskRange, ToProvider, ToRequester, Wire};
 
 use crate::Micros;
 use crate::money::Prices;
@@ -75,8 +75,8 @@ fn objection(
     if announcement.chain_id != chain_id {
         return Some(format!("the job is on chain {}, this provider on {chain_id}", announcement.chain_id));
     }
-    if !offer.runtimes.contains(&Runtime::Wasm) {
-        return Some("there is no wasm runtime here".to_owned());
+    if !offer.runtimes.contains(&spec.runtime) {
+        return Some(format!("there is no {} runtime here", spec.runtime));
     }
     if limits.memory_bytes > offer.memory_bytes {
         return Some(format!("limits.memory is above the {} bytes offered", offer.memory_bytes));

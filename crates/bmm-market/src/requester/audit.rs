@@ -7,7 +7,7 @@
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use bmm_types::Amount;
-use bmm_types::market::{Audit, Checker, SignatureBytes, TaskRange, Verify};
+use bmm_types::market::{Audit, Checker, Runtime, SignatureBytes, TaskRange, Verify};
 
 use super::api::{Check, Effect, Ending, JobFailure, Verdict};
 use super::contest::{Answer, AttemptState, Contest, Own};
@@ -241,7 +241,12 @@ impl Requester {
         }
         let returned = contest.results().next().map(|(peer, returned)| (peer, returned.answer));
         match (verdict, returned) {
-            (Verdict::Found { content, fuel }, _) => contest.decided = Some(Answer { content, fuel }),
+            (Verdict::Found { content, fuel }, _) => {
+                let found = self.fuel_of_provider(task, Answer { content, fuel });
+                if let Some(contest) = self.contests.get_mut(&task) {
+                    contest.decided = Some(found);
+                }
+            }
             (Verdict::Judged(true), Some((_, answer))) => contest.decided = Some(answer),
             (Verdict::Judged(false), Some((peer, _))) => {
                 self.found_wrong(peer, task);
@@ -259,6 +264,15 @@ impl Requester {
         }
         self.own_checked += u64::from(self.contests.get(&task).is_some_and(|contest| contest.decided.is_some()));
         self.evaluate(task);
+    }
+
+    /// Returns what the own machine found, with the work that a provider told for the same where that is measured in time.
+    fn fuel_of_provider(&self, task: u64, found: Answer) -> Answer {
+        let alike =
+            self.contests.get(&task).into_iter().flat_map(Contest::results).map(|(_, returned)| returned.answer);
+        let mut alike =
+            alike.filter(|answer| self.spec.runtime == Runtime::Container && answer.content == found.content);
+        alike.next().unwrap_or(found)
     }
 
     /// Notes who differs from what the own machine found, or was judged wrong.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
 use bmm_types::Amount;
-use bmm_types::market::{Content, SignedResults, TaskEnd, TaskFailure, TaskOutput, TaskResult, ToProvider, Verify};
+use bmm_types::market::{
+    Content, Runtime, SignedResults, TaskEnd, TaskFailure, TaskOutput, TaskResult, ToProvider, Verify,
+};
 use bmm_types::system::Voucher;
 use sha2::{Digest, Sha256};
 
@@ -20,6 +22,8 @@ use crate::{MILLISECOND, Micros};
 
 /// Fuel that no host uses in a millisecond: bulk copies cost a unit a byte, and memory moves less than 256 GB/s for a core.
 const MAX_FUEL_PER_MILLI: u64 = 256_000_000;
+/// What a container may take to start and to end beyond the time limit of its program, milliseconds.
+const STARTING_MILLIS: u64 = 1_000;
 
 /// Returns the digest of an acceptance: SHA-256 over (index, fuel, output hash), numbers little-endian.
 fn digest(tasks: &[PaidTask]) -> B256 {
@@ -89,7 +93,7 @@ impl Requester {
 
     fn result_came(&mut self, peer: usize, result: TaskResult, content: Content, batch: &Batch) {
         let (task, fuel) = (result.index, result.fuel);
-        let answer = Answer { content, fuel };
+        let answer = self.settle_fuel(task, Answer { content, fuel });
         let output = match result.end {
             TaskEnd::Failed(_) if self.results.is_done(task) => return self.came_late(peer, task, None, batch),
             TaskEnd::Failed(failure) => return self.failed(peer, task, fuel, failure),
@@ -101,7 +105,7 @@ impl Requester {
         self.peers.list[peer].failures_in_a_row = 0;
         let plausible = content.size <= self.spec.limits.output_bytes
             && (content.size > 0 || content == Content::of(&[]))
-            && fuel <= self.most_fuel();
+            && fuel <= self.most_fuel(peer);
         if !plausible {
             self.peers.list[peer].standing.refused += 1;
             return self.host_failed(peer, task, "it reported a result beyond the job's limits");
@@ -199,10 +203,46 @@ impl Requester {
         true
     }
 
-    /// Returns the most fuel that a task can use: its limit, or what no processor gets through in the time that it may run.
-    pub(super) fn most_fuel(&self) -> u64 {
+    /// Returns the most fuel that a task can use: its limit, or what no processor gets through in the time that it may run. In a
+    /// container that is what the provider's own rating allows on the cores that the job asked for.
+    pub(super) fn most_fuel(&self, peer: usize) -> u64 {
         let limits = &self.spec.limits;
-        limits.fuel.unwrap_or(u64::MAX).min(limits.time_millis.saturating_add(1).saturating_mul(MAX_FUEL_PER_MILLI))
+        let (millis, per_milli) = if self.spec.runtime == Runtime::Container {
+            let rating = self.peers.list[peer].offer.as_ref().map_or(0, |offer| offer.rating_fuel_per_second);
+            let cores = u64::from(self.spec.needs.cores.max(1));
+            (limits.time_millis.saturating_add(STARTING_MILLIS), rating.saturating_mul(cores).div_ceil(1_000))
+        } else {
+            (limits.time_millis.saturating_add(1), MAX_FUEL_PER_MILLI)
+        };
+        limits.fuel.unwrap_or(u64::MAX).min(millis.saturating_mul(per_milli))
+    }
+
+    /// Lets runs of one task that gave the same bytes agree on the work too, where it is measured in time and no two runs take the same:
+    /// the least that any of them told is what all are paid for.
+    pub(super) fn settle_fuel(&mut self, task: u64, mut answer: Answer) -> Answer {
+        if self.spec.runtime != Runtime::Container {
+            return answer;
+        }
+        if let Some(paid) = self.results.get(task).filter(|paid| paid.content == answer.content) {
+            return Answer { fuel: paid.fuel, ..answer };
+        }
+        let Some(contest) = self.contests.get_mut(&task) else { return answer };
+        if let Some(decided) = contest.decided.filter(|decided| decided.content == answer.content) {
+            return decided;
+        }
+        let mut alike: Vec<&mut u64> = contest
+            .attempts
+            .iter_mut()
+            .filter_map(|attempt| match &mut attempt.state {
+                AttemptState::Returned(returned) if returned.answer.content == answer.content => {
+                    Some(&mut returned.answer.fuel)
+                }
+                _ => None,
+            })
+            .collect();
+        answer.fuel = alike.iter().fold(answer.fuel, |least, fuel| least.min(**fuel));
+        alike.iter_mut().for_each(|fuel| **fuel = answer.fuel);
+        answer
     }
 
     pub(super) fn note_size(&mut self, fuel: u64, bytes: u64) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 use bmm_types::Amount;
-use bmm_types::market::{JobSpec, Machine, Needs, Offer, Runtime, Standing, Verify};
+use bmm_types::market::{JobSpec, Machine, Needs, Offer, Standing, Verify};
 
 use super::Requester;
 use super::api::Phase;
@@ -111,11 +111,12 @@ fn conditions(spec: &JobSpec, offer: &Offer, now: Micros) -> Vec<Checked> {
     let at_least = |name, wanted: u64, has: u64, show: &dyn Fn(u64) -> String| {
         (name, format!("at least {}", show(wanted)), (has < wanted).then(|| format!("it allows {}", show(has))))
     };
-    let has_wasm = offer.runtimes.contains(&Runtime::Wasm);
+    let lacks_runtime = !offer.runtimes.contains(&spec.runtime);
+    let runtimes = || offer.runtimes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     let price = spec.budget.price;
     let dear = price.is_some_and(|most| offer.price_per_gfuel > most);
     let mut all = vec![
-        ("app", "the wasm runtime".to_owned(), (!has_wasm).then(|| format!("it has {:?}", offer.runtimes))),
+        ("app", format!("the {} runtime", spec.runtime), lacks_runtime.then(|| format!("it has {}", runtimes()))),
         at_least("limits.memory", spec.limits.memory_bytes, offer.memory_bytes, &mib),
         at_least("limits.time", spec.limits.time_millis, offer.time_millis, &seconds),
         at_least("limits.output", spec.limits.output_bytes, offer.output_bytes, &mib),
@@ -161,7 +162,7 @@ fn machine_conditions(needs: &Needs, machine: &Machine, all: &mut Vec<Checked>) 
     if let Some(wanted) = needs.gpu_bytes {
         let largest = machine.gpus.iter().max_by_key(|gpu| gpu.memory_bytes);
         let why = match largest {
-            None => Some("it has no GPU".to_owned()),
+            None => Some("it has no GPU for tasks (provide.gpus in its configuration names them)".to_owned()),
             Some(gpu) if gpu.memory_bytes < wanted => {
                 Some(format!("it has {} with {}", gpu.name, mib(gpu.memory_bytes)))
             }

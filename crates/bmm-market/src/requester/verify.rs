@@ -218,7 +218,7 @@ impl Requester {
         let Some(contest) = self.contests.get(&task) else { return };
         let alike = contest.failed_alike(&failure);
         // Who failed alike worked alike, so the least claim is the credible one.
-        let fuel = alike.iter().map(|(_, fuel)| *fuel).min().unwrap_or(0).min(self.most_fuel());
+        let fuel = alike.iter().map(|(peer, fuel)| (*fuel).min(self.most_fuel(*peer))).min().unwrap_or(0);
         for peer in alike.iter().map(|(peer, _)| *peer) {
             let amount = self.peers.list[peer].prices.cost(fuel, 0);
             self.spend(peer, false, fuel, amount);

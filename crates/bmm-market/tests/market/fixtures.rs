@@ -58,6 +58,7 @@ pub fn spec(tasks: u64, verify: Verify, budget: Amount) -> JobSpec {
         limits: TaskLimits::default(),
         budget: Budget { max: budget, deadline_seconds: 3_600, price: None },
         canonical_nans: false,
+        runtime: Runtime::Wasm,
         needs: bmm_types::market::Needs::default(),
         deterministic: true,
         stake: Amount::ZERO,

@@ -77,6 +77,7 @@ pub fn spec(tasks: u64, options: &Options, budget: Amount, deadline_seconds: u64
         limits: TaskLimits { time_millis: 24 * 3_600_000, ..TaskLimits::default() },
         budget: Budget { max: budget, deadline_seconds, price: None },
         canonical_nans: true,
+        runtime: Runtime::Wasm,
         needs: bmm_types::market::Needs::default(),
         deterministic: true,
         stake: stake(options),

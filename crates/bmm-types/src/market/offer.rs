@@ -21,6 +21,16 @@ pub enum Runtime {
     Miner,
 }
 
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Wasm => "wasm",
+            Self::Container => "container",
+            Self::Miner => "miner",
+        })
+    }
+}
+
 /// What a provider sells. Limits are per task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {

@@ -1,6 +1,7 @@
 //! The description of a job, everything in it named by content: two equal descriptions are the same work.
 
 use super::machine::Needs;
+use super::offer::Runtime;
 use super::wire::{Bytes, List, Wire, WireError, ensure, text};
 use super::{MAX_SPEC_BYTES, MAX_TASKS};
 use crate::{Amount, ContentHash};
@@ -256,7 +257,9 @@ pub struct Budget {
 pub struct JobSpec {
     /// Name for people.
     pub name: String,
-    /// The program, a WebAssembly module.
+    /// What runs the program.
+    pub runtime: Runtime,
+    /// The program: a WebAssembly module, or the archive of a container image.
     pub app: Content,
     /// Arguments after `argv[0]`, as templates with placeholders.
     #[serde(with = "List::<4096>")]
@@ -356,6 +359,17 @@ impl JobSpec {
 }
 
 impl JobSpec {
+    /// Containers begin where their image says, see only `/in`, and have no NaNs of ours; nothing runs hash jobs yet.
+    fn check_runtime(&self) -> Result<(), WireError> {
+        ensure(self.runtime != Runtime::Miner, "runtime", "hash jobs are not described by this")?;
+        if self.runtime == Runtime::Wasm {
+            return Ok(());
+        }
+        ensure(self.entry.is_empty(), "entry", "a container begins where its image says")?;
+        ensure(!self.canonical_nans, "canonical_nans", "only wasm has them")?;
+        ensure(!self.inputs.iter().any(|file| is_fixed(&file.path)), "inputs", "a container has files under /in alone")
+    }
+
     /// A stake can be lost by differing from others, so every honest run must give the same: the program is
     /// deterministic, its NaNs are canonical, and its results are compared.
     fn check_verify(&self) -> Result<(), WireError> {
@@ -432,6 +446,7 @@ impl Wire for JobSpec {
         let file = &self.output.file;
         ensure(is_normal(file) && !file.contains('/'), "file", "it is not a plain file name")?;
         self.needs.check()?;
+        self.check_runtime()?;
         self.check_verify()?;
         ensure(self.tasks().is_ok(), "axes", "there is no task or there are too many")
     }

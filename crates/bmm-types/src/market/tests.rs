@@ -80,6 +80,7 @@ fn spec() -> JobSpec {
         limits: TaskLimits { fuel: Some(5), ..TaskLimits::default() },
         budget: Budget { max: Amount::ONE_BMM, deadline_seconds: 60, price: Some(Amount::ONE_BMM) },
         canonical_nans: true,
+        runtime: Runtime::Wasm,
         needs: needs(),
         deterministic: true,
         stake: Amount::ONE_BMM,

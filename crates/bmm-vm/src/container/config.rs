@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{IDS, Image, MAX_PROCESSES, OUTER_ID};
+use super::{ContainerError, IDS, Image, MAX_PROCESSES, OUTER_ID, Share};
 use crate::task::TaskInput;
 
 /// System calls that no task needs and that reach deep into the kernel.
@@ -57,9 +57,20 @@ const DENIED: &[&str] = &[
 ];
 
 /// Returns the runtime's `config.json` of a task whose files lie in `folder`.
-pub(super) fn describe(image: &Image, task: &TaskInput<'_>, folder: &Path, cgroup: &str) -> Value {
+///
+/// # Errors
+/// A device of `share` that is not there any more.
+pub(super) fn describe(
+    image: &Image,
+    task: &TaskInput<'_>,
+    share: &Share,
+    folder: &Path,
+    cgroup: &str,
+) -> Result<Value, ContainerError> {
     let args: Vec<&String> = image.command.iter().chain(task.args).collect();
     let mut env = image.env.clone();
+    let seed = task.seed.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    env.push(format!("BMM_SEED={seed}"));
     env.extend(task.env.iter().map(|(name, value)| format!("{name}={value}")));
     let memory = i64::try_from(task.limits.memory_bytes).unwrap_or(i64::MAX);
     let ids = json!([{ "containerID": 0, "hostID": OUTER_ID, "size": IDS }]);
@@ -68,7 +79,7 @@ pub(super) fn describe(image: &Image, task: &TaskInput<'_>, folder: &Path, cgrou
                 "options": ["bind", mode, "nosuid", "nodev", "noexec"] })
     };
     let spaces = ["pid", "network", "ipc", "uts", "mount", "user"].map(|kind| json!({ "type": kind }));
-    json!({
+    let mut config = json!({
         "ociVersion": "1.0.2",
         "hostname": "bmm",
         "root": { "path": image.root, "readonly": true },
@@ -96,7 +107,7 @@ pub(super) fn describe(image: &Image, task: &TaskInput<'_>, folder: &Path, cgrou
             "resources": {
                 "devices": [{ "allow": false, "access": "rwm" }],
                 "memory": { "limit": memory, "swap": memory },
-                "cpu": { "period": 100_000, "quota": 100_000 },
+                "cpu": { "period": 100_000, "quota": u64::from(share.cores) * 100_000 },
                 "pids": { "limit": MAX_PROCESSES },
             },
             "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
@@ -108,5 +119,7 @@ pub(super) fn describe(image: &Image, task: &TaskInput<'_>, folder: &Path, cgrou
                 "syscalls": [{ "names": DENIED, "action": "SCMP_ACT_ERRNO", "errnoRet": 1 }],
             },
         },
-    })
+    });
+    share.devices.add_to(&mut config)?;
+    Ok(config)
 }

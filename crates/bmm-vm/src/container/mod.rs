@@ -2,6 +2,7 @@
 //!
 //! Containers are native code: unlike wasm tasks, two runs of one task need not give the same bytes or the same work.
 
+mod cdi;
 mod config;
 mod image;
 mod layer;
@@ -10,8 +11,25 @@ mod state;
 
 use std::path::PathBuf;
 
+pub use cdi::{CDI_FOLDERS, Devices};
 pub use image::{Image, is_image};
 pub use state::Containers;
+
+/// What of the machine a container gets.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// Cores that its processes may keep busy together.
+    pub cores: u16,
+    /// Devices of the host.
+    pub devices: Devices,
+}
+
+impl Default for Share {
+    /// Gives one core and no devices.
+    fn default() -> Self {
+        Self { cores: 1, devices: Devices::default() }
+    }
+}
 
 /// User and group outside the container that its root is; nothing on the host belongs to it.
 const OUTER_ID: u32 = 1_879_048_192;
@@ -19,8 +37,6 @@ const OUTER_ID: u32 = 1_879_048_192;
 const IDS: u32 = 65_536;
 /// Processes and threads that a task may have at once.
 const MAX_PROCESSES: u64 = 256;
-/// Work of one core-second at the reference speed, in units of fuel.
-pub const FUEL_PER_CORE_SECOND: u64 = 1_000_000_000;
 
 /// Says why a container could not be made ready or run; never the outcome of a program that ran.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +47,9 @@ pub enum ContainerError {
     /// The image is damaged, hostile, too large or of a form that is not read.
     #[error("the container image is not usable: {0}")]
     Image(String),
+    /// A device that tasks are to have is not there, or its specification is not usable.
+    #[error("the device cannot be given to tasks: {0}")]
+    Devices(String),
     /// A file, folder or program of the host failed.
     #[error("the container could not be run: {what} ({path}): {reason}")]
     Host {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{ContainerError, FUEL_PER_CORE_SECOND, Image, OUTER_ID, host, state};
+use super::{ContainerError, Image, OUTER_ID, Share, host, state};
 use crate::task::{Exit, LimitKind, Outcome, STDERR_KEPT_BYTES, StopFlag, TaskInput};
 
 /// How often a running container is looked at.
@@ -41,10 +41,10 @@ fn runc(image: &Image) -> Command {
 
 impl Image {
     /// Runs one task to its end on this thread; whatever the program does is an [`Outcome`].
-    pub fn run(&self, task: &TaskInput<'_>, stop: &StopFlag) -> Result<Outcome, ContainerError> {
+    pub fn run(&self, task: &TaskInput<'_>, share: &Share, stop: &StopFlag) -> Result<Outcome, ContainerError> {
         let name = self.session.name("task");
         let place = Place { folder: self.session.folder.join(&name), name, image: self };
-        lay_out(&place, task)?;
+        lay_out(&place, task, share)?;
         let started = Instant::now();
         let mut child = start(&place)?;
         let overflowed = Arc::new(AtomicBool::new(false));
@@ -66,14 +66,19 @@ impl Image {
             Some(limit) if exit.is_ok() && outputs.is_empty() => Exit::Limit(limit),
             _ => exit,
         };
-        let fuel = u128::from(used_nanos) * u128::from(FUEL_PER_CORE_SECOND) / 1_000_000_000;
-        let fuel = u64::try_from(fuel).unwrap_or(u64::MAX);
+        let fuel = fuel_of(self, used_nanos);
         Ok(Outcome { exit, fuel, peak_memory_bytes, wall, stdout, stderr, outputs })
     }
 }
 
+/// Returns the work of a time on one core, nanoseconds, at the speed of this host.
+fn fuel_of(image: &Image, nanos: u64) -> u64 {
+    let fuel = u128::from(nanos) * u128::from(image.session.fuel_per_core_second) / 1_000_000_000;
+    u64::try_from(fuel).unwrap_or(u64::MAX)
+}
+
 /// Writes the task's files and the container's description.
-fn lay_out(place: &Place<'_>, task: &TaskInput<'_>) -> Result<(), ContainerError> {
+fn lay_out(place: &Place<'_>, task: &TaskInput<'_>, share: &Share) -> Result<(), ContainerError> {
     let folder = &place.folder;
     let mut build = fs::DirBuilder::new();
     build.recursive(true).mode(0o755);
@@ -96,7 +101,7 @@ fn lay_out(place: &Place<'_>, task: &TaskInput<'_>) -> Result<(), ContainerError
         let reason = String::from_utf8_lossy(&mounted.stderr).into_owned();
         return Err(ContainerError::Host { what: "mount", path: out, reason });
     }
-    let config = super::config::describe(place.image, task, folder, &place.name).to_string();
+    let config = super::config::describe(place.image, task, share, folder, &place.name)?.to_string();
     fs::write(folder.join("config.json"), config).map_err(host("write the file", folder))
 }
 
@@ -117,7 +122,7 @@ fn watch(
     overflowed: &AtomicBool,
 ) -> Result<Result<Exit, i32>, ContainerError> {
     let until = Instant::now() + task.limits.time;
-    let fuel = task.limits.fuel.unwrap_or(u64::MAX);
+    let most = task.limits.fuel.unwrap_or(u64::MAX);
     // Why it was killed, and when.
     let mut killed: Option<(Exit, Instant)> = None;
     loop {
@@ -136,7 +141,7 @@ fn watch(
             Some(Exit::Cancelled)
         } else if overflowed.load(Ordering::Relaxed) {
             Some(Exit::Limit(LimitKind::Output))
-        } else if used > fuel {
+        } else if fuel_of(place.image, used) > most {
             Some(Exit::Limit(LimitKind::Fuel))
         } else {
             (Instant::now() >= until).then_some(Exit::Limit(LimitKind::Time))

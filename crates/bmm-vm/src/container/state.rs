@@ -1,36 +1,58 @@
 //! The folder that says what runs: each process of ours holds a lock in its own part, and what a dead one left is swept.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::{ContainerError, Image, host, image};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::{ContainerError, Devices, Image, Share, host, image};
 
 /// Where the kernel shows control groups.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// How long processes that were killed may take to go.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs containers on this host; clones share one state.
-#[derive(Debug, Clone)]
-pub struct Containers(Arc<Session>);
+/// Runs containers on this host.
+#[derive(Debug)]
+pub struct Containers {
+    session: Arc<Session>,
+    devices: Devices,
+    images: Mutex<Images>,
+}
+
+/// The images that are unpacked, by the SHA-256 of their archive.
+#[derive(Debug, Default)]
+struct Images {
+    used: HashMap<[u8; 32], Weak<Image>>,
+    /// Stays for who asks for it next.
+    last: Option<Arc<Image>>,
+}
 
 /// This process's part of the state folder.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) folder: PathBuf,
     pub(super) name: String,
+    /// Work of one second of a core, in fuel.
+    pub(super) fuel_per_core_second: u64,
     next: AtomicU64,
     _lock: File,
 }
 
 impl Containers {
-    /// Opens a state folder, first removing the containers, mounts, control groups and files of processes that died.
-    pub fn open(root: &Path) -> Result<Self, ContainerError> {
+    /// Opens a state folder, first removing the containers, mounts, control groups and files of processes that died. What tasks
+    /// take is counted as `fuel_per_core_second`: the speed at which this host is rated. `devices` are for tasks that need a GPU.
+    ///
+    /// # Errors
+    /// [`ContainerError::Unavailable`] where the host lacks what containers need.
+    pub fn open(root: &Path, fuel_per_core_second: u64, devices: Devices) -> Result<Self, ContainerError> {
         let unavailable = |text: &str| ContainerError::Unavailable(text.to_owned());
         let mut build = fs::DirBuilder::new();
         build.recursive(true).mode(0o711).create(root).map_err(host("make the folder", root))?;
@@ -56,16 +78,41 @@ impl Containers {
             build.recursive(false).create(&folder).map_err(host("make the folder", &folder))?;
             let lock = File::create(folder.join("lock")).map_err(host("make the file", &folder))?;
             lock.lock().map_err(host("lock the folder", &folder))?;
-            return Ok(Self(Arc::new(Session { folder, name, next: AtomicU64::new(0), _lock: lock })));
+            let next = AtomicU64::new(0);
+            let session = Arc::new(Session { folder, name, fuel_per_core_second, next, _lock: lock });
+            return Ok(Self { session, devices, images: Mutex::default() });
         }
         Err(unavailable("no name was free"))
     }
 
-    /// Unpacks an image from the bytes of its archive.
-    pub fn prepare(&self, bytes: &[u8]) -> Result<Image, ContainerError> {
-        let root = self.0.folder.join(self.0.name("image"));
-        fs::DirBuilder::new().mode(0o755).create(&root).map_err(host("make the folder", &root))?;
-        image::open(Arc::clone(&self.0), &root, bytes)
+    /// Returns what a task gets that asks for so many cores and perhaps a GPU.
+    pub fn share(&self, cores: u16, gpu: bool) -> Share {
+        Share { cores: cores.max(1), devices: if gpu { self.devices.clone() } else { Devices::default() } }
+    }
+
+    /// Unpacks an image from the bytes of its archive, unless it lies unpacked.
+    ///
+    /// # Errors
+    /// [`ContainerError::Image`] for an archive that is damaged, hostile, too large or of another form.
+    pub fn prepare(&self, bytes: &[u8]) -> Result<Arc<Image>, ContainerError> {
+        let key: [u8; 32] = Sha256::digest(bytes).into();
+        // Held while unpacking: two callers may want the same image.
+        let mut images = self.images.lock();
+        let found = images.used.get(&key).and_then(Weak::upgrade);
+        let image = if let Some(image) = found {
+            image
+        } else {
+            // First, so that no two are on the disk for longer than they must.
+            images.last = None;
+            images.used.retain(|_, image| image.strong_count() > 0);
+            let root = self.session.folder.join(self.session.name("image"));
+            fs::DirBuilder::new().mode(0o755).create(&root).map_err(host("make the folder", &root))?;
+            let image = Arc::new(image::open(Arc::clone(&self.session), &root, bytes)?);
+            images.used.insert(key, Arc::downgrade(&image));
+            image
+        };
+        images.last = Some(Arc::clone(&image));
+        Ok(image)
     }
 }
 

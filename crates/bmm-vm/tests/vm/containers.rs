@@ -2,17 +2,18 @@
 #![expect(clippy::print_stderr, reason = "it says why it is skipped")]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bmm_vm::container::{ContainerError, Containers, Image};
+use bmm_vm::container::{ContainerError, Containers, Devices, Image, Share};
 use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, StopFlag, TaskInput};
 
 /// Where the tests keep their containers; every container's user must be able to reach it.
 const STATE: &str = "/var/lib/bmm-container-tests";
 
 /// Returns an image of a shell, or says why there is none.
-fn shell() -> Option<(Containers, Image)> {
-    let containers = match Containers::open(Path::new(STATE)) {
+fn shell() -> Option<(Containers, Arc<Image>)> {
+    let containers = match Containers::open(Path::new(STATE), 1_000_000_000, Devices::default()) {
         Ok(containers) => containers,
         Err(error) => {
             eprintln!("skipped: {error}");
@@ -60,7 +61,7 @@ fn run(image: &Image, script: &str) -> Outcome {
     let args = ["busybox() { /bin/busybox \"$@\"; }; ".to_owned() + script];
     let inputs = InputSet::builder().file("a.txt", b"given".to_vec()).expect("a path").build();
     let task = TaskInput { args: &args, inputs: &inputs, stdin: b"typed", limits: limits(), ..TaskInput::new() };
-    image.run(&task, &StopFlag::new()).expect("the host can run it")
+    image.run(&task, &Share::default(), &StopFlag::new()).expect("the host can run it")
 }
 
 /// Control groups and mounts of this test's process that are still there.
@@ -117,6 +118,40 @@ fn containers_run_hostile_programs_and_leave_nothing() {
     let link = run(&image, "busybox ln -s /etc/passwd /out/link");
     assert!(link.exit.is_ok() && link.outputs.is_empty(), "a link is no output: {link:?}");
     assert_eq!(left(), Vec::<String>::new());
+    drop((image, containers));
+}
+
+#[test]
+fn a_task_gets_the_device_that_a_specification_names_and_no_other() {
+    let Some((containers, image)) = shell() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let spec = r#"{ "cdiVersion": "0.6.0", "kind": "example.org/harmless",
+        "devices": [{ "name": "0", "containerEdits": { "deviceNodes": [{ "path": "/dev/harmless", "hostPath": "/dev/null" }] } },
+                    { "name": "1", "containerEdits": { "deviceNodes": [{ "path": "/dev/other", "hostPath": "/dev/zero" }] } }],
+        "containerEdits": { "env": ["DEVICE=given"] } }"#;
+    std::fs::write(folder.path().join("harmless.json"), spec).expect("written");
+    let find = |name: &str| Devices::find(&[name.to_owned()], &[folder.path()]);
+    let list = |share: &Share| {
+        let args = ["for d in /dev/*; do echo $d; done; echo $DEVICE; echo x > /dev/harmless && test -c /dev/harmless"
+            .to_owned()];
+        let task = TaskInput { args: &args, limits: limits(), ..TaskInput::new() };
+        let outcome = image.run(&task, share, &StopFlag::new()).expect("the host can run it");
+        (outcome.exit, String::from_utf8(outcome.stdout).expect("text").lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let (without, plain) = list(&Share::default());
+    assert_eq!(without, Exit::Code(1), "without the device");
+    let (with, given) = list(&Share { cores: 1, devices: find("example.org/harmless=0").expect("it is named") });
+    assert_eq!(with, Exit::Ok, "{given:?}");
+    let more: Vec<&str> = given.iter().filter(|line| !plain.contains(line)).map(String::as_str).collect();
+    assert_eq!(
+        (more, plain.iter().all(|line| given.contains(line) || line.is_empty())),
+        (vec!["/dev/harmless", "given"], true)
+    );
+    let message = find("nvidia.com/gpu=0").expect_err("there is none").to_string();
+    assert!(
+        message.contains("nvidia.com/gpu=0") && message.contains(folder.path().to_str().expect("text")),
+        "{message}"
+    );
     drop((image, containers));
 }
 

@@ -2,10 +2,11 @@
 
 use super::Context;
 use crate::{
-    failure::{Failure, Outcome},
+    failure::{Failure, IoContext, Outcome},
     output,
 };
 use bmm_scrypt::{Hasher, Kernel};
+use bmm_types::market::Gpu;
 use bmm_vm::{Vm, VmConfig, hardware};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -39,6 +40,12 @@ struct Rating {
     arch: &'static str,
     cores: u32,
     memory_bytes: Option<u64>,
+    features: Vec<&'static str>,
+    gpus: Vec<Gpu>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes_per_second: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk_bytes_per_second: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fuel_per_second: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -60,17 +67,38 @@ pub fn run(context: &Context, args: &Bench) -> Outcome {
         let vm = Vm::new(VmConfig::default()).map_err(Failure::internal)?;
         hardware::rate(&vm).map(|rating| rating.fuel_per_s).map_err(Failure::internal)
     };
+    let disk = |()| {
+        let folder = context.data.root();
+        std::fs::create_dir_all(folder).and_then(|()| hardware::disk_speed(folder)).doing("write into", folder)
+    };
     let wanted = |what: What| (args.what.is_none() || args.what == Some(what)).then_some(());
     let rating = Rating {
         cpu: found.cpu_model,
         arch: found.arch,
         cores: found.logical_cores,
         memory_bytes: found.memory_bytes,
+        features: found.features,
+        gpus: found.gpus,
+        memory_bytes_per_second: wanted(What::Vm).map(|()| hardware::memory_speed()),
+        disk_bytes_per_second: wanted(What::Vm).map(disk).transpose()?,
         fuel_per_second: wanted(What::Vm).map(vm).transpose()?,
         scrypt: wanted(What::Hash).map(|()| hash_rates(found.logical_cores)).unwrap_or_default(),
     };
     let memory = rating.memory_bytes.map_or_else(String::new, |bytes| format!(", {} MiB of memory", bytes >> 20));
     let mut text = format!("{} ({}), {} cores{memory}", rating.cpu, rating.arch, rating.cores);
+    if !rating.features.is_empty() {
+        let _ = write!(text, "\nfeatures {}", rating.features.join(" "));
+    }
+    for gpu in &rating.gpus {
+        let _ = write!(text, "\nGPU      {}, {} MiB", gpu.name, gpu.memory_bytes >> 20);
+    }
+    if rating.gpus.is_empty() {
+        let _ = write!(text, "\nGPU      none found (looked for {})", hardware::GPU_SOURCES);
+    }
+    let speeds = [("memory", rating.memory_bytes_per_second), ("disk", rating.disk_bytes_per_second)];
+    for (name, speed) in speeds.into_iter().filter_map(|(name, speed)| Some((name, speed?))) {
+        let _ = write!(text, "\n{name:8} {:>10} MB/s", speed / 1_000_000);
+    }
     if let Some(fuel) = rating.fuel_per_second {
         let _ = write!(text, "\nsandbox  {:>10} Mfuel/s on one core", fuel / 1_000_000);
     }

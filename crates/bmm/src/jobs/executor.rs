@@ -4,20 +4,54 @@ use bmm_market::job::{Task, Tasks};
 use bmm_types::{
     ContentHash,
     market::{
-        Content, FailureKind, InputFile, JobSpec, MAX_INLINE_BYTES, MAX_STDERR_BYTES, TaskEnd, TaskFailure, TaskLimits,
-        TaskOutput, TaskResult,
+        Content, FailureKind, InputFile, JobSpec, MAX_INLINE_BYTES, MAX_STDERR_BYTES, Runtime, TaskEnd, TaskFailure,
+        TaskLimits, TaskOutput, TaskResult,
     },
 };
-use bmm_vm::{COMMAND_ENTRY, Exit, InputSet, LimitKind, Limits, Outcome, Program, StopFlag, TaskInput, Vm, VmError};
+use bmm_vm::{
+    COMMAND_ENTRY, Exit, InputSet, LimitKind, Limits, Outcome, Program, StopFlag, TaskInput, Vm,
+    container::{Image, Share},
+};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 /// Gives the bytes of a content name, if they are here.
 pub type Contents = Arc<dyn Fn(ContentHash) -> Option<Arc<[u8]>> + Send + Sync>;
 
+/// A program that is ready to run.
+enum Runnable {
+    Module(Arc<Program>),
+    Container(Arc<Image>, Share),
+}
+
+impl Runnable {
+    fn prepare(vm: &Vm, spec: &JobSpec, app: &[u8]) -> Result<Self, String> {
+        match spec.runtime {
+            Runtime::Wasm => {
+                let entry = if spec.entry.is_empty() { COMMAND_ENTRY } else { spec.entry.as_str() };
+                let program = vm.prepare_entry(app, spec.canonical_nans, entry);
+                Ok(Self::Module(program.map_err(|error| error.to_string())?))
+            }
+            Runtime::Container => {
+                let containers = vm.containers().ok_or("containers are not allowed here")?;
+                let share = containers.share(spec.needs.cores, spec.needs.gpu_bytes.is_some());
+                Ok(Self::Container(containers.prepare(app).map_err(|error| error.to_string())?, share))
+            }
+            Runtime::Miner => Err("hash jobs are not run as tasks".to_owned()),
+        }
+    }
+
+    fn run(&self, input: &TaskInput<'_>, stop: &StopFlag) -> Result<Outcome, String> {
+        match self {
+            Self::Module(program) => program.run(input, stop).map_err(|error| error.to_string()),
+            Self::Container(image, share) => image.run(input, share, stop).map_err(|error| error.to_string()),
+        }
+    }
+}
+
 /// A job whose program is compiled and whose inputs are at hand.
 pub struct PreparedJob {
     tasks: Tasks,
-    program: Arc<Program>,
+    program: Runnable,
     inputs: InputSet,
     env: Vec<(String, String)>,
     limits: Limits,
@@ -38,9 +72,7 @@ impl PreparedJob {
     /// Compiles the program and lays out the inputs; says in words why it cannot.
     pub fn new(vm: &Vm, spec: &JobSpec, contents: Contents) -> Result<Self, String> {
         let get = |hash| contents(hash).ok_or_else(|| format!("the content {hash} is not here"));
-        let entry = if spec.entry.is_empty() { COMMAND_ENTRY } else { spec.entry.as_str() };
-        let program = vm.prepare_entry(&get(spec.app.hash)?, spec.canonical_nans, entry);
-        let program = program.map_err(|error| error.to_string())?;
+        let program = Runnable::prepare(vm, spec, &get(spec.app.hash)?)?;
         let tasks = Tasks::new(spec, |hash| contents(hash)).map_err(|error| error.to_string())?;
         let mut inputs = InputSet::builder();
         for file in &spec.inputs {
@@ -77,7 +109,7 @@ impl PreparedJob {
             seed: task.seed,
             limits: self.limits,
         };
-        let outcome = self.program.run(&input, stop).map_err(|error: VmError| error.to_string())?;
+        let outcome = self.program.run(&input, stop)?;
         Ok(ran(index, &task, outcome))
     }
 

@@ -8,8 +8,10 @@ use super::{
     slots::{Blobs, Results},
 };
 use crate::{
+    cli::Context,
     config::ProvideConfig,
     failure::{Failure, Outcome},
+    output,
     paths::{DataDir, write_atomically},
     provide::{Collector, Ledger},
     rpc::RpcClient,
@@ -21,11 +23,12 @@ use alloy_signer_local::PrivateKeySigner;
 use bmm_market::provider::ProviderConfig;
 use bmm_types::{
     Amount,
-    market::{JobAnnouncement, Offer, Runtime, SignatureBytes, SignedOffer, offer_hash},
+    market::{Gpu, JobAnnouncement, JobSpec, Machine, Offer, Runtime, SignatureBytes, SignedOffer, offer_hash},
     system::{self, Jobs, job_state, stake_state},
 };
-use bmm_vm::{Vm, hardware};
+use bmm_vm::{Vm, container::Devices, hardware};
 use std::{
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -180,13 +183,25 @@ pub(crate) fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rat
         memory_bytes: limits.max_memory_bytes.min(share.memory_bytes),
         time_millis: 24 * 3_600_000,
         output_bytes: limits.max_output_bytes.min(share.memory_bytes),
-        runtimes: vec![Runtime::Wasm],
+        runtimes: [Runtime::Wasm].into_iter().chain(vm.containers().map(|_| Runtime::Container)).collect(),
         isa: std::env::consts::ARCH.to_owned(),
         rating_fuel_per_second: rating,
-        machine: hardware::detect().machine(share.disk_bytes),
+        machine: machine(config, vm, share.disk_bytes),
         expires_at: now.saturating_add(OFFER_SECS),
         sequence: now,
     }
+}
+
+/// Describes the machine with the GPUs that tasks can have: none but those that the owner named, and only in containers.
+fn machine(config: &ProvideConfig, vm: &Vm, disk_bytes: u64) -> Machine {
+    let mut machine = hardware::detect().machine(disk_bytes);
+    if config.gpus.is_empty() || vm.containers().is_none() {
+        machine.gpus.clear();
+    } else if machine.gpus.is_empty() {
+        // No driver tells of them.
+        machine.gpus = config.gpus.iter().map(|name| Gpu { name: name.clone(), memory_bytes: 0 }).collect();
+    }
+    machine
 }
 
 pub(crate) fn sign_offer(key: &PrivateKeySigner, chain_id: u64, offer: Offer) -> SignedOffer {
@@ -238,6 +253,33 @@ pub(crate) fn post_stake(
         // The transaction of a process that died may have come first.
         Err(_) if look().is_ok_and(|found| found.state == stake_state::HELD) => Ok(()),
         Err(error) => Err(format!("the stake of {stake} cannot be locked: {error}")),
+    }
+}
+
+/// Lets tasks run in containers on this host, at its rated speed.
+pub(crate) fn allow_containers(data: &DataDir, config: &ProvideConfig, vm: &Vm) -> Outcome {
+    let fuel_per_second = rating(data, vm)?;
+    let folders: Vec<&Path> = config.cdi_dirs.iter().map(PathBuf::as_path).collect();
+    let allowed = Devices::find(&config.gpus, &folders)
+        .and_then(|devices| vm.allow_containers(&config.containers_dir, fuel_per_second, devices));
+    allowed.map_err(|error| Failure::config(error.to_string()))
+}
+
+/// Makes ready for a job's own runs on this machine, if it comes in a container. A machine that cannot do that is a fault only
+/// where the job is `here`, with nobody else to run it.
+pub(super) fn allow_containers_for(spec: &JobSpec, context: &Context, vm: &Vm, here: bool) -> Outcome {
+    if spec.runtime != Runtime::Container {
+        return Ok(());
+    }
+    match allow_containers(&context.data, &context.config.provide, vm) {
+        Err(failure) if here => {
+            Err(failure.hint("or let providers of the network run it: `bmm run --network …`, see `bmm run --help`"))
+        }
+        Err(failure) => {
+            output::note(context.global.json, format!("no task is run here: {}", failure.message));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     escrow::now_secs,
     executor::{Contents, PreparedJob},
     folder::{JobFolder, JobRecord, JobStatus},
-    hosts::open_vm,
+    hosts::{allow_containers_for, open_vm},
     network::Network,
     quote::{self, Sellers},
     reach::{self, NetChoice},
@@ -22,7 +22,7 @@ use alloy_signer_local::PrivateKeySigner;
 use bmm_market::{job::Job, requester::explain_offers};
 use bmm_types::{
     Amount,
-    market::{JobSpec, Verify},
+    market::{JobSpec, Runtime, Verify},
     system,
 };
 use bmm_vm::Vm;
@@ -62,7 +62,12 @@ impl NewJob {
         let contents = self.job.contents.clone();
         let contents: Contents = Arc::new(move |hash| contents.get(&hash).cloned());
         let spec = &self.job.spec;
-        let prepared = PreparedJob::new(&vm, spec, contents.clone()).map_err(Failure::user)?;
+        let tasks = self.job.tasks().map_err(Failure::user)?.count();
+        allow_containers_for(spec, context, &vm, self.options.network.is_none())?;
+        // A machine that cannot run containers buys all the same; it cannot tell the price beforehand.
+        let can_run = spec.runtime != Runtime::Container || vm.containers().is_some();
+        let prepared = can_run.then(|| PreparedJob::new(&vm, spec, contents.clone()));
+        let prepared = prepared.transpose().map_err(Failure::user)?;
         self.check_merger(&vm)?;
         self.check_verifier(&vm)?;
         let reached = self.options.network.as_ref().map(|choice| self.reach(context, choice)).transpose()?;
@@ -75,7 +80,7 @@ impl NewJob {
                 here: true,
             },
         };
-        let quote = quote::probe(spec, &prepared, sellers)?;
+        let quote = quote::probe(spec, tasks, prepared.as_ref(), sellers)?;
         quote.check(spec, sellers.here)?;
         if dry_run {
             output::print(context.global.json, &quote, &quote);
@@ -89,7 +94,7 @@ impl NewJob {
             (Network::join(context)?, None)
         };
         let key = unlock(context, self.options.wallet.as_deref(), self.options.password_file.as_deref())?;
-        let (folder, record) = self.create(context, &network.rpc, &key, prepared.tasks().count())?;
+        let (folder, record) = self.create(context, &network.rpc, &key, tasks)?;
         let work = Work { context, network: &network, key, folder, vm, contents, interrupts, membership };
         work.run(record, None)
     }

@@ -51,8 +51,8 @@ pub struct Sellers {
 }
 
 /// Runs the task in the middle of the job; a program that fails does so here, before anything is paid.
-pub fn probe(spec: &JobSpec, job: &PreparedJob, sellers: Sellers) -> Outcome<Quote> {
-    let tasks = job.tasks().count();
+/// Where no task can be run on this machine, nothing is estimated.
+pub fn probe(spec: &JobSpec, tasks: u64, job: Option<&PreparedJob>, sellers: Sellers) -> Outcome<Quote> {
     let mut quote = Quote {
         name: spec.name.clone(),
         tasks,
@@ -64,6 +64,7 @@ pub fn probe(spec: &JobSpec, job: &PreparedJob, sellers: Sellers) -> Outcome<Quo
         time_ms: None,
         verify: how_verified(spec.verify),
     };
+    let Some(job) = job else { return Ok(quote) };
     let index = tasks / 2;
     let ran = run_for(job, index, PATIENCE);
     match ran.result.end {

@@ -5,9 +5,9 @@ use super::{
     disputes,
     drive::{Desk, Driver, DriverParts, Journal},
     escrow::{Escrow, Mined},
-    executor::{Contents, PreparedJob},
+    executor::Contents,
     folder::{JobFolder, JobRecord, JobStatus},
-    hosts::{Hosts, open_vm},
+    hosts::{Hosts, allow_containers_for, open_vm},
     link::{DRIVER_INBOX, Inbox, ToDriver},
     merge::Merger,
     network::Network,
@@ -25,6 +25,7 @@ use crate::{
 };
 use alloy_primitives::{Address, B256};
 use alloy_signer_local::PrivateKeySigner;
+use bmm_market::job::Tasks;
 use bmm_market::requester::{Ending, Event, Requester, RequesterConfig, RequesterError, Settlement, Verification};
 use bmm_net::content::ContentStore;
 use bmm_types::{Amount, ContentHash, market::JobSpec, system::Jobs};
@@ -68,6 +69,7 @@ pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<&Path
     }
     let key = unlock(context, Some(&record.requester.to_string()), password_file)?;
     let vm = open_vm(&context.data, record.providers)?;
+    allow_containers_for(&folder.spec()?, context, &vm, record.network.is_none())?;
     let from = folder.clone();
     let contents: Contents = Arc::new(move |hash: ContentHash| from.content(hash).ok().map(Into::into));
     let join = |choice| super::reach::join(&context.config.network, choice, &network.rpc);
@@ -369,9 +371,8 @@ struct MergePlan<'a> {
 
 impl MergePlan<'_> {
     fn merge(&self, requester: &Requester, outputs: &mut Outputs, stop: &StopFlag) -> Outcome<Vec<PathBuf>> {
-        let prepared = PreparedJob::new(self.vm, self.spec, self.contents.clone()).map_err(Failure::internal)?;
-        let merger =
-            Merger { spec: self.spec, tasks: prepared.tasks(), folder: self.folder, out: self.out, vm: self.vm };
+        let tasks = Tasks::new(self.spec, |hash| (self.contents)(hash)).map_err(Failure::internal)?;
+        let merger = Merger { spec: self.spec, tasks: &tasks, folder: self.folder, out: self.out, vm: self.vm };
         let result = |index| requester.result(index).map(|result| result.content);
         merger.merge(&result, outputs, stop)
     }
@@ -466,6 +467,7 @@ pub fn explain(context: &Context, folder: &JobFolder) -> Outcome {
         super::reach::wait_for_offers(membership.place(), &spec)
     } else {
         let vm = open_vm(&context.data, record.providers)?;
+        allow_containers_for(&spec, context, &vm, false)?;
         super::hosts::offers(&context.data, &context.config.provide, &vm, record.providers)?
     };
     let explanation = super::reach::explain(&spec, &offers);

@@ -12,7 +12,7 @@ use crate::{
     failure::{Failure, IoContext, Outcome},
     jobs::{
         Input, Prepare, ProviderHandle, ProviderHost, Results, addresses, enter_market,
-        hosts::{Share, check_escrow, memory_share, offer, open_vm, post_stake, rating, sign_offer},
+        hosts::{Share, allow_containers, check_escrow, memory_share, offer, open_vm, post_stake, rating, sign_offer},
         speaker,
     },
     marketplace::{Advert, ContentDesk, Membership, Place, take_sessions},
@@ -83,6 +83,9 @@ pub fn run(context: &Context, options: &ProvideOptions, interrupts: &Receiver<()
         mib => (mib << 20) / (2 * u64::from(slots.max(1))),
     };
     let share = Share::new(slots, memory, data);
+    if config.containers {
+        allow_containers(data, &config, &vm)?;
+    }
     let when = When::new(config.hours, config.idle_only)?;
     let chain_id = rpc.chain_id()?;
     let offer = sign_offer(&key, chain_id, offer(&key, &config, &vm, rating(data, &vm)?, share));
