@@ -4,6 +4,8 @@
 mod chain;
 #[path = "cli/cheat.rs"]
 mod cheat;
+#[path = "cli/containers.rs"]
+mod containers;
 #[path = "cli/crash.rs"]
 mod crash;
 #[path = "cli/crash_chain.rs"]

@@ -4,6 +4,7 @@ mod audits;
 mod cheats;
 mod fixtures;
 mod hostile;
+mod needs;
 mod simulation;
 mod throughput;
 mod world;

@@ -27,6 +27,7 @@ pub struct Provider {
     pub address: String,
 }
 
+/// Waits for something, as long as anything here may take.
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -38,8 +39,8 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn provide(bmm: &Bmm, chain: &Chain, bootstrap: Option<&Provider>) -> (Running, Value) {
-    let mut args = vec!["provide", "--json", "--rpc", chain.rpc.url(), "--slots", "1"];
+fn provide(bmm: &Bmm, chain: &Chain, bootstrap: Option<&Provider>, slots: &str) -> (Running, Value) {
+    let mut args = vec!["provide", "--json", "--rpc", chain.rpc.url(), "--slots", slots];
     args.extend(["--listen", "/ip4/127.0.0.1/tcp/0", "--no-mdns"]);
     if let Some(first) = bootstrap {
         args.extend(["--bootstrap", &first.address]);
@@ -59,15 +60,40 @@ impl Provider {
 
     /// Starts one with a configuration of its own.
     pub fn with(chain: &Chain, bootstrap: Option<&Self>, config: &str) -> Self {
+        Self::with_slots(chain, bootstrap, config, "1")
+    }
+
+    /// Starts one that runs so many tasks at once.
+    pub fn with_slots(chain: &Chain, bootstrap: Option<&Self>, config: &str, slots: &str) -> Self {
         let bmm = Bmm::new();
         std::fs::create_dir_all(bmm.data()).expect("a folder");
         std::fs::write(bmm.data().join("config.toml"), config).expect("written");
-        let (running, told) = provide(&bmm, chain, bootstrap);
+        let (running, told) = provide(&bmm, chain, bootstrap, slots);
         let address = told["addresses"][0].as_str().expect("an address").to_owned();
         Self { bmm, running, operator: read(&told, "operator"), address }
     }
 
-    fn status(&self) -> Value {
+    /// Kills the process as the system would for want of memory.
+    pub fn kill(&mut self) {
+        self.running.signal("KILL");
+        assert_eq!(self.running.end(), None);
+    }
+
+    /// Starts it again on the same data folder; returns when it tells of itself.
+    pub fn restart(&mut self, chain: &Chain, bootstrap: Option<&Self>, slots: &str) {
+        let (running, told) = provide(&self.bmm, chain, bootstrap, slots);
+        self.running = running;
+        told["addresses"][0].as_str().expect("an address").clone_into(&mut self.address);
+    }
+
+    /// Returns the number of its process.
+    pub fn pid(&self) -> u64 {
+        let told: Value = serde_json::from_str(&self.running.stdout()).expect("it told of itself");
+        told["pid"].as_u64().expect("a number")
+    }
+
+    /// Returns what it tells of itself.
+    pub fn status(&self) -> Value {
         self.bmm.json(&["provide", "--status"])
     }
 }
@@ -282,8 +308,7 @@ fn a_provider_that_died_is_paid_by_a_requester_that_vanished() {
     provider.running.end();
     let promised = units(&provider.status()["operators"][0], "promised_bmm");
     assert!(!promised.is_zero());
-    let (again, _) = provide(&provider.bmm, &chain, None);
-    provider.running = again;
+    provider.restart(&chain, None, "1");
     let paid = until("the claim", || chain.events::<Jobs::Paid>(None).pop());
     assert_eq!((paid.provider, paid.amount), (provider.operator, promised));
     let earning = until("the ledger", || {
@@ -306,7 +331,7 @@ fn nobody_there_is_told_with_the_remedy() {
     assert!(chain.events::<Jobs::Opened>(None).is_empty(), "nothing was opened");
     let told = bmm.fails(1, &["run", file.to_str().expect("UTF-8"), "--bootstrap", "there"]);
     assert!(told.contains("is no address") && told.contains("/p2p/"), "{told}");
-    let one = provide(&bmm, &chain, None);
+    let one = provide(&bmm, &chain, None, "1");
     let told = bmm.fails(1, &["provide", "--no-mdns"]);
     assert!(told.contains("a provider runs in this data folder already"), "{told}");
     drop(one);
