@@ -2,6 +2,7 @@
 
 mod collect;
 mod daemon;
+mod hands;
 mod ledger;
 mod stakes;
 mod status;

@@ -1,5 +1,6 @@
 //! When a provider works: at its hours, and, if its owner wants so, only while the machine has nothing else to do.
 
+use super::hands;
 use crate::failure::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -116,7 +117,16 @@ impl Ticks {
 pub struct When {
     hours: Option<Hours>,
     watch: Option<(Instant, Ticks)>,
-    busy: Option<u64>,
+    busy: Option<Use>,
+}
+
+/// How the owner uses the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Programs of others take so many percent of its cores.
+    Programs(u64),
+    /// Somebody types.
+    Hands,
 }
 
 impl When {
@@ -141,7 +151,12 @@ impl When {
             && let Some(now) = Ticks::now()
         {
             self.watch = Some((Instant::now(), now));
-            self.busy = Some(now.others_percent(before)).filter(|percent| *percent >= IDLE_BELOW_PERCENT);
+            let percent = now.others_percent(before);
+            self.busy = if percent >= IDLE_BELOW_PERCENT {
+                Some(Use::Programs(percent))
+            } else {
+                hands::are_on().then_some(Use::Hands)
+            };
         }
         let now = jiff::Zoned::now();
         let minute = u16::try_from(i32::from(now.hour()) * 60 + i32::from(now.minute())).unwrap_or(0);
@@ -150,11 +165,15 @@ impl When {
 }
 
 /// Decides whether to work at a minute of the day; returns the first reason not to.
-fn decide(paused: bool, hours: Option<Hours>, minute: u16, busy: Option<u64>) -> Option<String> {
+fn decide(paused: bool, hours: Option<Hours>, minute: u16, busy: Option<Use>) -> Option<String> {
     match (hours, busy) {
         _ if paused => Some("paused by its owner; `bmm provide resume` goes on".to_owned()),
         (Some(hours), _) if !hours.contains(minute) => Some(format!("its hours are {hours}")),
-        (_, Some(percent)) => Some(format!("its owner uses the machine ({percent} % of its cores)")),
+        (_, Some(Use::Hands)) => Some(format!(
+            "its owner uses the machine (it was touched in the last {} minutes)",
+            hands::HANDS_OFF.as_secs() / 60
+        )),
+        (_, Some(Use::Programs(percent))) => Some(format!("its owner uses the machine ({percent} % of its cores)")),
         _ => None,
     }
 }
@@ -181,9 +200,10 @@ mod tests {
         let hours = Some("22:00-06:30".parse().expect("hours"));
         let reason = |paused, minute, busy| decide(paused, hours, minute, busy).unwrap_or_default();
         assert!(reason(true, 0, None).starts_with("paused"));
-        assert!(reason(true, 720, Some(50)).starts_with("paused"));
-        assert_eq!(reason(false, 720, Some(50)), "its hours are 22:00-06:30");
-        assert!(reason(false, 0, Some(50)).contains("50 %"));
+        assert!(reason(true, 720, Some(Use::Programs(50))).starts_with("paused"));
+        assert_eq!(reason(false, 720, Some(Use::Hands)), "its hours are 22:00-06:30");
+        assert!(reason(false, 0, Some(Use::Programs(50))).contains("50 %"));
+        assert!(reason(false, 0, Some(Use::Hands)).contains("5 minutes"));
         assert_eq!(decide(false, hours, 0, None), None);
         assert_eq!(decide(false, None, 720, None), None);
     }

@@ -293,6 +293,32 @@ fn a_provider_that_stops_hands_in_what_it_has_done() {
 }
 
 #[test]
+fn a_paused_provider_gives_back_what_it_has_not_begun_and_goes_on_when_its_owner_says_so() {
+    let bmm = Bmm::new();
+    let chain = Chain::up(&bmm);
+    let provider = Provider::start(&chain, None);
+    let more = "[verify]\nmode = \"none\"\n[budget]\nmax = \"20 BMM\"\n";
+    let mut running = start_job(&bmm, &provider, 200, more);
+    has_earned(&mut running, &provider);
+    provider.bmm.json(&["provide", "pause"]);
+    until("the pause", || {
+        let running = provider.status()["running"].clone();
+        (running["paused"].as_str()?.contains("paused by its owner") && running["free_slots"] == 1).then_some(())
+    });
+    let earned = || provider.status()["operators"][0]["earnings"][0]["voucher"]["total"].clone();
+    // What had run may still be on its way.
+    std::thread::sleep(Duration::from_secs(1));
+    let before = earned();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(earned(), before, "nothing runs meanwhile");
+    assert!(running.lives(), "the job waits: {} {}", running.stdout(), running.stderr());
+    provider.bmm.json(&["provide", "resume"]);
+    let receipt = running.wait().json();
+    check(&bmm, &chain, &receipt, 200, &[&provider]);
+    nothing_undelivered_is_paid(&chain, &receipt, 200);
+}
+
+#[test]
 fn a_provider_that_died_is_paid_by_a_requester_that_vanished() {
     let bmm = Bmm::new();
     let chain = Chain::up(&bmm);
