@@ -251,7 +251,8 @@ impl Compiler {
 fn engine_config(vm: &VmConfig, canonical_nans: bool) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(vm.max_instances)
-        .total_memories(vm.max_instances)
+        // The heap of a program that throws exceptions is a memory of its own.
+        .total_memories(vm.max_instances.saturating_mul(2))
         .total_stacks(vm.max_instances)
         .total_gc_heaps(vm.max_instances)
         .max_core_instance_size(MAX_INSTANCE_BYTES)

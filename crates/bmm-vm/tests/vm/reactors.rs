@@ -1,6 +1,8 @@
 //! Programs that begin at an export of their own, files at absolute paths, and exceptions.
 
-use bmm_vm::{Exit, InputSet, LimitKind, Limits, ModuleError, Outcome, PrepareError, StopFlag, TaskInput, TrapKind};
+use bmm_vm::{
+    Exit, InputSet, LimitKind, Limits, ModuleError, Outcome, PrepareError, StopFlag, TaskInput, TrapKind, Vm, VmConfig,
+};
 
 use crate::VM;
 
@@ -110,4 +112,18 @@ fn exceptions_are_caught_and_bounded() {
     assert_eq!(first.exit, Exit::Limit(LimitKind::Memory));
     let again = run_with(&bomb, "run", &InputSet::empty(), 16 << 20);
     assert_eq!((first.exit, first.fuel, first.peak_memory_bytes), (again.exit, again.fuel, again.peak_memory_bytes));
+}
+
+#[test]
+fn as_many_programs_with_exceptions_run_at_once_as_were_asked_for() {
+    let vm = Vm::new(VmConfig { max_instances: 1, ..VmConfig::default() }).expect("an engine");
+    let text = "(module (memory 1) (tag $e (param i32))
+        (func (export \"run\") (result i32)
+            (block $h (result i32) (try_table (result i32) (catch $e $h) (throw $e (i32.const 9))))))";
+    let program = vm.prepare_entry(&wat::parse_str(text).expect("well formed"), false, "run").expect("a program");
+    for _ in 0..3 {
+        let outcome =
+            program.run(&TaskInput::new(), &StopFlag::new()).expect("there is room for its memory and its heap");
+        assert_eq!(outcome.exit, Exit::Code(9));
+    }
 }
