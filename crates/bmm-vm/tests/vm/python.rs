@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bmm_vm::{Exit, InputSet, Limits, Outcome, StopFlag, TaskInput, Vm, VmConfig};
+use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, StopFlag, TaskInput, Vm, VmConfig};
 
 /// Returns the folder with the module and its library, as `examples/python/fetch.sh` leaves it.
 fn folder() -> Option<PathBuf> {
@@ -62,4 +62,23 @@ fn cpython_runs_unchanged_and_the_same_each_time() {
     assert!(!hungry.is_ok(), "{hungry}");
     let deep = run(&vm, &folder, "def f(): f()\ntry:\n    f()\nexcept RecursionError:\n    print(1)", 1 << 30);
     assert_eq!((deep.exit, deep.stdout.as_slice()), (Exit::Ok, &b"1\n"[..]));
+    start_alone(&vm, &folder);
+}
+
+/// Says how long a task takes that ends at its first instruction: the start, and cleaning up.
+fn start_alone(vm: &Vm, folder: &std::path::Path) {
+    let module = std::fs::read(folder.join("python.wasm")).unwrap();
+    let program = vm.prepare_entry(&module, false, "run").unwrap();
+    let limits = Limits { memory_bytes: 1 << 30, fuel: Some(1), ..Limits::default() };
+    let task = TaskInput { limits, ..TaskInput::new() };
+    let mut times: Vec<Duration> = (0..21)
+        .map(|_| {
+            let begun = Instant::now();
+            let exit = program.run(&task, &StopFlag::new()).unwrap().exit;
+            assert_eq!(exit, Exit::Limit(LimitKind::Fuel));
+            begun.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    eprintln!("a start alone: {:?} (fastest of 21: {:?})", times[10], times[0]);
 }
