@@ -25,13 +25,14 @@ python=3.11 # of this release of Debian
 work=$(mktemp -d "${TMPDIR:-/tmp}/bmm-image.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 root=$work/root
+libraries=$root/usr/local/lib/python$python/dist-packages
 
 # Puts the Python packages of a file of requirements into the image, as its interpreter would.
 pip_install() {
     python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-compile --no-deps \
         --implementation cp --python-version "$python" --abi "cp${python/./}" --abi abi3 --abi none --only-binary=:all: \
         --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux_2_27_x86_64 \
-        --platform manylinux_2_28_x86_64 --platform any --target "$root/usr/local/lib/python$python/dist-packages" -r "$1"
+        --platform manylinux_2_28_x86_64 --platform any --target "$libraries" -r "$1"
 }
 
 # What a recipe may set or define.
@@ -53,7 +54,6 @@ find "$root/usr/share/doc" -type f ! -iname 'copyright*' ! -iname '*licen[cs]e*'
 find "$root/usr/share/doc" -xtype l -delete
 rm -rf "$root"/usr/share/{man,info,locale,lintian,bug,doc-base,bash-completion,menu,pixmaps,applications,icons,help} \
     "$root"/var/{cache,lib,log,tmp}/* "$root"/usr/share/zsh "$root"/etc/apt "$root"/boot "$root"/home "$root"/media "$root"/mnt
-libraries=$root/usr/local/lib/python$python/dist-packages
 if [ -d "$libraries" ]; then
     rm -rf "$libraries/bin"
     find "$libraries" -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
@@ -67,6 +67,11 @@ fi
 find "$root" -type d -empty -path '*/usr/share/*' -delete
 find "$root/dev" "$root/proc" "$root/run" -mindepth 1 -delete 2>/dev/null || true
 mkdir -p "$root"/{in,out,proc,dev,tmp,sys}
+# Who is who, for programs that ask: the only user, and the only network.
+echo 'root:x:0:0:root:/tmp:/bin/sh' >"$root/etc/passwd"
+echo 'root:x:0:' >"$root/etc/group"
+echo 'hosts: files' >"$root/etc/nsswitch.conf"
+echo '127.0.0.1 localhost bmm' >"$root/etc/hosts"
 
 echo "$name: archive" >&2
 layout=$work/layout

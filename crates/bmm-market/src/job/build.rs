@@ -12,6 +12,7 @@ use bmm_types::market::{
 
 use super::error::{JobError, JobFault};
 use super::file::JobFile;
+use super::layout;
 use super::template::Template;
 use super::toml_reader::join;
 use super::{is_normal, parse_verify};
@@ -219,10 +220,13 @@ impl Builder<'_> {
     pub(super) fn read(&mut self, key: &str, path: impl AsRef<Path>) -> Result<(Content, Arc<[u8]>), JobError> {
         let path = self.base.join(path);
         let bytes = std::fs::read(&path).map_err(|error| self.unreadable(key, &path, &error))?;
-        let bytes: Arc<[u8]> = bytes.into();
+        Ok(self.keep(bytes.into()))
+    }
+
+    fn keep(&mut self, bytes: Arc<[u8]>) -> (Content, Arc<[u8]>) {
         let content = Content::of(&bytes);
         let bytes = self.contents.entry(content.hash).or_insert(bytes);
-        Ok((content, Arc::clone(bytes)))
+        (content, Arc::clone(bytes))
     }
 
     pub(super) fn unreadable(&self, key: &str, path: &Path, error: &std::io::Error) -> JobError {
@@ -244,6 +248,11 @@ impl Builder<'_> {
                     (format!("{bytes} B"), "name the image of a container: app = \"oci:./image.tar\"");
                 return Err(self.bad("needs.gpu", &value, "no WebAssembly module can use a GPU", remedy));
             }
+            if job.needs.workers > 0 {
+                let (value, remedy) =
+                    (job.needs.workers.to_string(), "name the image of a container: app = \"oci:./image.tar\"");
+                return Err(self.bad("cluster.workers", &value, "a WebAssembly module runs alone", remedy));
+            }
             return Ok((Runtime::Wasm, self.program("app", &job.app)?));
         };
         let nobody = "runs of native programs may differ, and no honest provider would risk that";
@@ -259,6 +268,10 @@ impl Builder<'_> {
             if let Some(value) = value {
                 return Err(self.bad(key, &value, reason, remedy));
             }
+        }
+        if let Some(packed) = layout::pack(&self.base.join(file)) {
+            let bytes = packed.map_err(|error| self.unreadable("app", &self.base.join(file), &error))?;
+            return Ok((Runtime::Container, self.keep(bytes.into()).0));
         }
         let (content, bytes) = self.read("app", file)?;
         if bytes.get(257..262) == Some(b"ustar") {

@@ -152,6 +152,7 @@ impl JobFile {
             "verify",
             "limits",
             "needs",
+            "cluster",
             "budget",
         ])?)?;
         job.places = document.places.into_inner();
@@ -219,6 +220,9 @@ fn read(root: &Table<'_>) -> Result<JobFile, JobError> {
     }
     if let Some(value) = root.get("needs") {
         job.needs = parse_needs::read(&value.table("[needs] and below it memory = \"8 GiB\"")?)?;
+    }
+    if let Some(value) = root.get("cluster") {
+        job.needs.workers = parse_needs::workers(&value.table("[cluster] and below it workers = 2")?)?;
     }
     if let Some(value) = root.get("budget") {
         let table = value.table("[budget] and below it max = \"5 BMM\"")?.only(&["max", "deadline", "price"])?;

@@ -1,6 +1,6 @@
 //! Reads what a job needs of a provider's machine.
 
-use bmm_types::market::{FEATURES, Needs};
+use bmm_types::market::{FEATURES, MAX_WORKERS, Needs};
 
 use super::error::{JobError, nearest};
 use super::file::quantity;
@@ -35,6 +35,15 @@ pub(super) fn read(table: &Table<'_>) -> Result<Needs, JobError> {
         needs.gpu_bytes = Some(if any { 0 } else { at_least(&value, "gpu = \"8 GiB\"")? });
     }
     Ok(needs)
+}
+
+/// Reads the table `cluster`: how many containers each task gets beside its own.
+pub(super) fn workers(table: &Table<'_>) -> Result<u16, JobError> {
+    table.check(&["workers"])?;
+    let value = table.need("workers", "workers = 2")?;
+    let workers = u16::try_from(value.count("workers = 2")?).ok().filter(|n| (1..=MAX_WORKERS).contains(n));
+    let reason = || format!("it is not between 1 and {MAX_WORKERS}");
+    workers.ok_or_else(|| value.bad(reason(), "write for example: workers = 2"))
 }
 
 /// Reads a size; `≥` before it is allowed, as it is what is meant anyway.

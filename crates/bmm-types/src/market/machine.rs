@@ -29,6 +29,9 @@ pub const FEATURES: [&str; 21] = [
     "vaes",
 ];
 
+/// Most containers of a task besides its own.
+pub const MAX_WORKERS: u16 = 64;
+
 /// A graphics processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gpu {
@@ -77,12 +80,15 @@ pub struct Needs {
     pub features: Vec<String>,
     /// A graphics processor with at least so much memory, bytes; zero for any.
     pub gpu_bytes: Option<u64>,
+    /// Containers that each task gets beside its own, at most [`MAX_WORKERS`]; none for WebAssembly.
+    pub workers: u16,
 }
 
 impl Needs {
     /// Checks that each feature is known.
     pub(super) fn check(&self) -> Result<(), WireError> {
         let known = self.features.iter().all(|feature| FEATURES.contains(&feature.as_str()));
-        ensure(known, "needs", "a feature of the processor is not known")
+        ensure(known, "needs", "a feature of the processor is not known")?;
+        ensure(self.workers <= MAX_WORKERS, "needs", "a task has too many workers")
     }
 }

@@ -17,7 +17,7 @@ mod wire;
 
 pub use commitment::{MAX_PROOF, merkle_proof, merkle_root, merkle_verify, result_leaf};
 pub use listing::{Listing, MAX_LISTING_ADDRESSES, MAX_LISTING_BYTES, MAX_LISTING_SECONDS, SignedListing};
-pub use machine::{FEATURES, Gpu, Machine, Needs};
+pub use machine::{FEATURES, Gpu, MAX_WORKERS, Machine, Needs};
 pub use message::{
     FailureKind, JobAnnouncement, Lease, ResultBatch, SignedResults, SignedVoucher, Standing, TaskEnd, TaskFailure,
     TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester,

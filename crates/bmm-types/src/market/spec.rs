@@ -363,7 +363,7 @@ impl JobSpec {
     fn check_runtime(&self) -> Result<(), WireError> {
         ensure(self.runtime != Runtime::Miner, "runtime", "hash jobs are not described by this")?;
         if self.runtime == Runtime::Wasm {
-            return Ok(());
+            return ensure(self.needs.workers == 0, "needs", "only containers have workers");
         }
         ensure(self.entry.is_empty(), "entry", "a container begins where its image says")?;
         ensure(!self.canonical_nans, "canonical_nans", "only wasm has them")?;

@@ -1,10 +1,12 @@
 //! The description of one container for the OCI runtime.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{ContainerError, IDS, Image, MAX_PROCESSES, OUTER_ID, Share};
+use super::run::Place;
+use super::{ContainerError, IDS, MAX_OPEN_FILES, OUTER_ID, host};
 use crate::task::TaskInput;
 
 /// System calls that no task needs and that reach deep into the kernel.
@@ -56,21 +58,38 @@ const DENIED: &[&str] = &[
     "vhangup",
 ];
 
-/// Returns the runtime's `config.json` of a task whose files lie in `folder`.
+/// Writes the runtime's `config.json` of one of a task's containers; `network` is the name space that it joins, if any.
 ///
 /// # Errors
-/// A device of `share` that is not there any more.
-pub(super) fn describe(
-    image: &Image,
+/// A device of the task's share that is not there any more, or a file that cannot be written.
+pub(super) fn write(
+    place: &Place<'_>,
     task: &TaskInput<'_>,
-    share: &Share,
-    folder: &Path,
-    cgroup: &str,
+    rank: u16,
+    network: Option<&Path>,
+) -> Result<(), ContainerError> {
+    let bundle = place.folder.join(rank.to_string());
+    fs::create_dir_all(&bundle).map_err(host("make the folder", &bundle))?;
+    let text = describe(place, task, rank, network)?.to_string();
+    fs::write(bundle.join("config.json"), text).map_err(host("write the file", &bundle))
+}
+
+fn describe(
+    place: &Place<'_>,
+    task: &TaskInput<'_>,
+    rank: u16,
+    network: Option<&Path>,
 ) -> Result<Value, ContainerError> {
+    let (image, folder, share) = (place.image, &place.folder, place.share);
     let args: Vec<&String> = image.command.iter().chain(task.args).collect();
     let mut env = image.env.clone();
     let seed = task.seed.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-    env.push(format!("BMM_SEED={seed}"));
+    env.extend([
+        format!("BMM_SEED={seed}"),
+        format!("BMM_CORES={}", share.cores.max(1)),
+        format!("BMM_RANK={rank}"),
+        format!("BMM_WORKERS={}", share.workers),
+    ]);
     env.extend(task.env.iter().map(|(name, value)| format!("{name}={value}")));
     let memory = i64::try_from(task.limits.memory_bytes).unwrap_or(i64::MAX);
     let ids = json!([{ "containerID": 0, "hostID": OUTER_ID, "size": IDS }]);
@@ -78,7 +97,8 @@ pub(super) fn describe(
         json!({ "destination": to, "type": "bind", "source": folder.join(from),
                 "options": ["bind", mode, "nosuid", "nodev", "noexec"] })
     };
-    let spaces = ["pid", "network", "ipc", "uts", "mount", "user"].map(|kind| json!({ "type": kind }));
+    let mut spaces = ["pid", "ipc", "uts", "mount", "user"].map(|kind| json!({ "type": kind })).to_vec();
+    spaces.push(network.map_or(json!({ "type": "network" }), |path| json!({ "type": "network", "path": path })));
     let mut config = json!({
         "ociVersion": "1.0.2",
         "hostname": "bmm",
@@ -87,7 +107,7 @@ pub(super) fn describe(
             "terminal": false, "user": { "uid": 0, "gid": 0 }, "args": args, "env": env, "cwd": image.folder,
             "capabilities": { "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [] },
             "rlimits": [
-                { "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 },
+                { "type": "RLIMIT_NOFILE", "hard": MAX_OPEN_FILES, "soft": MAX_OPEN_FILES },
                 { "type": "RLIMIT_CORE", "hard": 0, "soft": 0 },
             ],
             "noNewPrivileges": true,
@@ -97,19 +117,18 @@ pub(super) fn describe(
             { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
               "options": ["nosuid", "noexec", "strictatime", "mode=755", "size=64k"] },
             { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs",
+              "options": ["nosuid", "nodev", "mode=1777", format!("size={memory}")] },
+            // Semaphores and shared memory of the C library; part of the task's memory, as what is in /tmp.
+            { "destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs",
               "options": ["nosuid", "nodev", "noexec", "mode=1777", format!("size={memory}")] },
             bind("/in", "in", "ro"), bind("/out", "out", "rw"),
         ],
         "linux": {
-            "cgroupsPath": format!("/{cgroup}"),
+            // Its parent carries the limits, for all of the task's containers together.
+            "cgroupsPath": format!("/{}/{rank}", place.name),
             "uidMappings": ids, "gidMappings": ids,
             "namespaces": spaces,
-            "resources": {
-                "devices": [{ "allow": false, "access": "rwm" }],
-                "memory": { "limit": memory, "swap": memory },
-                "cpu": { "period": 100_000, "quota": u64::from(share.cores) * 100_000 },
-                "pids": { "limit": MAX_PROCESSES },
-            },
+            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
                 "/proc/sched_debug", "/proc/scsi", "/sys/firmware"],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],

@@ -14,6 +14,10 @@ use super::{ContainerError, layer, state::Session};
 const MAX_MEMBERS: usize = 10_000;
 /// Largest manifest or configuration, bytes.
 const MAX_JSON_BYTES: usize = 4 << 20;
+/// Most indexes on the way to the manifest.
+const MAX_INDEXES: usize = 4;
+/// This host's architecture, as images call it.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 /// Most layers of an image.
 const MAX_LAYERS: usize = 128;
 
@@ -85,8 +89,14 @@ impl<'a> Archive<'a> {
     /// Returns the configuration and the layers, lowest first.
     fn parts(&self) -> Result<(Value, Vec<&'a [u8]>), ContainerError> {
         if self.members.contains_key("index.json") {
-            let index = json(self.get("index.json")?)?;
-            let manifest = json(self.blob(&index["manifests"][0]["digest"])?)?;
+            let mut manifest = json(self.get("index.json")?)?;
+            // An index may name one of several architectures.
+            for _ in 0..MAX_INDEXES {
+                let Some(choices) = manifest["manifests"].as_array() else { break };
+                let ours = |choice: &&Value| choice["platform"]["architecture"] == ARCHITECTURE;
+                let choice = choices.iter().find(ours).or(choices.first()).ok_or_else(|| bad("an index is empty"))?;
+                manifest = json(self.blob(&choice["digest"])?)?;
+            }
             let layers = list(&manifest["layers"])?.iter().map(|layer| self.blob(&layer["digest"]));
             return Ok((json(self.blob(&manifest["config"]["digest"])?)?, layers.collect::<Result<_, _>>()?));
         }

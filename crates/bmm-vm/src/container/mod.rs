@@ -3,11 +3,13 @@
 //! Containers are native code: unlike wasm tasks, two runs of one task need not give the same bytes or the same work.
 
 mod cdi;
+mod compressed;
 mod config;
 mod image;
 mod layer;
 mod run;
 mod state;
+mod workers;
 
 use std::path::PathBuf;
 
@@ -22,12 +24,14 @@ pub struct Share {
     pub cores: u16,
     /// Devices of the host.
     pub devices: Devices,
+    /// Containers of the same image beside the task's own, with one network and one `/out` for all of them.
+    pub workers: u16,
 }
 
 impl Default for Share {
-    /// Gives one core and no devices.
+    /// Gives one core, no devices and no workers.
     fn default() -> Self {
-        Self { cores: 1, devices: Devices::default() }
+        Self { cores: 1, devices: Devices::default(), workers: 0 }
     }
 }
 
@@ -35,8 +39,12 @@ impl Default for Share {
 const OUTER_ID: u32 = 1_879_048_192;
 /// Users and groups that a container has.
 const IDS: u32 = 65_536;
-/// Processes and threads that a task may have at once.
-const MAX_PROCESSES: u64 = 256;
+/// Processes and threads that a task may have at once, however little memory it asks for.
+const LEAST_PROCESSES: u64 = 256;
+/// Memory that a job asks for, for each further process or thread, bytes.
+const BYTES_PER_PROCESS: u64 = 4 << 20;
+/// Files that a process may have open.
+const MAX_OPEN_FILES: u64 = 8_192;
 
 /// Says why a container could not be made ready or run; never the outcome of a program that ran.
 #[derive(Debug, thiserror::Error)]

@@ -10,23 +10,51 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::workers::Workers;
 use super::{ContainerError, Image, OUTER_ID, Share, host, state};
 use crate::task::{Exit, LimitKind, Outcome, STDERR_KEPT_BYTES, StopFlag, TaskInput};
 
 /// How often a running container is looked at.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 
-/// A task's folder, control group and mount; all go when it is dropped.
-struct Place<'a> {
-    folder: PathBuf,
-    name: String,
-    image: &'a Image,
+/// A task's folder, control groups and mount; all go when it is dropped.
+pub(super) struct Place<'a> {
+    pub(super) folder: PathBuf,
+    pub(super) name: String,
+    pub(super) image: &'a Image,
+    pub(super) share: &'a Share,
+}
+
+impl Place<'_> {
+    /// Returns the name of one of the task's containers.
+    pub(super) fn container(&self, rank: u16) -> String {
+        format!("{}-{rank}", self.name)
+    }
+
+    /// Starts one of the task's containers, whose description is written.
+    pub(super) fn start(&self, rank: u16, stdin: Stdio, stdout: Stdio) -> Result<Child, ContainerError> {
+        let bundle = self.folder.join(rank.to_string());
+        let mut command = runc(self.image);
+        command.arg("--log").arg(bundle.join("log")).args(["run", "--keep", "--pid-file"]).arg(bundle.join("pid"));
+        command.arg("--bundle").arg(&bundle).arg(self.container(rank));
+        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().map_err(host("start", "runc"))
+    }
+
+    /// Ends one of the task's containers: the first process takes every other one of its name space along.
+    pub(super) fn kill(&self, rank: u16) {
+        let mut kill = runc(self.image);
+        let _ = kill.args(["kill", &self.container(rank), "KILL"]).stderr(Stdio::null()).status();
+    }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut delete = runc(self.image);
-        let _ = delete.args(["delete", "--force", &self.name]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        for rank in 0..=self.share.workers {
+            let mut delete = runc(self.image);
+            delete.args(["delete", "--force", &self.container(rank)]).stdout(Stdio::null()).stderr(Stdio::null());
+            let _ = delete.status();
+        }
+        state::end_groups(&self.name);
         state::unmount(&self.folder.join("out"));
         // What stays is swept with the session.
         let _ = fs::remove_dir_all(&self.folder);
@@ -43,22 +71,31 @@ impl Image {
     /// Runs one task to its end on this thread; whatever the program does is an [`Outcome`].
     pub fn run(&self, task: &TaskInput<'_>, share: &Share, stop: &StopFlag) -> Result<Outcome, ContainerError> {
         let name = self.session.name("task");
-        let place = Place { folder: self.session.folder.join(&name), name, image: self };
-        lay_out(&place, task, share)?;
+        let place = Place { folder: self.session.folder.join(&name), name, image: self, share };
+        lay_out(&place, task)?;
+        state::make_group(&place.name, task, share)?;
         let started = Instant::now();
-        let mut child = start(&place)?;
+        let stdin = File::open(place.folder.join("stdin")).map_err(host("open the file", &place.folder))?;
+        let mut child = place.start(0, stdin.into(), Stdio::piped())?;
         let overflowed = Arc::new(AtomicBool::new(false));
         let output = usize::try_from(task.limits.output_bytes).unwrap_or(usize::MAX);
         let stdout = child.stdout.take().map(|pipe| drain(pipe, output, Some(Arc::clone(&overflowed))));
         let stderr = child.stderr.take().map(|pipe| drain(pipe, STDERR_KEPT_BYTES, None));
-        let ended = watch(&place, &mut child, task, stop, &overflowed)?;
+        let workers = Workers::start(&place, task, &mut child).inspect_err(|_| {
+            place.kill(0);
+            let _ = child.kill();
+            let _ = child.wait();
+        })?;
+        let ended = watch(&place, &mut child, task, stop, &overflowed);
+        let said = workers.finish(&place);
+        let ended = ended?;
         let used_nanos = state::counter("cpuacct", &place.name, "cpuacct.usage", None);
         let peak_memory_bytes = state::counter("memory", &place.name, "memory.max_usage_in_bytes", None);
         let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| {
             reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
         };
         let wall = started.elapsed();
-        let (stdout, stderr) = (text(stdout), text(stderr));
+        let (stdout, mut stderr) = (text(stdout), text(stderr));
         let (outputs, over) = read_outputs(&place.folder.join("out"), task, stdout.len())?;
         let exit = ended.unwrap_or_else(|code| explain(&place, code, over));
         // A program that ended well and left more than it may has nothing to show.
@@ -67,6 +104,10 @@ impl Image {
             _ => exit,
         };
         let fuel = fuel_of(self, used_nanos);
+        if !exit.is_ok() {
+            stderr.splice(0..0, said);
+            stderr.drain(..stderr.len().saturating_sub(STDERR_KEPT_BYTES));
+        }
         Ok(Outcome { exit, fuel, peak_memory_bytes, wall, stdout, stderr, outputs })
     }
 }
@@ -78,7 +119,7 @@ fn fuel_of(image: &Image, nanos: u64) -> u64 {
 }
 
 /// Writes the task's files and the container's description.
-fn lay_out(place: &Place<'_>, task: &TaskInput<'_>, share: &Share) -> Result<(), ContainerError> {
+fn lay_out(place: &Place<'_>, task: &TaskInput<'_>) -> Result<(), ContainerError> {
     let folder = &place.folder;
     let mut build = fs::DirBuilder::new();
     build.recursive(true).mode(0o755);
@@ -101,16 +142,7 @@ fn lay_out(place: &Place<'_>, task: &TaskInput<'_>, share: &Share) -> Result<(),
         let reason = String::from_utf8_lossy(&mounted.stderr).into_owned();
         return Err(ContainerError::Host { what: "mount", path: out, reason });
     }
-    let config = super::config::describe(place.image, task, share, folder, &place.name)?.to_string();
-    fs::write(folder.join("config.json"), config).map_err(host("write the file", folder))
-}
-
-fn start(place: &Place<'_>) -> Result<Child, ContainerError> {
-    let stdin = File::open(place.folder.join("stdin")).map_err(host("open the file", &place.folder))?;
-    let mut command = runc(place.image);
-    command.arg("--log").arg(place.folder.join("log")).args(["run", "--keep", "--bundle"]).arg(&place.folder);
-    command.arg(&place.name).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.spawn().map_err(host("start", "runc"))
+    super::config::write(place, task, 0, None)
 }
 
 /// Waits for the end; `Err` is the program's own exit code.
@@ -130,7 +162,7 @@ fn watch(
             if let Some((exit, _)) = killed {
                 return Ok(Ok(exit));
             }
-            let logged = fs::read_to_string(place.folder.join("log")).unwrap_or_default();
+            let logged = fs::read_to_string(place.folder.join("0/log")).unwrap_or_default();
             if !status.success() && state::counter("cpuacct", &place.name, "cpuacct.usage", None) == 0 {
                 return Err(ContainerError::Host { what: "start", path: "runc".into(), reason: logged });
             }
@@ -148,9 +180,8 @@ fn watch(
         };
         if let Some(exit) = end {
             let (_, since) = killed.get_or_insert((exit, Instant::now()));
-            // The first process takes every other one of its namespace along. Again, in case it had not begun.
-            let mut kill = runc(place.image);
-            let _ = kill.args(["kill", &place.name, "KILL"]).stderr(Stdio::null()).status();
+            // Again, in case it had not begun.
+            place.kill(0);
             if since.elapsed() > LOOK * 400 {
                 let _ = child.kill();
             }
@@ -164,17 +195,17 @@ fn explain(place: &Place<'_>, code: i32, over: Option<LimitKind>) -> Exit {
     if code == 0 {
         return Exit::Ok;
     }
-    if state::counter("memory", &place.name, "memory.oom_control", Some("oom_kill ")) > 0 {
+    if state::counter_sum("memory", &place.name, "memory.oom_control", "oom_kill ") > 0 {
         return Exit::Limit(LimitKind::Memory);
     }
-    if state::counter("pids", &place.name, "pids.events", Some("max ")) > 0 {
+    if state::counter_sum("pids", &place.name, "pids.events", "max ") > 0 {
         return Exit::Limit(LimitKind::Processes);
     }
     over.map_or(Exit::Code(code), Exit::Limit)
 }
 
 /// Reads a pipe to its end, keeping the first `keep` bytes, or the last ones where nobody is told of more.
-fn drain(
+pub(super) fn drain(
     mut pipe: impl Read + Send + 'static,
     keep: usize,
     overflowed: Option<Arc<AtomicBool>>,

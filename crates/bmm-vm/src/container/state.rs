@@ -12,10 +12,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::{ContainerError, Devices, Image, Share, host, image};
+use super::{BYTES_PER_PROCESS, ContainerError, Devices, Image, LEAST_PROCESSES, Share, host, image};
+use crate::task::TaskInput;
 
 /// Where the kernel shows control groups.
-const CGROUPS: &str = "/sys/fs/cgroup";
+pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
+/// Period over which a task's cores are counted, microseconds.
+const CPU_PERIOD_MICROS: u64 = 100_000;
 /// How long processes that were killed may take to go.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -85,9 +88,9 @@ impl Containers {
         Err(unavailable("no name was free"))
     }
 
-    /// Returns what a task gets that asks for so many cores and perhaps a GPU.
-    pub fn share(&self, cores: u16, gpu: bool) -> Share {
-        Share { cores: cores.max(1), devices: if gpu { self.devices.clone() } else { Devices::default() } }
+    /// Returns what a task gets that asks for so many cores, perhaps a GPU, and so many workers.
+    pub fn share(&self, cores: u16, gpu: bool, workers: u16) -> Share {
+        Share { cores: cores.max(1), devices: if gpu { self.devices.clone() } else { Devices::default() }, workers }
     }
 
     /// Unpacks an image from the bytes of its archive, unless it lies unpacked.
@@ -167,8 +170,43 @@ fn clear(folder: &Path, name: &str) -> Result<(), ContainerError> {
     fs::remove_dir_all(folder).map_err(host("remove the folder", folder))
 }
 
-/// Kills what is in a control group until it is empty, and removes it.
-pub(super) fn end_group(group: &Path) {
+/// Makes the control group of a task with its limits; its containers' groups are made below it.
+pub(super) fn make_group(name: &str, task: &TaskInput<'_>, share: &Share) -> Result<(), ContainerError> {
+    let memory = task.limits.memory_bytes;
+    let processes = (memory / BYTES_PER_PROCESS).max(LEAST_PROCESSES);
+    for (hierarchy, file, value) in [
+        ("memory", "memory.limit_in_bytes", memory),
+        ("memory", "memory.memsw.limit_in_bytes", memory),
+        ("cpu", "cpu.cfs_period_us", CPU_PERIOD_MICROS),
+        ("cpu", "cpu.cfs_quota_us", CPU_PERIOD_MICROS * u64::from(share.cores.max(1))),
+        ("pids", "pids.max", processes),
+    ] {
+        let group = Path::new(CGROUPS).join(hierarchy).join(name);
+        fs::create_dir_all(&group).map_err(host("make the control group", &group))?;
+        let path = group.join(file);
+        // Kernels without accounting of swap lack its file.
+        if file != "memory.memsw.limit_in_bytes" || path.exists() {
+            fs::write(&path, value.to_string()).map_err(host("write the limit", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends and removes the control groups of a task in every hierarchy.
+pub(super) fn end_groups(name: &str) {
+    for hierarchy in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
+        let group = hierarchy.path().join(name);
+        if group.is_dir() {
+            end_group(&group);
+        }
+    }
+}
+
+/// Kills what is in a control group and those below it until they are empty, and removes them.
+fn end_group(group: &Path) {
+    for below in fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        end_group(&below.path());
+    }
     let until = Instant::now() + PATIENCE;
     loop {
         let ids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
@@ -194,4 +232,12 @@ pub(super) fn counter(hierarchy: &str, group: &str, file: &str, field: Option<&s
         Some(field) => text.lines().find_map(|line| line.strip_prefix(field)).map(str::trim),
     };
     found.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// Returns the sum of a counter over a group and those directly below it.
+pub(super) fn counter_sum(hierarchy: &str, group: &str, file: &str, field: &str) -> u64 {
+    let below = fs::read_dir(Path::new(CGROUPS).join(hierarchy).join(group)).into_iter().flatten().flatten();
+    let below = below.filter(|entry| entry.path().is_dir());
+    let below = below.map(|entry| format!("{group}/{}", entry.file_name().to_string_lossy()));
+    below.chain([group.to_owned()]).map(|group| counter(hierarchy, &group, file, Some(field))).sum()
 }

@@ -1,15 +1,24 @@
 //! Hostile programs in real containers: each is stopped, and nothing of it is left on the host.
 #![expect(clippy::print_stderr, reason = "it says why it is skipped")]
 
+use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bmm_vm::container::{ContainerError, Containers, Devices, Image, Share};
+use bmm_vm::container::{ContainerError, Containers, Devices, Image, Share, is_image};
 use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, StopFlag, TaskInput};
+use serde_json::json;
+use sha2::Digest as _;
 
 /// Where the tests keep their containers; every container's user must be able to reach it.
 const STATE: &str = "/var/lib/bmm-container-tests";
+
+/// Lets one of these tests run at a time, as they look for what is left of all of them.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Returns an image of a shell, or says why there is none.
 fn shell() -> Option<(Containers, Arc<Image>)> {
@@ -35,7 +44,7 @@ fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
     archive.append_data(&mut header, name, bytes).expect("to memory");
 }
 
-fn archive(busybox: &[u8]) -> Vec<u8> {
+fn layer(busybox: &[u8]) -> Vec<u8> {
     let mut layer = tar::Builder::new(Vec::new());
     add(&mut layer, "bin/busybox", busybox);
     for folder in ["in", "out", "proc", "dev", "tmp"] {
@@ -45,11 +54,15 @@ fn archive(busybox: &[u8]) -> Vec<u8> {
         header.set_mode(0o755);
         layer.append_data(&mut header, folder, &[][..]).expect("to memory");
     }
+    layer.into_inner().expect("to memory")
+}
+
+fn archive(busybox: &[u8]) -> Vec<u8> {
     let mut image = tar::Builder::new(Vec::new());
     let config = br#"{"config":{"Entrypoint":["/bin/busybox","sh","-c"],"Env":["PATH=/bin"]}}"#;
     add(&mut image, "manifest.json", br#"[{"Config":"config.json","Layers":["layer.tar"]}]"#);
     add(&mut image, "config.json", config);
-    add(&mut image, "layer.tar", &layer.into_inner().expect("to memory"));
+    add(&mut image, "layer.tar", &layer(busybox));
     image.into_inner().expect("to memory")
 }
 
@@ -82,6 +95,7 @@ fn left() -> Vec<String> {
 
 #[test]
 fn containers_run_hostile_programs_and_leave_nothing() {
+    let _turn = turn();
     let Some((containers, image)) = shell() else { return };
     let good = run(&image, "busybox cat /in/a.txt; busybox cat; echo made > /out/b.txt");
     assert_eq!((good.exit, good.stdout.as_slice()), (Exit::Ok, &b"giventyped"[..]), "{good:?}");
@@ -121,6 +135,88 @@ fn containers_run_hostile_programs_and_leave_nothing() {
     drop((image, containers));
 }
 
+/// Runs a script in the task's container and two more, on two cores.
+fn run_three(image: &Image, script: &str, limits: Limits) -> Outcome {
+    let args = ["busybox() { /bin/busybox \"$@\"; }; ".to_owned() + script];
+    let task = TaskInput { args: &args, limits, ..TaskInput::new() };
+    let share = Share { cores: 2, workers: 2, ..Share::default() };
+    image.run(&task, &share, &StopFlag::new()).expect("the host can run it")
+}
+
+#[test]
+fn workers_share_a_network_and_limits_and_end_with_the_task() {
+    let _turn = turn();
+    let Some((containers, image)) = shell() else { return };
+    let script = r#"case $BMM_RANK in
+        0) busybox nc -l -p 7000 > /tmp/got
+           until test -s /out/of2; do busybox sleep 0.02; done
+           busybox cat /tmp/got; echo "$BMM_WORKERS workers, $BMM_CORES cores"
+           busybox grep -v -e lo: -e '|' /proc/net/dev; true;;
+        1) until echo "from 1" | busybox nc 127.0.0.1 7000; do busybox sleep 0.02; done; busybox sleep 100;;
+        2) echo here > /out/of2; while :; do :; done;;
+    esac"#;
+    let outcome = run_three(&image, script, limits());
+    assert_eq!(outcome.exit, Exit::Ok, "{outcome:?}");
+    assert_eq!(String::from_utf8_lossy(&outcome.stdout), "from 1\n2 workers, 2 cores\n");
+    assert!(outcome.wall < Duration::from_secs(3), "the workers end with it: {:?}", outcome.wall);
+    assert_eq!(left(), Vec::<String>::new());
+
+    let alone = "if test $BMM_RANK = 0; then busybox sleep 2; exit 1; fi; ";
+    for (name, script, limits, kind) in [
+        (
+            "fork bomb",
+            "f() { f | f & }; f; busybox sleep 9",
+            Limits { memory_bytes: 512 << 20, ..limits() },
+            LimitKind::Processes,
+        ),
+        ("memory bomb", "x=aaaaaaaa; while :; do x=$x$x; done", limits(), LimitKind::Memory),
+        ("disk fill", "busybox dd if=/dev/zero of=/out/big bs=4096 count=100000", limits(), LimitKind::Output),
+        ("busy", "while :; do :; done", Limits { fuel: Some(1_000_000_000), ..limits() }, LimitKind::Fuel),
+    ] {
+        let outcome = run_three(&image, &format!("{alone}{script}"), limits);
+        assert_eq!(outcome.exit, Exit::Limit(kind), "{name}: {}", String::from_utf8_lossy(&outcome.stderr));
+    }
+    assert_eq!(run_three(&image, "exit 3", limits()).exit, Exit::Code(3), "it may end before they begin");
+    let failed =
+        run_three(&image, "test $BMM_RANK = 0 || { echo lost >&2; exit 1; }; busybox sleep 1; exit 4", limits());
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("worker 2: lost"), "{failed:?}");
+    assert_eq!(left(), Vec::<String>::new());
+    drop((image, containers));
+}
+
+/// Writes a blob of an OCI layout and returns what names it.
+fn blob(folder: &Path, bytes: &[u8]) -> serde_json::Value {
+    let hex = format!("{:x}", sha2::Sha256::digest(bytes));
+    std::fs::write(folder.join("blobs/sha256").join(&hex), bytes).expect("the folder is there");
+    serde_json::json!({ "digest": format!("sha256:{hex}"), "size": bytes.len() })
+}
+
+#[test]
+fn a_compressed_layout_of_several_architectures_runs() {
+    let _turn = turn();
+    let Some((containers, _)) = shell() else { return };
+    let busybox = std::fs::read("/bin/busybox").expect("it was there");
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(folder.path().join("blobs/sha256")).expect("a folder");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&layer(&busybox)).expect("to memory");
+    let layer = blob(folder.path(), &gzip.finish().expect("to memory"));
+    let config = blob(folder.path(), br#"{"config":{"Entrypoint":["/bin/busybox","echo","of the layout"]}}"#);
+    let manifest = blob(folder.path(), json!({ "config": config, "layers": [layer] }).to_string().as_bytes());
+    let mut ours = manifest.clone();
+    ours["platform"] = json!({ "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" } });
+    let other = json!({ "digest": "sha256:00", "platform": { "architecture": "s390x" } });
+    let choices = blob(folder.path(), json!({ "manifests": [other, ours] }).to_string().as_bytes());
+    std::fs::write(folder.path().join("index.json"), json!({ "manifests": [choices] }).to_string()).expect("a file");
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_dir_all(".", folder.path()).expect("to memory");
+    let bytes = archive.into_inner().expect("to memory");
+    assert!(is_image(&bytes));
+    let image = containers.prepare(&bytes).expect("it is sound");
+    let outcome = image.run(&TaskInput::new(), &Share::default(), &StopFlag::new()).expect("the host can run it");
+    assert_eq!((outcome.exit, outcome.stdout.as_slice()), (Exit::Ok, &b"of the layout\n"[..]), "{outcome:?}");
+}
+
 #[test]
 fn a_task_gets_the_device_that_a_specification_names_and_no_other() {
     let Some((containers, image)) = shell() else { return };
@@ -140,7 +236,8 @@ fn a_task_gets_the_device_that_a_specification_names_and_no_other() {
     };
     let (without, plain) = list(&Share::default());
     assert_eq!(without, Exit::Code(1), "without the device");
-    let (with, given) = list(&Share { cores: 1, devices: find("example.org/harmless=0").expect("it is named") });
+    let (with, given) =
+        list(&Share { devices: find("example.org/harmless=0").expect("it is named"), ..Share::default() });
     assert_eq!(with, Exit::Ok, "{given:?}");
     let more: Vec<&str> = given.iter().filter(|line| !plain.contains(line)).map(String::as_str).collect();
     assert_eq!(
@@ -157,6 +254,7 @@ fn a_task_gets_the_device_that_a_specification_names_and_no_other() {
 
 #[test]
 fn damaged_images_are_refused() {
+    let _turn = turn();
     let Some((containers, _)) = shell() else { return };
     for bytes in [&b""[..], &[0; 1024], &archive(b"x")[..700]] {
         assert!(matches!(containers.prepare(bytes), Err(ContainerError::Image(_))));

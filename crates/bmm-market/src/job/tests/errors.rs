@@ -33,6 +33,8 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("image that merges", "app = \"app.wasm\"\n[output]\nmerge = \"oci:./image.tar\""),
     ("audit of an image that says nothing", "app = \"oci:app.wasm\"\n[verify]\nmode = \"audit\""),
+    ("module with workers", "app = \"app.wasm\"\n[cluster]\nworkers = 2"),
+    ("too many workers", "app = \"oci:app.wasm\"\n[cluster]\nworkers = 65"),
     ("module with a GPU", "app = \"app.wasm\"\nneeds = { gpu = \"any\" }"),
     ("audit with operators", "app = \"app.wasm\"\n[verify]\nmode = \"audit\"\nn = 3"),
     ("audit of too much", "app = \"app.wasm\"\n[verify]\nmode = \"audit\"\nfloor = \"200 %\""),
