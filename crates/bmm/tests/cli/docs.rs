@@ -17,7 +17,10 @@ fn examples() -> Vec<String> {
 /// Makes the files that the examples name.
 fn make_files(dir: &Path) {
     let module = b"\0asm\x01\0\0\0";
-    let files: [(&str, &[u8]); 13] = [
+    let mut image = [0; 512];
+    image[257..262].copy_from_slice(b"ustar");
+    let files: [(&str, &[u8]); 14] = [
+        ("job/images/build/povray.tar", &image),
         ("job/app.wasm", module),
         ("job/words.wasm", module),
         ("job/pathtrace.wasm", module),
@@ -56,7 +59,7 @@ fn every_example_is_a_job() {
 
 #[test]
 fn every_key_has_its_row() {
-    for section in ["", "output", "verify", "limits", "budget"] {
+    for section in ["", "output", "verify", "limits", "needs", "cluster", "budget"] {
         let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
         let error = JobFile::parse(&format!("app = \"./app.wasm\"\n{header}zzzzzzzz = 1")).expect_err("no such key");
         let JobFault::UnknownKey { known, .. } = error.fault.as_ref() else { panic!("{error}") };
