@@ -8,5 +8,5 @@ env=(HOME=/tmp PYTHONUTF8=1 PYTHONHASHSEED=0 TF_CPP_MIN_LOG_LEVEL=2 TF_ENABLE_ON
 prepare() {
     pip_install tensorflow/requirements.txt
     # For building further programs with it.
-    rm -rf "$libraries"/tensorflow/include "$libraries"/tensorflow/lite/{toco,experimental/microfrontend}
+    rm -rf "$libraries"/tensorflow/include
 }
