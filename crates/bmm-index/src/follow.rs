@@ -19,12 +19,37 @@ const BATCH: u64 = 512;
 /// Time between two summaries.
 const SUMMARY_EVERY: Duration = Duration::from_millis(900);
 
+/// Most threads that read a batch: nearly all of their time goes into recovering who signed what.
+const READERS: u64 = 4;
+
 /// Reads rows of canonical blocks from `first` on, at most [`BATCH`], as far as they follow one another. Fewer while a branch is being
 /// taken: then the caller looks again.
-fn read(chain: &Chain, first: u64) -> Result<Vec<BlockRows>, ChainError> {
-    let last = chain.head().number().min(first.saturating_add(BATCH).saturating_sub(1));
+async fn read(chain: Arc<Chain>, first: u64) -> Result<Vec<BlockRows>, IndexError> {
+    let end = chain.head().number().saturating_add(1).min(first.saturating_add(BATCH));
+    let threads = std::thread::available_parallelism().map_or(1, |threads| u64::try_from(threads.get()).unwrap_or(1));
+    let part = usize::try_from(end.saturating_sub(first).div_ceil(threads.min(READERS)).max(1)).unwrap_or(usize::MAX);
+    let begin = |from: u64| {
+        let chain = chain.clone();
+        let to = end.min(from.saturating_add(u64::try_from(part).unwrap_or(u64::MAX)));
+        tokio::task::spawn_blocking(move || read_part(&chain, from, to))
+    };
+    let parts: Vec<_> = (first..end).step_by(part).map(begin).collect();
     let mut rows: Vec<BlockRows> = Vec::new();
-    for number in first..=last {
+    for part in parts {
+        let part = part.await.map_err(|_| IndexError::Damaged("a thread that reads the chain ended"))??;
+        let wanted = rows.last().map_or(first, |last| last.number.saturating_add(1));
+        let links = |next: &BlockRows| next.number == wanted && rows.last().is_none_or(|last| next.parent == last.id);
+        if part.first().is_some_and(links) {
+            rows.extend(part);
+        }
+    }
+    Ok(rows)
+}
+
+/// Reads rows of canonical blocks from `first` to before `end`, as far as they follow one another.
+fn read_part(chain: &Chain, first: u64, end: u64) -> Result<Vec<BlockRows>, ChainError> {
+    let mut rows: Vec<BlockRows> = Vec::new();
+    for number in first..end {
         let Some(id) = chain.canonical(number)? else { break };
         let (Some(header), Some(body)) = (chain.header(id)?, chain.body(id)?) else { break };
         let receipts = if body.transactions.is_empty() { Some(Vec::new()) } else { chain.receipts(id)? };
@@ -52,19 +77,15 @@ async fn next(chain: &Chain, index: &Index) -> Result<u64, IndexError> {
 /// Brings the index to the chain's head. Returns whether anything changed. While one batch is written, the next is read.
 pub async fn catch_up(chain: &Arc<Chain>, index: &Index, stop: &AtomicBool) -> Result<bool, IndexError> {
     let mut first = next(chain, index).await?;
-    let begin = |first: u64| {
-        let chain = chain.clone();
-        tokio::task::spawn_blocking(move || read(&chain, first))
-    };
-    let ended = |_| IndexError::Damaged("a thread that reads the chain ended");
     let mut changed = false;
-    let mut rows = begin(first).await.map_err(ended)??;
+    let mut rows = read(chain.clone(), first).await?;
     while !rows.is_empty() && !stop.load(Ordering::Relaxed) {
         first = rows.last().map_or(first, |row| row.number.saturating_add(1));
-        let reading = begin(first);
+        // Its threads begin at once, and read while the database writes.
+        let reading = tokio::spawn(read(chain.clone(), first));
         index.apply(&rows).await?;
         changed = true;
-        rows = reading.await.map_err(ended)??;
+        rows = reading.await.map_err(|_| IndexError::Damaged("a thread that reads the chain ended"))??;
     }
     Ok(changed)
 }

@@ -70,6 +70,8 @@ pub enum IndexError {
 pub struct Index {
     pool: AnyPool,
     writer: AnyPool,
+    /// Whether parameters of a statement are numbered, as PostgreSQL wants them; SQLite finds plain ones faster.
+    numbered: bool,
 }
 
 impl Index {
@@ -111,7 +113,7 @@ impl Index {
         let writer = open(1).await?;
         schema::prepare(&writer, is_sqlite, genesis).await?;
         let pool = open(4).await?;
-        Ok(Self { pool, writer })
+        Ok(Self { pool, writer, numbered: is_postgres })
     }
 
     /// Closes all connections.

@@ -89,6 +89,15 @@ fn block_entry(row: &AnyRow) -> Result<BlockEntry, IndexError> {
     })
 }
 
+fn event_entry(row: &AnyRow) -> Result<EventEntry, IndexError> {
+    Ok(EventEntry {
+        block: uint(row.try_get(0)?),
+        log: uint(row.try_get(1)?),
+        position: uint(row.try_get(2)?),
+        topic: word(row.try_get(3)?)?,
+    })
+}
+
 fn limit(rows: u32) -> i64 {
     i64::from(rows.clamp(1, MAX_PAGE))
 }
@@ -185,14 +194,20 @@ impl Index {
             ORDER BY block DESC, log DESC LIMIT $4";
         let query =
             sqlx::query(query).bind(contract.to_vec()).bind(int(before.0)).bind(int(before.1)).bind(limit(rows));
-        let entry = |row: &AnyRow| -> Result<EventEntry, IndexError> {
-            Ok(EventEntry {
-                block: uint(row.try_get(0)?),
-                log: uint(row.try_get(1)?),
-                position: uint(row.try_get(2)?),
-                topic: word(row.try_get(3)?)?,
-            })
-        };
-        query.fetch_all(&self.pool).await?.iter().map(entry).collect()
+        query.fetch_all(&self.pool).await?.iter().map(event_entry).collect()
+    }
+
+    /// Lists events of a system contract about one thing (its first indexed field) before the one at `before`, the newest first.
+    pub async fn events_about(
+        &self,
+        (contract, subject): (Address, B256),
+        before: (u64, u64),
+        rows: u32,
+    ) -> Result<Vec<EventEntry>, IndexError> {
+        let query = "SELECT block, log, position, topic FROM events
+            WHERE contract = $1 AND subject = $2 AND (block, log) < ($3, $4) ORDER BY block DESC, log DESC LIMIT $5";
+        let query = sqlx::query(query).bind(contract.to_vec()).bind(subject.to_vec());
+        let query = query.bind(int(before.0)).bind(int(before.1)).bind(limit(rows));
+        query.fetch_all(&self.pool).await?.iter().map(event_entry).collect()
     }
 }

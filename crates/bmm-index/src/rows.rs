@@ -72,6 +72,8 @@ pub struct EventRow {
     pub contract: Address,
     /// Which event.
     pub topic: B256,
+    /// What it is about: its first indexed field, such as an account or a job; zero where it has none.
+    pub subject: B256,
 }
 
 /// Everything that the index keeps of one block.
@@ -164,7 +166,8 @@ impl BlockRows {
             self.transfers.push(TransferRow { log, position, token: event.address, from, to, value, unique });
         }
         if let (true, Some(topic)) = (is_system, topics.first()) {
-            self.events.push(EventRow { log, position, contract: event.address, topic: *topic });
+            let subject = topics.get(1).copied().unwrap_or_default();
+            self.events.push(EventRow { log, position, contract: event.address, topic: *topic, subject });
         }
         if transfer.is_some() || is_system {
             for address in topics.iter().skip(1).filter_map(account) {

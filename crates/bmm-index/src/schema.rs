@@ -5,12 +5,12 @@ use alloy_primitives::B256;
 use sqlx::{AnyConnection, AnyPool, Row as _};
 
 /// The form that this program writes; another one is emptied.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 const NAMES: [&str; 5] = ["blocks", "touches", "transfers", "tokens", "events"];
 
 /// `{blob}` is the database's type of bytes, `{keyed}` what keeps a table in the order of its key, where that must be said.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "CREATE TABLE IF NOT EXISTS blocks (
         number BIGINT PRIMARY KEY, id {blob} NOT NULL, time BIGINT NOT NULL, producer {blob} NOT NULL,
         work DOUBLE PRECISION NOT NULL, transactions BIGINT NOT NULL, gas BIGINT NOT NULL, total BIGINT NOT NULL)",
@@ -28,8 +28,9 @@ const TABLES: [&str; 10] = [
         address {blob} PRIMARY KEY, first BIGINT NOT NULL, is_unique BIGINT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS events (
         block BIGINT NOT NULL, log BIGINT NOT NULL, position BIGINT NOT NULL, contract {blob} NOT NULL, topic {blob} NOT NULL,
-        PRIMARY KEY (block, log)) {keyed}",
+        subject {blob} NOT NULL, PRIMARY KEY (block, log)) {keyed}",
     "CREATE INDEX IF NOT EXISTS events_by_contract ON events (contract, block, log)",
+    "CREATE INDEX IF NOT EXISTS events_by_subject ON events (contract, subject, block, log)",
 ];
 
 /// Brings a connection of SQLite into form. The index can be made anew, so that the last commits may be lost with the power.

@@ -2,7 +2,8 @@
 
 use crate::{BlockRows, Index, IndexError, int, uint};
 use alloy_primitives::B256;
-use sqlx::{Any, QueryBuilder, Row as _, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
+use std::fmt::Write as _;
 
 /// Rows of one statement: with eight columns some 2,000 parameters, which every database takes.
 const ROWS_AT_ONCE: usize = 256;
@@ -31,19 +32,19 @@ impl Index {
         let mut total = parent_total(&mut tx, first).await?;
         self.cut(&mut tx, first.number).await?;
         for chunk in blocks.chunks(ROWS_AT_ONCE) {
-            let mut insert =
-                QueryBuilder::new("INSERT INTO blocks (number, id, time, producer, work, transactions, gas, total) ");
-            insert.push_values(chunk, |mut row, block| {
+            let columns = ["number", "id", "time", "producer", "work", "transactions", "gas", "total"];
+            let mut insert = sqlx::query(self.insert("blocks", columns, chunk.len()));
+            for block in chunk {
                 total = total.saturating_add(block.transactions);
-                row.push_bind(int(block.number)).push_bind(block.id.to_vec()).push_bind(int(block.time));
-                row.push_bind(block.producer.to_vec()).push_bind(block.work).push_bind(int(block.transactions));
-                row.push_bind(int(block.gas)).push_bind(int(total));
-            });
-            insert.build().persistent(chunk.len() == ROWS_AT_ONCE).execute(&mut *tx).await?;
+                insert = insert.bind(int(block.number)).bind(block.id.to_vec()).bind(int(block.time));
+                insert = insert.bind(block.producer.to_vec()).bind(block.work).bind(int(block.transactions));
+                insert = insert.bind(int(block.gas)).bind(int(total));
+            }
+            insert.persistent(chunk.len() == ROWS_AT_ONCE).execute(&mut *tx).await?;
         }
-        insert_touches(&mut tx, blocks).await?;
-        insert_transfers(&mut tx, blocks).await?;
-        insert_events(&mut tx, blocks).await?;
+        self.insert_touches(&mut tx, blocks).await?;
+        self.insert_transfers(&mut tx, blocks).await?;
+        self.insert_events(&mut tx, blocks).await?;
         Ok(tx.commit().await?)
     }
 
@@ -95,61 +96,87 @@ async fn parent_total(tx: &mut Transaction<'_, Any>, first: &BlockRows) -> Resul
     Ok(uint(row.try_get(2)?))
 }
 
-async fn insert_touches(tx: &mut Transaction<'_, Any>, blocks: &[BlockRows]) -> Result<(), IndexError> {
-    let mut rows: Vec<_> =
-        blocks.iter().flat_map(|block| block.touches.iter().map(|touch| (block.number, touch))).collect();
-    // In the order of the table, so that neighbours are written together.
-    rows.sort_unstable_by_key(|(number, touch)| (touch.address, *number, touch.position));
-    for chunk in rows.chunks(ROWS_AT_ONCE) {
-        let mut insert = QueryBuilder::new("INSERT INTO touches (address, block, position, role) ");
-        insert.push_values(chunk, |mut row, (number, touch)| {
-            row.push_bind(touch.address.to_vec()).push_bind(int(*number)).push_bind(int(touch.position));
-            row.push_bind(touch.role.0);
-        });
-        insert.build().persistent(chunk.len() == ROWS_AT_ONCE).execute(&mut **tx).await?;
+impl Index {
+    /// Writes the statement that inserts so many rows.
+    fn insert<const N: usize>(&self, table: &str, columns: [&str; N], rows: usize) -> AssertSqlSafe<String> {
+        let mut sql = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
+        for row in 0..rows {
+            for column in 0..N {
+                sql.push_str(if column > 0 {
+                    ", "
+                } else if row > 0 {
+                    ", ("
+                } else {
+                    "("
+                });
+                if self.numbered {
+                    let _ = write!(sql, "${}", row * N + column + 1);
+                } else {
+                    sql.push('?');
+                }
+            }
+            sql.push(')');
+        }
+        AssertSqlSafe(sql)
     }
-    Ok(())
-}
 
-async fn insert_transfers(tx: &mut Transaction<'_, Any>, blocks: &[BlockRows]) -> Result<(), IndexError> {
-    let rows: Vec<_> =
-        blocks.iter().flat_map(|block| block.transfers.iter().map(|transfer| (block.number, transfer))).collect();
-    for chunk in rows.chunks(ROWS_AT_ONCE) {
-        let mut insert = QueryBuilder::new(
-            "INSERT INTO transfers (block, log, position, token, sender, recipient, value, is_unique) ",
-        );
-        insert.push_values(chunk, |mut row, (number, transfer)| {
-            row.push_bind(int(*number)).push_bind(int(transfer.log)).push_bind(int(transfer.position));
-            row.push_bind(transfer.token.to_vec()).push_bind(transfer.from.to_vec()).push_bind(transfer.to.to_vec());
-            row.push_bind(transfer.value.to_be_bytes::<32>().to_vec()).push_bind(i64::from(transfer.unique));
-        });
-        insert.build().persistent(chunk.len() == ROWS_AT_ONCE).execute(&mut **tx).await?;
+    async fn insert_touches(&self, tx: &mut Transaction<'_, Any>, blocks: &[BlockRows]) -> Result<(), IndexError> {
+        let mut rows: Vec<_> =
+            blocks.iter().flat_map(|block| block.touches.iter().map(|touch| (block.number, touch))).collect();
+        // In the order of the table, so that neighbours are written together.
+        rows.sort_unstable_by_key(|(number, touch)| (touch.address, *number, touch.position));
+        for chunk in rows.chunks(ROWS_AT_ONCE) {
+            let mut insert = sqlx::query(self.insert("touches", ["address", "block", "position", "role"], chunk.len()));
+            for (number, touch) in chunk {
+                insert = insert.bind(touch.address.to_vec()).bind(int(*number)).bind(int(touch.position));
+                insert = insert.bind(touch.role.0);
+            }
+            insert.persistent(chunk.len() == ROWS_AT_ONCE).execute(&mut **tx).await?;
+        }
+        Ok(())
     }
-    let mut tokens: Vec<_> = rows.iter().map(|(number, t)| (t.token, *number, t.unique)).collect();
-    tokens.sort_unstable();
-    tokens.dedup_by_key(|(token, ..)| *token);
-    for (token, first, unique) in tokens {
-        sqlx::query(
-            "INSERT INTO tokens (address, first, is_unique) VALUES ($1, $2, $3) ON CONFLICT (address) DO NOTHING",
-        )
-        .bind(token.to_vec())
-        .bind(int(first))
-        .bind(i64::from(unique))
-        .execute(&mut **tx)
-        .await?;
-    }
-    Ok(())
-}
 
-async fn insert_events(tx: &mut Transaction<'_, Any>, blocks: &[BlockRows]) -> Result<(), IndexError> {
-    let rows: Vec<_> = blocks.iter().flat_map(|block| block.events.iter().map(|event| (block.number, event))).collect();
-    for chunk in rows.chunks(ROWS_AT_ONCE) {
-        let mut insert = QueryBuilder::new("INSERT INTO events (block, log, position, contract, topic) ");
-        insert.push_values(chunk, |mut row, (number, event)| {
-            row.push_bind(int(*number)).push_bind(int(event.log)).push_bind(int(event.position));
-            row.push_bind(event.contract.to_vec()).push_bind(event.topic.to_vec());
-        });
-        insert.build().persistent(chunk.len() == ROWS_AT_ONCE).execute(&mut **tx).await?;
+    async fn insert_transfers(&self, tx: &mut Transaction<'_, Any>, blocks: &[BlockRows]) -> Result<(), IndexError> {
+        let rows: Vec<_> =
+            blocks.iter().flat_map(|block| block.transfers.iter().map(|transfer| (block.number, transfer))).collect();
+        for chunk in rows.chunks(ROWS_AT_ONCE) {
+            let columns = ["block", "log", "position", "token", "sender", "recipient", "value", "is_unique"];
+            let mut insert = sqlx::query(self.insert("transfers", columns, chunk.len()));
+            for (number, transfer) in chunk {
+                insert = insert.bind(int(*number)).bind(int(transfer.log)).bind(int(transfer.position));
+                insert = insert.bind(transfer.token.to_vec()).bind(transfer.from.to_vec()).bind(transfer.to.to_vec());
+                insert = insert.bind(transfer.value.to_be_bytes::<32>().to_vec()).bind(i64::from(transfer.unique));
+            }
+            insert.persistent(chunk.len() == ROWS_AT_ONCE).execute(&mut **tx).await?;
+        }
+        let mut tokens: Vec<_> = rows.iter().map(|(number, t)| (t.token, *number, t.unique)).collect();
+        tokens.sort_unstable();
+        tokens.dedup_by_key(|(token, ..)| *token);
+        for (token, first, unique) in tokens {
+            sqlx::query(
+                "INSERT INTO tokens (address, first, is_unique) VALUES ($1, $2, $3) ON CONFLICT (address) DO NOTHING",
+            )
+            .bind(token.to_vec())
+            .bind(int(first))
+            .bind(i64::from(unique))
+            .execute(&mut **tx)
+            .await?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn insert_events(&self, tx: &mut Transaction<'_, Any>, blocks: &[BlockRows]) -> Result<(), IndexError> {
+        let rows: Vec<_> =
+            blocks.iter().flat_map(|block| block.events.iter().map(|event| (block.number, event))).collect();
+        for chunk in rows.chunks(ROWS_AT_ONCE) {
+            let columns = ["block", "log", "position", "contract", "topic", "subject"];
+            let mut insert = sqlx::query(self.insert("events", columns, chunk.len()));
+            for (number, event) in chunk {
+                insert = insert.bind(int(*number)).bind(int(event.log)).bind(int(event.position));
+                insert = insert.bind(event.contract.to_vec()).bind(event.topic.to_vec()).bind(event.subject.to_vec());
+            }
+            insert.persistent(chunk.len() == ROWS_AT_ONCE).execute(&mut **tx).await?;
+        }
+        Ok(())
+    }
 }

@@ -1,18 +1,19 @@
-//! The index over real chains: what it holds, and that it follows a branch that is left.
+//! The index over real chains, in SQLite and in PostgreSQL: what it holds, and that it follows a branch that is left.
 
 use alloy_consensus::{SignableTransaction, TxEip1559};
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use alloy_sol_types::SolCall;
 use bmm_chain::{Chain, ChainOptions, ManualClock, TemplateRequest};
 use bmm_index::{Index, IndexError, catch_up};
 use bmm_types::{Amount, ChainParams, Engine, Seal, SealedBlock, Transaction, system};
+use postgres::Postgres;
 use sqlx::{AnyPool, Row as _};
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::sync::{Arc, atomic::AtomicBool};
+
+#[path = "../../bmm-pool/src/books/tests/postgres.rs"]
+mod postgres;
 
 const GENESIS_TIME: u64 = 1_900_000_000;
 
@@ -72,31 +73,57 @@ impl World {
     }
 }
 
-/// Every row of every table, as text.
-async fn dump(path: &Path) -> Vec<String> {
-    let pool = AnyPool::connect(&format!("sqlite://{}", path.display())).await.expect("opens");
+/// Runs a scenario with two empty databases of SQLite, then of PostgreSQL, where that is installed.
+#[expect(clippy::needless_pass_by_value, reason = "scenarios are closures")]
+fn on_both<F: AsyncFn(String, String)>(name: &str, scenario: F) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+    runtime.block_on(scenario(file("one.sqlite"), file("other.sqlite")));
+    if let Some(postgres) = Postgres::start() {
+        runtime.block_on(async {
+            let (one, other) = (postgres.url(name).await, postgres.url(&format!("{name}_other")).await);
+            scenario(one, other).await;
+        });
+    }
+}
+
+/// Every row of every table, as text: the columns named first are bytes, those that follow are numbers.
+async fn dump(url: &str) -> Vec<String> {
+    let pool = AnyPool::connect(url).await.expect("opens");
     let mut rows = Vec::new();
-    for query in [
-        "SELECT 'b' || number || hex(id) || time || hex(producer) || work || '/' || transactions || '/' || gas || '/' || total FROM blocks ORDER BY number",
-        "SELECT 't' || hex(address) || block || '/' || position || '/' || role FROM touches ORDER BY address, block, position",
-        "SELECT 'x' || block || '/' || log || '/' || position || hex(token) || hex(sender) || hex(recipient) || hex(value) || is_unique FROM transfers ORDER BY block, log",
-        "SELECT 'k' || hex(address) || first || '/' || is_unique FROM tokens ORDER BY address",
-        "SELECT 'e' || block || '/' || log || '/' || position || hex(contract) || hex(topic) FROM events ORDER BY block, log",
+    for (table, bytes, numbers, order) in [
+        ("blocks", vec!["id", "producer"], vec!["number", "time", "transactions", "gas", "total"], "number"),
+        ("touches", vec!["address"], vec!["block", "position", "role"], "address, block, position"),
+        (
+            "transfers",
+            vec!["token", "sender", "recipient", "value"],
+            vec!["block", "log", "position", "is_unique"],
+            "block, log",
+        ),
+        ("tokens", vec!["address"], vec!["first", "is_unique"], "address"),
+        ("events", vec!["contract", "topic", "subject"], vec!["block", "log", "position"], "block, log"),
     ] {
-        for row in sqlx::query(query).fetch_all(&pool).await.expect("rows") {
-            rows.push(row.try_get::<String, _>(0).expect("text"));
+        let columns = [bytes.as_slice(), numbers.as_slice()].concat().join(", ");
+        let query = format!("SELECT {columns} FROM {table} ORDER BY {order}");
+        for row in sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(&pool).await.expect("rows") {
+            let bytes = bytes.iter().map(|name| row.try_get::<Vec<u8>, _>(*name).map(hex::encode).expect("bytes"));
+            let numbers = numbers.iter().map(|name| row.try_get::<i64, _>(*name).expect("a number").to_string());
+            let values: Vec<String> = bytes.chain(numbers).collect();
+            rows.push(format!("{table} {}", values.join(" ")));
         }
     }
+    let work = sqlx::query("SELECT work FROM blocks ORDER BY number").fetch_all(&pool).await.expect("rows");
+    rows.extend(work.iter().map(|row| row.try_get::<f64, _>(0).expect("a number").to_string()));
+    pool.close().await;
     rows
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_branch_of_fifty_blocks_was_left_the_index_is_as_if_made_anew() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (followed, fresh) = (folder.path().join("followed.sqlite"), folder.path().join("fresh.sqlite"));
+async fn follows_a_branch(followed: String, fresh: String) {
     let (mut ours, mut theirs) = (World::new(), World::new());
     let stop = AtomicBool::new(false);
-    let index = Index::open_file(&followed, ours.chain.genesis()).await.expect("opens");
+    let index = Index::open(&followed, ours.chain.genesis()).await.expect("opens");
 
     for block in ours.grow(20, 1) {
         theirs.clock.advance(1);
@@ -117,7 +144,7 @@ async fn after_a_branch_of_fifty_blocks_was_left_the_index_is_as_if_made_anew() 
     catch_up(&ours.chain, &index, &stop).await.expect("follows");
     assert_eq!(index.tip().await.expect("reads"), Some((80, theirs.chain.head().id)));
 
-    let anew = Index::open_file(&fresh, theirs.chain.genesis()).await.expect("opens");
+    let anew = Index::open(&fresh, theirs.chain.genesis()).await.expect("opens");
     catch_up(&theirs.chain, &anew, &stop).await.expect("follows");
     let (followed, fresh) = (dump(&followed).await, dump(&fresh).await);
     assert_ne!(before, followed, "something was left");
@@ -126,13 +153,15 @@ async fn after_a_branch_of_fifty_blocks_was_left_the_index_is_as_if_made_anew() 
     assert!(!catch_up(&ours.chain, &index, &stop).await.expect("follows"), "nothing more to do");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_index_answers_by_account_token_and_producer() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("index.sqlite");
+#[test]
+fn after_a_branch_of_fifty_blocks_was_left_the_index_is_as_if_made_anew() {
+    on_both("branch", follows_a_branch);
+}
+
+async fn answers(url: String, _: String) {
     let mut world = World::new();
     world.grow(30, 1);
-    let index = Index::open_file(&file, world.chain.genesis()).await.expect("opens");
+    let index = Index::open(&url, world.chain.genesis()).await.expect("opens");
     catch_up(&world.chain, &index, &AtomicBool::new(false)).await.expect("follows");
 
     let sender = key(0).address();
@@ -150,11 +179,20 @@ async fn the_index_answers_by_account_token_and_producer() {
     assert_eq!(index.tokens(10).await.expect("reads")[0].address, system::TOKEN);
     assert_eq!(index.blocks_of(key(1).address(), u64::MAX, 100).await.expect("reads").len(), 30);
     assert_eq!(index.events(system::TOKEN, (u64::MAX, u64::MAX), 100).await.expect("reads").len(), 30);
+    let about = (system::TOKEN, sender.into_word());
+    assert_eq!(index.events_about(about, (u64::MAX, u64::MAX), 100).await.expect("reads").len(), 30);
+    let other = (system::TOKEN, Address::ZERO.into_word());
+    assert_eq!(index.events_about(other, (u64::MAX, u64::MAX), 100).await.expect("reads").len(), 0);
     let summary = index.summary(world.chain.now_secs()).await.expect("reads");
     assert_eq!((summary.transactions, summary.blocks(), summary.producers.len()), (60, 30, 1));
 
     // Somebody else's index is not taken.
-    drop(index);
-    let foreign = Index::open_file(&file, B256::repeat_byte(1)).await;
+    index.close().await;
+    let foreign = Index::open(&url, B256::repeat_byte(1)).await;
     assert!(matches!(foreign, Err(IndexError::Foreign { .. })), "{foreign:?}");
+}
+
+#[test]
+fn the_index_answers_by_account_token_and_producer() {
+    on_both("answers", answers);
 }
