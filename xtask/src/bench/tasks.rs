@@ -223,7 +223,11 @@ impl Desk for NoChain {
         Ok(settlement.root)
     }
 
-    fn progress(&mut self, _: &Requester) {}
+    fn progress(&mut self, _: &Requester, _: bool) {}
+
+    fn cancelled(&mut self) -> Option<String> {
+        None
+    }
 
     fn interrupted(&mut self) -> bool {
         false

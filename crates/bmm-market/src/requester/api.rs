@@ -321,6 +321,21 @@ pub enum JobFailure {
     Merge(String),
 }
 
+impl Ending {
+    /// Returns the task that the job failed by.
+    pub fn task(&self) -> Option<u64> {
+        match self {
+            Self::Failed(
+                JobFailure::Program { task, .. }
+                | JobFailure::Hosts { task, .. }
+                | JobFailure::Disagreement { task, .. }
+                | JobFailure::Checker { task, .. },
+            ) => Some(*task),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -40,7 +40,7 @@ pub use api::{Check, Effect, Ending, Event, JobFailure, Phase, RequesterConfig, 
 pub use bmm_types::market::{merkle_proof, merkle_root, merkle_verify};
 use evidence::Words;
 pub use evidence::receipt_of;
-pub use progress::{Condition, Explanation, Progress, ProviderProgress, Verification, explain_offers};
+pub use progress::{Condition, Explanation, Progress, ProviderProgress, TaskState, Verification, explain_offers};
 pub use results::VerifiedResult;
 pub use settle::{Accepted, ProviderTotal, Settlement};
 

@@ -7,7 +7,7 @@ use bmm_types::Amount;
 use bmm_types::market::{JobSpec, Machine, Needs, Offer, Standing, Verify};
 
 use super::Requester;
-use super::api::Phase;
+use super::api::{Ending, Phase};
 use super::contest::Contest;
 use super::peers::Peer;
 use crate::{Micros, SECOND};
@@ -60,6 +60,21 @@ pub struct ProviderProgress {
     pub task_nanos: u64,
     /// Earned so far.
     pub total: Amount,
+}
+
+/// How far one task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// It waits for a provider.
+    Waiting,
+    /// It is with a provider.
+    Running,
+    /// It has a verified result.
+    Done,
+    /// Its last run failed, and nobody tries again yet; or the job ended by it.
+    Failed,
+    /// It has a result that waits to be verified.
+    Checking,
 }
 
 /// How the results of a job were verified.
@@ -231,6 +246,32 @@ impl Requester {
             fuel: self.fuel,
             left_micros: left_micros.map(|left| u64::try_from(left).unwrap_or(u64::MAX)),
             providers: self.peers.list.iter().map(provider).collect(),
+        }
+    }
+
+    /// Says how far each of the first `most` tasks is.
+    pub fn task_states(&self, most: u64) -> Vec<TaskState> {
+        let mut states: Vec<TaskState> = (0..self.tasks.min(most)).map(|task| self.task_state(task)).collect();
+        // A task that is done may be out once more, to be compared.
+        for task in self.leases.values().flat_map(|lease| lease.remaining().take_while(|task| *task < most)) {
+            let state = usize::try_from(task).ok().and_then(|task| states.get_mut(task));
+            if let Some(state) = state.filter(|state| **state != TaskState::Done) {
+                *state = TaskState::Running;
+            }
+        }
+        states
+    }
+
+    /// Says how far a task is that nobody has out.
+    fn task_state(&self, task: u64) -> TaskState {
+        if self.results.is_done(task) {
+            return TaskState::Done;
+        }
+        match self.contests.get(&task) {
+            Some(contest) if contest.returned() > 0 => TaskState::Checking,
+            Some(contest) if contest.program_failures() + contest.host_failures() > 0 => TaskState::Failed,
+            _ if self.ending.as_ref().and_then(Ending::task) == Some(task) => TaskState::Failed,
+            _ => TaskState::Waiting,
         }
     }
 

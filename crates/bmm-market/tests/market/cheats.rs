@@ -142,6 +142,22 @@ fn a_failing_program_is_paid_for_the_least_that_anybody_claims() {
 }
 
 #[test]
+fn every_task_says_how_far_it_is() {
+    use requester::TaskState::{Done, Failed, Running, Waiting};
+    let (one, other) = (key(2), key(3));
+    let mut bench = Bench::new(4, Verify::None, &[&one, &other]);
+    let lease = bench.lease(&one, 2).unwrap();
+    assert_eq!((tasks(&lease), bench.requester.task_states(3)), (vec![0, 1], vec![Running, Running, Waiting]));
+    bench.results(&one, lease.id, 1, vec![done(0, GFUEL, b"x"), failed(1, GFUEL)]);
+    assert_eq!(bench.requester.task_states(9), [Done, Failed, Waiting, Waiting]);
+    let lease = bench.lease(&other, 1).unwrap();
+    assert_eq!((tasks(&lease)[0], bench.requester.task_states(2)), (1, vec![Done, Running]));
+    bench.results(&other, lease.id, 1, vec![failed(1, GFUEL)]);
+    assert_eq!(bench.requester.ending().and_then(Ending::task), Some(1));
+    assert_eq!(bench.requester.task_states(9), [Done, Failed, Waiting, Waiting]);
+}
+
+#[test]
 fn fuel_that_no_processor_burns_in_the_time_is_no_result() {
     let liar = key(2);
     let mut bench = Bench::new(4, Verify::None, &[&liar]);

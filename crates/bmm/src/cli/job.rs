@@ -67,12 +67,26 @@ pub fn run(context: &Context, command: &JobCommand) -> Outcome {
         JobCommand::Show(id) => show(context, &find(id)?),
         JobCommand::Watch(id) => watch(context, &find(id)?),
         JobCommand::Get { id, out } => get(context, &find(id)?, out),
-        JobCommand::Cancel(args) => {
-            jobs::resume(context, &find(&args.id)?, args.password_file.as_deref(), Some("cancelled by its user".into()))
-        }
+        JobCommand::Cancel(args) => cancel(context, &find(&args.id)?, args),
         JobCommand::Resume(args) => resume(context, &find(&args.id)?, args),
         JobCommand::Explain(id) => jobs::explain(context, &find(id)?),
     }
+}
+
+/// Ends a job: through the process that works on it, or here, where none does.
+fn cancel(context: &Context, folder: &JobFolder, args: &Resume) -> Outcome {
+    if folder.record()?.status.is_over() || !folder.is_locked() {
+        return jobs::resume(context, folder, args.password_file.as_deref(), Some(jobs::CANCELLED.into()));
+    }
+    folder.ask_to_cancel(jobs::CANCELLED)?;
+    while folder.is_locked() {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let receipt = folder.receipt()?.ok_or_else(|| {
+        Failure::job("the process that worked on the job ended before it could cancel it").hint("cancel it once more")
+    })?;
+    output::print(context.global.json, &receipt, receipt.to_string().trim_end());
+    Ok(())
 }
 
 /// Goes on with a job; one that failed before fails again, so that scripts can tell.

@@ -46,8 +46,10 @@ pub trait Desk {
     fn contradict(&mut self, call: Jobs::contradictCall);
     /// Pays, and returns the transaction.
     fn settle(&mut self, settlement: &Settlement) -> Outcome<B256>;
-    /// Shows how far the job is; called a few times a second.
-    fn progress(&mut self, requester: &Requester);
+    /// Shows how far the job is; called a few times a second, and once at the end.
+    fn progress(&mut self, requester: &Requester, last: bool);
+    /// Returns why the user wants the job to end, once.
+    fn cancelled(&mut self) -> Option<String>;
     /// Whether the user wants the process to stop; the job stays resumable.
     fn interrupted(&mut self) -> bool;
 }
@@ -197,6 +199,7 @@ impl<'a, D: Desk> Driver<'a, D> {
         loop {
             self.work()?;
             if self.ending.is_some() || self.interrupted {
+                self.desk.progress(&self.requester, true);
                 self.journal.sync()?;
                 self.checks.save()?;
                 return Ok(self.ending.take());
@@ -207,7 +210,8 @@ impl<'a, D: Desk> Driver<'a, D> {
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.todo.push_back(Event::Tick);
-                self.desk.progress(&self.requester);
+                self.desk.progress(&self.requester, false);
+                self.todo.extend(self.desk.cancelled().map(|reason| Event::Cancel { reason }));
                 self.interrupted = self.desk.interrupted();
                 if synced.elapsed() >= SYNC {
                     synced = Instant::now();

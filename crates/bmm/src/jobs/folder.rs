@@ -6,6 +6,8 @@
 //!           contents/     program and inputs by content name
 //!           log           what the requester recorded, append-only
 //!           outputs       results of tasks by their hash, append-only
+//!           live.json     how far it is, for pages and programs, once a second
+//!           cancel        why it is to be ended, if somebody asked for that
 //!           receipt.json  the receipt, once the job is over
 //! ```
 
@@ -23,7 +25,11 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// Who cancels a job, as its ending has it.
+pub const CANCELLED: &str = "by its user";
 
 /// How far a job is, as the folder knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -266,8 +272,29 @@ impl JobFolder {
         write_atomically(&self.dir.join("receipt.json"), &text)
     }
 
+    /// Asks the process that works on the job, now or next, to end it.
+    pub fn ask_to_cancel(&self, reason: &str) -> Outcome {
+        write_atomically(&self.dir.join("cancel"), reason.as_bytes())
+    }
+
+    /// Returns why the job is to be ended, if somebody asked for that.
+    pub fn asked_to_cancel(&self) -> Option<String> {
+        std::fs::read_to_string(self.dir.join("cancel")).ok()
+    }
+
     /// Takes the job for this process; fails while another process works on it.
     pub fn lock(&self) -> Outcome<JobLock> {
+        // Whoever only looks whether somebody works on it holds the lock for a moment.
+        for _ in 0..10 {
+            if let Ok(lock) = self.try_lock() {
+                return Ok(lock);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.try_lock()
+    }
+
+    fn try_lock(&self) -> Outcome<JobLock> {
         let path = self.dir.join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path).doing("open", &path)?;
         match file.try_lock() {
@@ -280,7 +307,7 @@ impl JobFolder {
 
     /// Whether a process works on the job right now.
     pub fn is_locked(&self) -> bool {
-        self.lock().is_err()
+        self.try_lock().is_err()
     }
 }
 

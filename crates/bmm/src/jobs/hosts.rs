@@ -117,15 +117,27 @@ impl Hosts<'_> {
 
 /// Returns the fuel per second of one core: measured once per processor and version, then kept.
 pub(crate) fn rating(data: &DataDir, vm: &Vm) -> Outcome<u64> {
-    let key = format!("{} bmm {}", hardware::detect().cpu_model, env!("CARGO_PKG_VERSION"));
-    let path = data.root().join("rating.json");
-    let kept = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<(String, u64)>(&text).ok());
-    if let Some((_, fuel_per_second)) = kept.filter(|(of, _)| *of == key) {
+    if let Some(fuel_per_second) = kept_rating(data) {
         return Ok(fuel_per_second);
     }
     let rating = hardware::rate(vm).map_err(Failure::internal)?.fuel_per_s;
-    write_atomically(&path, &serde_json::to_vec(&(key, rating)).expect("plain values"))?;
+    write_atomically(&rating_file(data), &serde_json::to_vec(&(rated(), rating)).expect("plain values"))?;
     Ok(rating)
+}
+
+/// Returns the fuel per second of one core, if it was measured.
+pub(crate) fn kept_rating(data: &DataDir) -> Option<u64> {
+    let (of, fuel_per_second): (String, u64) = serde_json::from_slice(&std::fs::read(rating_file(data)).ok()?).ok()?;
+    (of == rated()).then_some(fuel_per_second)
+}
+
+fn rating_file(data: &DataDir) -> PathBuf {
+    data.root().join("rating.json")
+}
+
+/// Names what a rating is of.
+fn rated() -> String {
+    format!("{} bmm {}", hardware::detect().cpu_model, env!("CARGO_PKG_VERSION"))
 }
 
 /// Returns what this process's providers would offer.

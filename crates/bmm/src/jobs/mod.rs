@@ -26,7 +26,7 @@ pub use checks::Checks;
 pub use drive::{Desk, Driver, DriverParts, Journal, Pace};
 pub use escrow::now_secs;
 pub use executor::{Contents, PreparedJob};
-pub use folder::{JobFolder, JobRecord, JobStatus};
+pub use folder::{CANCELLED, JobFolder, JobRecord, JobStatus};
 pub use hosts::open_vm;
 pub use link::{DRIVER_INBOX, Inbox, ToDriver, now_micros};
 pub use new::{NewJob, RunOptions};

@@ -1,9 +1,9 @@
 //! How far a job is, for people: a bar on a terminal, a line now and then elsewhere, and a file for `bmm job watch`.
 
-use super::{folder::JobFolder, quote::people_time, receipt::gfuel};
+use super::{folder::JobFolder, link::now_micros, quote::people_time, receipt::gfuel};
 use crate::{cli::Context, output, paths::write_atomically};
 use alloy_primitives::Address;
-use bmm_market::requester::Progress;
+use bmm_market::requester::{Progress, Requester, TaskState};
 use bmm_types::{Amount, ContentHash, market::JobSpec};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,9 @@ impl ProgressView {
         Self { json, bar, last_line: now, last_file: now }
     }
 
-    /// Shows the state of now.
-    pub fn show(&mut self, progress: &Progress, folder: &JobFolder, result: impl Fn(u64) -> Option<ContentHash>) {
+    /// Shows the state of now; the last one, before the process ends or begins to wait for the chain, reaches the files in any case.
+    pub fn show(&mut self, requester: &Requester, folder: &JobFolder, last: bool) {
+        let progress = &requester.progress(now_micros());
         if let Some(bar) = &self.bar {
             bar.set_position(progress.done);
             bar.set_message(details(progress));
@@ -49,11 +50,11 @@ impl ProgressView {
             self.last_line = Instant::now();
             output::note(self.json, line(progress));
         }
-        if self.last_file.elapsed() >= FILE_EVERY {
+        if last || self.last_file.elapsed() >= FILE_EVERY {
             self.last_file = Instant::now();
             // Only `bmm job watch` reads it; a full disk shows elsewhere.
             let _ = write_atomically(&folder.path().join("progress"), line(progress).as_bytes());
-            let live = serde_json::to_vec(&Live::new(progress, result)).expect("plain values");
+            let live = serde_json::to_vec(&Live::new(progress, requester)).expect("plain values");
             let _ = write_atomically(&folder.path().join("live.json"), &live);
         }
     }
@@ -126,7 +127,7 @@ pub struct Live {
     pub left_secs: Option<u64>,
     /// The providers.
     pub providers: Vec<LiveProvider>,
-    /// A digit for each of the first tasks: 2 for done, 0 for not.
+    /// A digit for each of the first tasks: 0 waits, 1 runs, 2 is done, 3 failed, 4 is verified.
     pub states: String,
     /// Hashes of the first tasks' results.
     pub results: Vec<Option<ContentHash>>,
@@ -146,14 +147,21 @@ pub struct LiveProvider {
 }
 
 impl Live {
-    fn new(progress: &Progress, result: impl Fn(u64) -> Option<ContentHash>) -> Self {
+    fn new(progress: &Progress, requester: &Requester) -> Self {
         let provider = |provider: &bmm_market::requester::ProviderProgress| LiveProvider {
             address: provider.provider,
             running: provider.running,
             refused: provider.refused.clone(),
             total: provider.total,
         };
-        let state = |task| if result(task).is_some() { '2' } else { '0' };
+        let digit = |state| match state {
+            TaskState::Waiting => '0',
+            TaskState::Running => '1',
+            TaskState::Done => '2',
+            TaskState::Failed => '3',
+            TaskState::Checking => '4',
+        };
+        let result = |task| requester.result(task).map(|result| result.content.hash);
         Self {
             phase: format!("{:?}", progress.phase).to_lowercase(),
             done: progress.done,
@@ -164,8 +172,8 @@ impl Live {
             projected: progress.projected,
             left_secs: progress.left_micros.map(|micros| micros / 1_000_000),
             providers: progress.providers.iter().map(provider).collect(),
-            states: (0..progress.tasks.min(TOLD_TASKS)).map(state).collect(),
-            results: (0..progress.tasks.min(TOLD_RESULTS)).map(&result).collect(),
+            states: requester.task_states(TOLD_TASKS).into_iter().map(digit).collect(),
+            results: (0..progress.tasks.min(TOLD_RESULTS)).map(result).collect(),
         }
     }
 }

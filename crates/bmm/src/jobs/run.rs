@@ -126,6 +126,7 @@ impl Work<'_> {
         let escrow = Escrow::new(self.network.rpc.clone(), self.key.clone(), record.id);
         output::note(json, format!("job {:x}: {} tasks, escrow {}", record.id, record.tasks, record.budget));
         self.open(&escrow, &spec, &mut record)?;
+        let cancel = cancel.or_else(|| self.folder.asked_to_cancel());
         let started = Instant::now();
         let end = self.drive(&spec, &escrow, &mut record, cancel);
         record.worked_ms = record.worked_ms.saturating_add(millis(started.elapsed()));
@@ -187,7 +188,17 @@ impl Work<'_> {
         let view = ProgressView::new(self.context, spec);
         let (accusations, mut contradictions) = (Vec::new(), Vec::new());
         let told = &mut contradictions;
-        let desk = JobDesk { work: self, spec, escrow, record, view, cancelling, accusations, contradictions: told };
+        let desk = JobDesk {
+            work: self,
+            spec,
+            escrow,
+            record,
+            view,
+            cancelling,
+            asked: cancelling,
+            accusations,
+            contradictions: told,
+        };
         let parts = DriverParts { requester, key: &self.key, chain_id, journal, inbox, providers, checks, desk };
         let mut driver = Driver::new(parts);
         let ending = driver.run([opened].into_iter().chain(cancelled))?;
@@ -354,6 +365,8 @@ struct JobDesk<'a> {
     record: &'a mut JobRecord,
     view: ProgressView,
     cancelling: bool,
+    /// Whether the state machine was told to end the job.
+    asked: bool,
     /// Sent before the settlement.
     accusations: Vec<Jobs::accuseCall>,
     /// Sent after it.
@@ -446,9 +459,15 @@ impl Desk for JobDesk<'_> {
         Ok(mined.transaction)
     }
 
-    fn progress(&mut self, requester: &Requester) {
-        let result = |task| requester.result(task).map(|result| result.content.hash);
-        self.view.show(&requester.progress(super::link::now_micros()), &self.work.folder, result);
+    fn progress(&mut self, requester: &Requester, last: bool) {
+        self.view.show(requester, &self.work.folder, last);
+    }
+
+    fn cancelled(&mut self) -> Option<String> {
+        if self.asked {
+            return None;
+        }
+        self.work.folder.asked_to_cancel().inspect(|_| self.asked = true)
     }
 
     fn interrupted(&mut self) -> bool {

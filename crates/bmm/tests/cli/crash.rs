@@ -17,15 +17,15 @@ const TASKS: u32 = 24;
 const ROUNDS: u32 = 40_000_000;
 
 /// What such a job's result is.
-fn expected() -> Vec<u8> {
+pub fn expected() -> Vec<u8> {
     worked(ROUNDS, TASKS)
 }
 
-fn slow_job(bmm: &Bmm) -> PathBuf {
+pub fn slow_job(bmm: &Bmm) -> PathBuf {
     job(bmm, &worker(ROUNDS), TASKS, "[budget]\nmax = \"9 BMM\"\ndeadline = \"20 min\"\n")
 }
 
-fn start(bmm: &Bmm) -> Running {
+pub fn start(bmm: &Bmm) -> Running {
     let job_file = slow_job(bmm);
     bmm.spawn(&["--json", "run", job_file.to_str().expect("UTF-8"), "--providers", "2", "--out", "out"])
 }
@@ -37,7 +37,7 @@ fn folders(bmm: &Bmm) -> Vec<PathBuf> {
 }
 
 /// Waits until the one job that is not in `old` has got as far as `there` says; returns its id.
-fn wait_for(running: &mut Running, bmm: &Bmm, old: &[PathBuf], there: impl Fn(&Path, &Value) -> bool) -> String {
+pub fn wait_for(running: &mut Running, bmm: &Bmm, old: &[PathBuf], there: impl Fn(&Path, &Value) -> bool) -> String {
     loop {
         for folder in folders(bmm).into_iter().filter(|folder| !old.contains(folder)) {
             let record = std::fs::read(folder.join("job.json")).expect("replaced whole");
@@ -52,7 +52,7 @@ fn wait_for(running: &mut Running, bmm: &Bmm, old: &[PathBuf], there: impl Fn(&P
 }
 
 /// Some results are in, not all.
-fn working(folder: &Path, _: &Value) -> bool {
+pub fn working(folder: &Path, _: &Value) -> bool {
     std::fs::metadata(folder.join("outputs")).is_ok_and(|file| file.len() >= 4 * (40 + 8))
 }
 
@@ -249,15 +249,27 @@ fn a_job_that_another_process_works_on_is_left_alone() {
     let bmm = Bmm::new();
     let mut running = start(&bmm);
     let id = wait_for(&mut running, &bmm, &[], working);
-    for command in ["resume", "cancel"] {
-        let told = bmm.fails(1, &["job", command, &id]);
-        assert!(told.contains("another bmm process works on this job") && told.contains("hint:"), "{told}");
-    }
+    let told = bmm.fails(1, &["job", "resume", &id]);
+    assert!(told.contains("another bmm process works on this job") && told.contains("hint:"), "{told}");
     assert_eq!(bmm.json(&["job", "list"])["jobs"][0]["active"], true);
     let watched = bmm.json(&["job", "watch", &id]);
     assert_eq!((&watched["status"], &watched["id"]), (&"settled".into(), &watched["receipt"]["job"]));
     let receipt = running.wait().json();
     assert_eq!(bmm.json(&["job", "show", &id])["receipt"], receipt);
+}
+
+#[test]
+fn a_job_is_cancelled_while_another_process_works_on_it() {
+    let bmm = Bmm::new();
+    let mut running = start(&bmm);
+    let id = wait_for(&mut running, &bmm, &[], working);
+    let cancelled = bmm.json(&["job", "cancel", &id]);
+    assert_eq!(cancelled["status"], "cancelled", "{cancelled}");
+    let done: u64 = read(&cancelled, "done");
+    assert!((1..u64::from(TASKS)).contains(&done), "verified work is paid: {cancelled}");
+    let ran = running.wait();
+    assert_eq!((ran.code, ran.json()), (0, cancelled.clone()), "the process ends by itself");
+    check_paid_once(&Chain::up(&bmm), &cancelled);
 }
 
 #[test]
