@@ -1,6 +1,6 @@
 //! The same data for programs: JSON with an OpenAPI description, metrics for Prometheus, and whether the node is well.
 
-use crate::{PageError, Site, account, blocks, home::Facts};
+use crate::{PageError, Site, account, blocks, footstones, handle, home::Facts};
 use alloy_primitives::Address;
 use axum::{
     Json, Router,
@@ -25,6 +25,9 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/api/v1/tokens", get(tokens))
         .route("/api/v1/tokens/{address}/transfers", get(transfers))
         .route("/api/v1/producers", get(producers))
+        .route("/api/v1/footstones", get(footstones::footstones_json))
+        .route("/api/v1/epochs", get(footstones::epochs_json))
+        .route("/api/v1/accounts/{handle}", get(handle::json))
         .route("/api/openapi.json", get(openapi))
         .route("/metrics", get(metrics))
         .route("/health", get(health))
@@ -204,4 +207,27 @@ async fn health(State(site): State<Arc<Site>>) -> Response {
         "reason": late.then_some("the head is old: the node mines nothing and hears of no blocks"),
     });
     (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_path_is_described_and_no_other() {
+        let described: Value = serde_json::from_str(include_str!("../assets/openapi.json")).expect("JSON");
+        let described = described["paths"].as_object().expect("paths").keys().cloned();
+        let described: BTreeSet<String> = described.filter(|path| path.starts_with("/api/")).collect();
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let sources = ["src/api.rs", "../bmm/src/web/desk.rs"].map(|file| std::fs::read_to_string(here.join(file)));
+        let mut served = BTreeSet::new();
+        for source in sources {
+            let source = source.expect("a file of the repository");
+            let routes = source.split(".route(\"/api/v1").skip(1);
+            served.extend(routes.filter_map(|route| Some(format!("/api/v1{}", route.split_once('"')?.0))));
+        }
+        assert_eq!(described, served);
+        assert!(served.len() > 10, "{served:?}");
+    }
 }

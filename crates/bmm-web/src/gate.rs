@@ -2,7 +2,7 @@
 
 use crate::{
     PageError, Site,
-    session::same,
+    session::{same, secret},
     texts::{Language, Texts},
 };
 use axum::{
@@ -164,6 +164,12 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     })
 }
 
+/// Whether a request brings the owner's key, as no page elsewhere can make a browser do.
+fn bears(headers: &HeaderMap, key: &str) -> bool {
+    let brought = single(headers, &header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    brought.is_some_and(|brought| same(brought, key))
+}
+
 const YEAR: &str = "; Path=/; SameSite=Strict; Max-Age=31536000";
 
 #[derive(Default, Deserialize)]
@@ -186,6 +192,8 @@ fn visit(site: &Site, request: &Request) -> (Visit, Vec<String>) {
     let theme = likes.theme.as_deref().and_then(theme).inspect(|theme| cookies.push(format!("theme={theme}{YEAR}")));
     let theme = theme.or_else(|| cookie(headers, "theme").and_then(self::theme)).unwrap_or_default();
     let csrf = cookie(headers, "session").and_then(|cookie| site.sessions.csrf(cookie));
+    // The owner's programs bring the key itself. They only read: no form has the token that they get.
+    let csrf = csrf.or_else(|| bears(headers, &site.config.key).then(secret));
     let path = request.uri().path().to_owned();
     (Visit { texts: Texts::of(language.unwrap_or_default()), theme, path, csrf, own: site.config.own }, cookies)
 }

@@ -19,6 +19,7 @@ mod footstones;
 pub mod format;
 mod frame;
 mod gate;
+mod handle;
 mod home;
 mod live;
 mod search;
@@ -49,6 +50,7 @@ pub fn router(site: Arc<Site>) -> Router {
         .route("/block/{id}", get(blocks::block))
         .route("/tx/{hash}", get(transaction::page))
         .route("/address/{address}", get(account::page))
+        .route("/account/{handle}", get(handle::page))
         .route("/tokens", get(tokens::list))
         .route("/token/{address}", get(tokens::token))
         .route("/footstones", get(footstones::page))

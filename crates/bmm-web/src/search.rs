@@ -41,7 +41,7 @@ pub(crate) async fn search(State(site): State<Arc<Site>>, Query(asked): Query<As
         && let Some(info) = ask(&site, system::ACCOUNTS, &Accounts::infoOfCall { account: account_id(&handle) })
         && info.owner != Address::ZERO
     {
-        return Ok(Redirect::to(&format!("/address/{}", info.owner)));
+        return Ok(Redirect::to(&format!("/account/{handle}")));
     }
     for token in site.index.tokens(50).await? {
         if meta(&site, token.address).is_some_and(|meta| meta.symbol.eq_ignore_ascii_case(q)) {

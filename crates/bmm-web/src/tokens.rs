@@ -49,7 +49,7 @@ pub(crate) fn ask<C: SolCall>(site: &Site, contract: Address, call: &C) -> Optio
 }
 
 /// Takes what can be shown of a name: no control characters and nothing that turns the direction of text.
-fn plain(name: &str) -> String {
+pub(crate) fn plain(name: &str) -> String {
     let shown = |c: &char| {
         !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };

@@ -20,7 +20,7 @@ pub struct JobRow {
     pub id: String,
     /// Its name, which anybody may have chosen.
     pub name: String,
-    /// `opening`, `running`, `interrupted`, `settled`, `cancelled` or `failed`.
+    /// `opening`, `running`, `cancelling`, `interrupted`, `settled`, `cancelled` or `failed`.
     pub state: &'static str,
     /// Tasks with a result.
     pub done: u64,
@@ -51,6 +51,7 @@ impl JobRow {
             "failed" => "jobs.failed",
             "interrupted" => "jobs.interrupted",
             "cancelled" => "jobs.cancelled",
+            "cancelling" => "jobs.cancelling",
             _ => "jobs.is_running",
         }
     }
@@ -60,7 +61,7 @@ fn state_class(state: &str) -> &'static str {
     match state {
         "settled" => "good",
         "failed" => "bad",
-        "interrupted" | "cancelled" => "warn",
+        "interrupted" | "cancelled" | "cancelling" => "warn",
         _ => "",
     }
 }
@@ -105,6 +106,29 @@ pub struct JobFile {
     pub text: String,
 }
 
+/// What a process could do for a job that has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Further {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Go on with it.
+    Resume,
+    /// Take back the rest of its escrow.
+    Refund,
+}
+
+/// What can be done about a job.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobActs {
+    /// What can be done further.
+    pub further: Further,
+    /// It can be ended.
+    pub cancel: bool,
+    /// The wallet's password is needed for that.
+    pub password: bool,
+}
+
 /// One job.
 #[derive(Template)]
 #[template(path = "job.html")]
@@ -117,8 +141,8 @@ pub struct Job<'a> {
     pub now: u64,
     /// The map of its tasks, drawn; empty for too many.
     pub map: String,
-    /// What it does now.
-    pub phase: String,
+    /// What it does now, a key of the texts, if that is more than to run.
+    pub phase: Option<&'static str>,
     /// Runs that are out.
     pub running: u64,
     /// Runs that failed.
@@ -143,8 +167,8 @@ pub struct Job<'a> {
     pub tail: String,
     /// Transactions: what they did, and their hashes.
     pub transactions: Vec<(&'static str, B256)>,
-    /// Whether it can be gone on with.
-    pub can_resume: bool,
+    /// What can be done about it.
+    pub acts: JobActs,
 }
 
 /// The form of a new job.
@@ -165,6 +189,8 @@ pub struct Quote<'a> {
     pub draft: String,
     /// The job file.
     pub file: String,
+    /// Who does the work: `here` or `network`.
+    pub network: &'static str,
     /// Files beside it.
     pub uploads: Vec<String>,
     /// What is wrong; empty if nothing is.
@@ -360,7 +386,7 @@ mod tests {
             row,
             now: 0,
             map: String::new(),
-            phase: HOSTILE.to_owned(),
+            phase: None,
             running: 0,
             failures: 0,
             rate: 0,
@@ -373,7 +399,7 @@ mod tests {
             files: vec![file],
             tail: HOSTILE.to_owned(),
             transactions: Vec::new(),
-            can_resume: false,
+            acts: JobActs { further: Further::Resume, cancel: true, password: true },
         };
         let pool = Pool {
             f: Frame::new(&visit, "pool"),

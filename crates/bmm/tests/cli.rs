@@ -32,7 +32,7 @@ mod merged;
 mod net;
 #[path = "cli/network.rs"]
 mod network;
-#[path = "cli/pages.rs"]
+#[path = "cli/pages/mod.rs"]
 mod pages;
 #[path = "cli/pool.rs"]
 mod pool;

@@ -11,5 +11,5 @@ mod setup;
 pub use check::check;
 pub use config::{ParentChain, PoolConfig};
 pub use payer::{PayError, Payer, PayoutRules};
-pub use reports::{PaymentsQuery, payments, status, workers};
+pub use reports::{PaymentsQuery, payments, running, status, workers};
 pub use run::{PoolOptions, Running, run};

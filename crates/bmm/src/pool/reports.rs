@@ -6,8 +6,9 @@ use super::{
 };
 use crate::{
     cli::Context,
-    failure::{Failure, IoContext, Outcome},
+    failure::{Failure, Outcome},
     output,
+    paths::DataDir,
 };
 use alloy_primitives::Address;
 use bmm_pool::books::{Audit, Balance, Books, Payment};
@@ -20,21 +21,20 @@ use ureq::Agent;
 /// Largest answer of a pool that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
 
+/// Reads what the pool of a data folder told of itself when it started; `None` while none runs.
+pub fn running(data: &DataDir) -> Option<Running> {
+    serde_json::from_slice(&std::fs::read(running_file(&data.pool())).ok()?).ok()
+}
+
 /// Returns the address of the pool's API: the one that was named, or that of the pool which runs in the data folder.
 pub fn api_of(context: &Context, named: Option<&str>) -> Outcome<String> {
     if let Some(url) = named {
         return Ok(url.trim_end_matches('/').to_owned());
     }
-    let file = running_file(&context.data.pool());
-    let none = || {
+    let running = running(&context.data).ok_or_else(|| {
         Failure::user(format!("no pool runs in the data folder {}", context.data.root().display()))
             .hint("start one with `bmm pool`, or name one with --pool URL")
-    };
-    if !file.exists() {
-        return Err(none());
-    }
-    let text = std::fs::read_to_string(&file).doing("read", &file)?;
-    let running: Running = serde_json::from_str(&text).map_err(|_| none())?;
+    })?;
     let address = running.api.first().ok_or_else(|| {
         Failure::user("the pool that runs here serves no API").hint("set pool.api_listen in the configuration")
     })?;

@@ -1,6 +1,6 @@
 //! What the pages of this machine share.
 
-use crate::{config::Config, failure::Failure, paths::DataDir, wallet::WalletStore};
+use crate::{failure::Failure, paths::DataDir, wallet::WalletStore};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef},
@@ -17,7 +17,6 @@ const MAX_UPLOAD: usize = 256 << 20;
 pub(super) struct Desk {
     pub site: Arc<Site>,
     pub data: Arc<DataDir>,
-    pub config: Arc<Config>,
     /// The configuration's file, as it was chosen.
     pub config_file: Arc<PathBuf>,
 }
@@ -53,6 +52,8 @@ impl Desk {
             .route("/jobs/start", post(super::submit::start))
             .route("/jobs/{id}", get(super::jobs::job))
             .route("/jobs/{id}/live", get(super::jobs::live))
+            .route("/jobs/{id}/resume", post(super::act::resume))
+            .route("/jobs/{id}/cancel", post(super::act::cancel))
             .route("/jobs/{id}/files/{number}", get(super::jobs::file))
             .route("/jobs/{id}/tasks/{number}", get(super::jobs::task))
             .route("/wallet", get(super::wallet::page))
@@ -60,6 +61,8 @@ impl Desk {
             .route("/wallet/send", post(super::wallet::send))
             .route("/provider", get(super::provider::page).post(super::provider::save))
             .route("/pool", get(super::pool::page))
+            .route("/api/v1/jobs", get(super::api::jobs))
+            .route("/api/v1/jobs/{id}", get(super::api::job))
             .layer(DefaultBodyLimit::max(MAX_UPLOAD))
             .with_state(self)
     }

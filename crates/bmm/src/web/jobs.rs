@@ -11,7 +11,7 @@ use axum::{
 use bmm_types::ContentHash;
 use bmm_web::{
     Frame, Owner, PageError, chart,
-    view::{self, JobFile, JobProvider, JobRow},
+    view::{self, Further, JobActs, JobFile, JobProvider, JobRow},
 };
 use futures::stream;
 use serde::Deserialize;
@@ -42,18 +42,25 @@ pub(super) fn is_worked_on(folder: &JobFolder) -> bool {
     age.is_some_and(|age| age < FRESH) || folder.is_locked()
 }
 
-fn row(folder: &JobFolder, record: &JobRecord) -> JobRow {
+/// Says what the list says of a job.
+pub(super) fn row(folder: &JobFolder, record: &JobRecord) -> JobRow {
     let live = read_live(folder).unwrap_or_default();
     let receipt = folder.receipt().ok().flatten();
     let (done, price) = match &receipt {
         Some(receipt) => (receipt.done, receipt.price_bmm),
         None => (live.done, live.spent),
     };
-    let active = record.status.is_over() || is_worked_on(folder);
+    let over = record.status.is_over();
+    let state = match () {
+        () if over => record.status.name(),
+        () if !is_worked_on(folder) => "interrupted",
+        () if folder.asked_to_cancel().is_some() => "cancelling",
+        () => record.status.name(),
+    };
     JobRow {
         id: format!("{:x}", record.id),
         name: record.name.clone(),
-        state: if active { record.status.name() } else { "interrupted" },
+        state,
         done,
         tasks: record.tasks,
         price: price.units(),
@@ -74,7 +81,7 @@ pub(super) async fn list(State(desk): State<Desk>, Owner(visit): Owner) -> Resul
 }
 
 /// Finds a job by its whole id, which alone names a folder.
-fn find(desk: &Desk, id: &str) -> Result<JobFolder, PageError> {
+pub(super) fn find(desk: &Desk, id: &str) -> Result<JobFolder, PageError> {
     if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(PageError::Missing("job"));
     }
@@ -87,7 +94,7 @@ pub(super) async fn job(
     Path(id): Path<String>,
     Owner(visit): Owner,
 ) -> Result<Html<String>, PageError> {
-    let (folder, record, live, files) = desk.blocking(move |desk| read(desk, &id)).await?;
+    let (folder, record, live, files, acts) = desk.blocking(move |desk| read(desk, &id)).await?;
     let row = row(&folder, &record);
     let stream = format!("/jobs/{}/live", row.id);
     let f = Frame::new(&visit, &record.name);
@@ -111,8 +118,10 @@ pub(super) async fn job(
     let page = view::Job {
         f: if over { f } else { f.live(&stream) },
         now: desk.site.chain.now_secs(),
-        map: map(&record, &live, visit.texts.s("jobs.map")),
-        phase: if over { String::new() } else { live.phase },
+        map: map(&record, &live, row.state, visit.texts.s("jobs.map")),
+        phase: [("merging", "jobs.merging"), ("settling", "jobs.settling")]
+            .into_iter()
+            .find_map(|(phase, text)| (!over && live.phase == phase).then_some(text)),
         running: if over { 0 } else { live.running },
         failures: live.failures,
         rate: live.tasks_per_second,
@@ -123,9 +132,9 @@ pub(super) async fn job(
         providers,
         ending: if record.status == JobStatus::Settled { String::new() } else { record.ending.clone() },
         files,
-        tail: tail(&record),
+        tail: tail(&desk, &folder, &record),
         transactions: transactions.into_iter().filter_map(|(what, hash)| Some((what, hash?))).collect(),
-        can_resume: row.state == "interrupted",
+        acts,
         row,
     };
     view::show(&page)
@@ -136,20 +145,26 @@ fn paid(pay: &crate::jobs::ProviderPay) -> JobProvider {
 }
 
 /// Draws the map of the tasks.
-fn map(record: &JobRecord, live: &Live, describe: &str) -> String {
+fn map(record: &JobRecord, live: &Live, state: &str, describe: &str) -> String {
     if record.tasks > SQUARES {
         return String::new();
     }
-    let all = record.status == JobStatus::Settled;
-    let done =
-        |task: u64| all || live.states.as_bytes().get(usize::try_from(task).unwrap_or(usize::MAX)) == Some(&b'2');
-    let states: Vec<u8> = (0..record.tasks).map(|task| if done(task) { 2 } else { 0 }).collect();
-    chart::map(&states, describe)
+    let known = live.states.bytes().map(|digit| digit.saturating_sub(b'0')).chain(std::iter::repeat(0));
+    let all = usize::try_from(record.tasks).unwrap_or(0);
+    let square = |told: u8| match told {
+        _ if state == "settled" => 2,
+        // Nobody has tasks out of a job that nobody works on.
+        1 if matches!(state, "interrupted" | "cancelled" | "failed") => 0,
+        told => told,
+    };
+    chart::map(&known.map(square).take(all).collect::<Vec<_>>(), describe)
 }
 
-/// Reads what the process wrote that was started from the browser for this job.
-fn tail(record: &JobRecord) -> String {
-    let Some(mut file) = record.out.parent().and_then(|folder| File::open(folder.join("run.log")).ok()) else {
+/// Reads what the process wrote that was started from the browser for this job: to go on with it, or else to begin it.
+fn tail(desk: &Desk, folder: &JobFolder, record: &JobRecord) -> String {
+    let draft = record.out.parent().filter(|draft| draft.starts_with(desk.data.root().join("web")));
+    let logs = [Some(folder.path()), draft];
+    let Some(mut file) = logs.into_iter().flatten().find_map(|place| File::open(place.join("run.log")).ok()) else {
         return String::new();
     };
     let size = file.metadata().map_or(0, |meta| meta.len());
@@ -161,10 +176,27 @@ fn tail(record: &JobRecord) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-type Read4 = (JobFolder, JobRecord, Live, Vec<JobFile>);
+type Read = (JobFolder, JobRecord, Live, Vec<JobFile>, JobActs);
+
+/// Finds out what can be done about a job.
+fn acts(desk: &Desk, folder: &JobFolder, record: &JobRecord) -> JobActs {
+    let over = record.status.is_over();
+    let worked_on = !over && is_worked_on(folder);
+    let kept = folder.receipt().ok().flatten().is_some_and(|receipt| receipt.refunded_bmm.is_none());
+    let wallet = desk.wallets().find(&record.requester.to_string());
+    JobActs {
+        further: match () {
+            () if !over && !worked_on => Further::Resume,
+            () if over && kept && !folder.is_locked() => Further::Refund,
+            () => Further::Nothing,
+        },
+        cancel: !over && folder.asked_to_cancel().is_none(),
+        password: !worked_on && wallet.is_ok_and(|wallet| !wallet.is_plain),
+    }
+}
 
 /// Reads a job, and looks at what it made.
-fn read(desk: &Desk, id: &str) -> Result<Read4, PageError> {
+fn read(desk: &Desk, id: &str) -> Result<Read, PageError> {
     let folder = find(desk, id)?;
     let record = folder.record().map_err(|failure| bad(&failure))?;
     let live = read_live(&folder).unwrap_or_default();
@@ -186,7 +218,8 @@ fn read(desk: &Desk, id: &str) -> Result<Read4, PageError> {
             }
         }
     }
-    Ok((folder, record, live, files))
+    let acts = acts(desk, &folder, &record);
+    Ok((folder, record, live, files, acts))
 }
 
 fn beginning(file: &mut impl std::io::Read) -> Vec<u8> {

@@ -1,9 +1,12 @@
 //! The pages of this machine: those of the chain, and beside them its jobs, its wallets and its settings.
 
+mod act;
+mod api;
 mod desk;
 mod file;
 mod jobs;
 mod pool;
+mod process;
 mod provider;
 mod submit;
 mod wallet;
@@ -87,7 +90,6 @@ impl Pages {
         let desk = Desk {
             site: site.clone(),
             data: Arc::new(data.clone()),
-            config: Arc::new(whole.clone()),
             config_file: Arc::new(place.config_file.map_or_else(|| data.config_file(), Path::to_path_buf)),
         };
         let router = bmm_web::guard(bmm_web::router(site.clone()).merge(desk.router()), site.clone());

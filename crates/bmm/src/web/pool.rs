@@ -7,7 +7,7 @@ use bmm_web::{
     view::{self, PoolTable},
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// Most workers that are drawn.
 const WORKERS: usize = 50;
@@ -32,25 +32,30 @@ fn rows(value: &Value, list: &str, columns: &[&str]) -> Vec<Vec<String>> {
 /// `GET /pool`
 pub(super) async fn page(State(desk): State<Desk>, visit: Visit) -> Result<Html<String>, PageError> {
     let read = desk.blocking(|desk| {
-        let Some(address) = desk.config.pool.api_listen.first() else { return Ok(None) };
-        let base = format!("http://{address}");
+        let running = crate::pool::running(&desk.data);
+        let Some(base) = running.as_ref().and_then(|running| running.api.first()).map(|api| format!("http://{api}"))
+        else {
+            return Ok(None);
+        };
         let agent: ureq::Agent =
             ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(2))).build().into();
         let Some(pool) = fetch(&agent, &base, "/api/v1/pool") else { return Ok(None) };
         let read = |path| fetch(&agent, &base, path).unwrap_or_default();
-        Ok(Some((pool, read("/api/v1/workers"), read("/api/v1/blocks"), read("/api/v1/payments"))))
+        let stratum = running.map(|running| [running.stratum, running.solo].concat()).unwrap_or_default();
+        Ok(Some((pool, stratum, read("/api/v1/workers"), read("/api/v1/blocks"), read("/api/v1/payments"))))
     });
     let found = read.await?;
-    let listen = desk.config.pool.listen.iter().map(|address| format!("stratum+tcp://{address}"));
     let mut page = view::Pool {
         f: Frame::new(&visit, visit.texts.s("pool.title")).live("/live"),
         is_there: found.is_some(),
         tiles: Vec::new(),
-        addresses: listen.map(|url| url.replace("0.0.0.0", "127.0.0.1")).collect(),
+        addresses: Vec::new(),
         bars: Vec::new(),
         tables: Vec::new(),
     };
-    if let Some((pool, workers, blocks, payments)) = found {
+    if let Some((pool, stratum, workers, blocks, payments)) = found {
+        let url = |address: SocketAddr| format!("stratum+tcp://{address}").replace("0.0.0.0", "127.0.0.1");
+        page.addresses = stratum.into_iter().map(url).collect();
         let side = &pool["sides"][0];
         page.tiles = vec![
             ("pool.rate", format::hash_rate(side["rates"]["15m"].as_f64().unwrap_or(0.0))),

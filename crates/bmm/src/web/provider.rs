@@ -13,14 +13,16 @@ use axum::{
     response::{Html, Redirect},
 };
 use bmm_types::Amount;
+use bmm_vm::hardware::Hardware;
 use bmm_web::{
-    Frame, Owner, PageError,
+    Frame, Owner, PageError, Texts,
     chart::{self, Series},
     format,
     view::{self, Earned, Slider},
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use toml_edit::{DocumentMut, Item, Value};
 
 /// Jobs that are listed.
 const ROWS: usize = 50;
@@ -67,9 +69,10 @@ pub(super) async fn page(
         for (_, ledger) in Ledger::all(&desk.data).map_err(|failure| bad(&failure))? {
             earnings.extend(ledger.list().map_err(|failure| bad(&failure))?);
         }
-        Ok((config.map_err(|failure| bad(&failure))?, running, earnings, bmm_vm::hardware::detect()))
+        let machine = (bmm_vm::hardware::detect(), crate::jobs::hosts::kept_rating(&desk.data));
+        Ok((config.map_err(|failure| bad(&failure))?, running, earnings, machine))
     });
-    let (config, running, mut earnings, hardware) = read.await?;
+    let (config, running, mut earnings, (hardware, rating)) = read.await?;
     earnings.sort_by_key(|earning| std::cmp::Reverse(earning.taken));
     let total = earnings.iter().map(|earning| earning.paid_bmm).sum::<Amount>();
     let memory = hardware.memory_bytes.unwrap_or(0);
@@ -77,11 +80,7 @@ pub(super) async fn page(
     let page = view::Provider {
         f: Frame::new(&visit, visit.texts.s("provider.title")).live("/live"),
         now,
-        hardware: vec![
-            ("provider.cpu".to_owned(), format!("{} ({})", hardware.cpu_model, hardware.arch)),
-            ("provider.cores".to_owned(), cores.to_string()),
-            ("provider.memory".to_owned(), format::bytes(memory)),
-        ],
+        hardware: described(&hardware, rating, visit.texts),
         operator: running.as_ref().map(|running| running.operator),
         running: running.map(|it| (it.slots, it.free_slots, it.paused.unwrap_or_default())),
         sliders: sliders(&config, cores, memory >> 20),
@@ -93,6 +92,25 @@ pub(super) async fn page(
         saved: query.saved.is_some(),
     };
     view::show(&page)
+}
+
+/// Describes the machine: names, keys of the texts, and values.
+fn described(hardware: &Hardware, rating: Option<u64>, t: &Texts) -> Vec<(String, String)> {
+    let rating = rating.map_or_else(
+        || t.s("provider.not_rated").to_owned(),
+        |fuel| t.put("provider.rated", format::grouped(fuel / 1_000_000)),
+    );
+    let mut rows = vec![
+        ("provider.cpu", format!("{} ({})", hardware.cpu_model, hardware.arch)),
+        ("provider.cores", hardware.logical_cores.to_string()),
+        ("provider.memory", format::bytes(hardware.memory_bytes.unwrap_or(0))),
+        ("provider.isa", hardware.features.join(", ")),
+        ("provider.rating", rating),
+    ];
+    rows.extend(
+        hardware.gpus.iter().map(|gpu| ("provider.gpu", format!("{}, {}", gpu.name, format::bytes(gpu.memory_bytes)))),
+    );
+    rows.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn row(earning: &crate::provide::Earning) -> Earned {
@@ -136,28 +154,87 @@ pub(super) async fn save(
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(PageError::Bad(format!("{} cannot be read: {error}", path.display()))),
         };
-        let mut file: toml::Table =
-            text.parse().map_err(|error| PageError::Bad(format!("{}: {error}", path.display())))?;
-        let provide = file.entry("provide").or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let provide = provide.as_table_mut().ok_or_else(|| PageError::Bad("provide is no table".to_owned()))?;
-        for key in ["providers", "memory_mib", "disk_mib"] {
-            let number = form.get(key).and_then(|value| value.parse::<i64>().ok()).filter(|number| *number >= 0);
-            let number = number.ok_or_else(|| PageError::Bad(format!("{key} is not a number")))?;
-            provide.insert(key.to_owned(), toml::Value::Integer(number));
-        }
-        let price: Amount =
-            form.get("price").map_or("", String::as_str).parse().map_err(|error| PageError::Bad(format!("{error}")))?;
-        provide.insert("price_per_gfuel".to_owned(), toml::Value::String(price.to_decimal()));
-        provide.insert("idle_only".to_owned(), toml::Value::Boolean(form.contains_key("idle_only")));
-        let new = toml::to_string(&file).map_err(|_| PageError::Internal)?;
+        let limits = Limits::read(&form)?;
+        let new =
+            limits.write_into(&text).map_err(|problem| PageError::Bad(format!("{}: {problem}", path.display())))?;
         // What the program would refuse is not written.
         toml::from_str::<Config>(&new).map_err(|error| PageError::Bad(error.to_string()))?;
         if !text.is_empty() {
-            // Comments are not kept: the former file is.
             write_atomically(&path.with_extension("toml.bak"), text.as_bytes()).map_err(|failure| bad(&failure))?;
         }
         write_atomically(path, new.as_bytes()).map_err(|failure| bad(&failure))?;
         Ok(Redirect::to("/provider?saved=1"))
     })
     .await
+}
+
+/// What the form sets.
+struct Limits {
+    numbers: [(&'static str, i64); 3],
+    price: Amount,
+    idle_only: bool,
+}
+
+impl Limits {
+    fn read(form: &BTreeMap<String, String>) -> Result<Self, PageError> {
+        let mut numbers = [("providers", 0), ("memory_mib", 0), ("disk_mib", 0)];
+        for (key, number) in &mut numbers {
+            let typed = form.get(*key).and_then(|value| value.parse().ok()).filter(|number| *number >= 0);
+            *number = typed.ok_or_else(|| PageError::Bad(format!("{key} is not a number")))?;
+        }
+        let price = form.get("price").map_or("", String::as_str).parse();
+        let price = price.map_err(|error| PageError::Bad(format!("price: {error}")))?;
+        Ok(Self { numbers, price, idle_only: form.contains_key("idle_only") })
+    }
+
+    /// Puts the values into a configuration and leaves everything else as it is, comments too.
+    fn write_into(&self, text: &str) -> Result<String, String> {
+        let mut file: DocumentMut = text.parse().map_err(|error| format!("{error}"))?;
+        let provide = file.entry("provide").or_insert_with(toml_edit::table);
+        let provide = provide.as_table_like_mut().ok_or("provide is no table")?;
+        let mut set = |key: &str, new: Value| match provide.get_mut(key).and_then(Item::as_value_mut) {
+            // A comment behind the value stays.
+            Some(old) => {
+                let decor = old.decor().clone();
+                *old = new;
+                *old.decor_mut() = decor;
+            }
+            None => {
+                provide.insert(key, toml_edit::value(new));
+            }
+        };
+        for (key, number) in self.numbers {
+            set(key, number.into());
+        }
+        set("price_per_gfuel", self.price.to_decimal().into());
+        set("idle_only", self.idle_only.into());
+        Ok(file.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(entries: &[(&str, &str)]) -> Limits {
+        let form = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Limits::read(&form).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_configuration_keeps_its_comments_and_its_order() {
+        let limits = limits(&[("providers", "3"), ("memory_mib", "0"), ("disk_mib", "512"), ("price", "0.25")]);
+        let before = "# mine\nchain = \"dev\" # here\n\n[provide] # for others\ndisk_mib = 9 # small\n\n[pages]\n# all\nenable = true\n";
+        let after = limits.write_into(before).expect("a configuration");
+        assert_eq!(
+            after,
+            "# mine\nchain = \"dev\" # here\n\n[provide] # for others\ndisk_mib = 512 # small\nproviders = 3\nmemory_mib = 0\n\
+             price_per_gfuel = \"0.25\"\nidle_only = false\n\n[pages]\n# all\nenable = true\n"
+        );
+        toml::from_str::<Config>(&after).expect("the program reads it");
+        assert_eq!(limits.write_into(&after).expect("a configuration"), after);
+        let fresh = limits.write_into("").expect("a configuration");
+        assert!(fresh.starts_with("[provide]\nproviders = 3\n"), "{fresh}");
+        assert!(limits.write_into("provide = 1").is_err());
+    }
 }

@@ -1,8 +1,11 @@
 //! A job from the browser: upload, job file, quote, start.
 //!
-//! The job runs as `bmm run` does, in a process of its own that outlives the pages.
+//! The job runs as `bmm run` does, in a process of its own that outlives the pages ([`process`]).
 
-use super::desk::{Desk, bad, told};
+use super::{
+    desk::{Desk, bad, told},
+    process,
+};
 use crate::jobs::JobFolder;
 use alloy_primitives::{B256, hex};
 use axum::{
@@ -17,7 +20,7 @@ use std::{
     fmt::Write as _,
     fs::File,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -98,7 +101,9 @@ pub(super) async fn draft(
     let dir = dir.ok_or_else(|| PageError::Bad("choose the program, a .wasm file".to_owned()))?;
     let file = job_file(&texts, &inputs);
     tokio::fs::write(dir.join("job.toml"), &file).await.map_err(|_| PageError::Internal)?;
-    quote(&desk, &owner, draft, file).await
+    let network =
+        if texts.get("network").is_some_and(|place| place == "network") { Where::Network } else { Where::Here };
+    quote(&desk, &owner, draft, file, network).await
 }
 
 /// Makes the folder of a draft, and forgets the oldest ones.
@@ -175,6 +180,8 @@ fn job_file(texts: &BTreeMap<String, String>, inputs: &[String]) -> String {
 pub(super) struct Changed {
     csrf: String,
     draft: String,
+    #[serde(default)]
+    network: Where,
     job: String,
 }
 
@@ -190,19 +197,37 @@ pub(super) async fn check(
     }
     let file = form.job.replace("\r\n", "\n");
     tokio::fs::write(folder(&desk, &form.draft)?.join("job.toml"), &file).await.map_err(|_| PageError::Internal)?;
-    quote(&desk, &owner, form.draft, file).await
+    quote(&desk, &owner, form.draft, file, form.network).await
 }
 
-/// A command of this program over the data folder.
-fn command(desk: &Desk, dir: &Path) -> Result<Command, PageError> {
-    let mut command = Command::new(std::env::current_exe().map_err(|_| PageError::Internal)?);
-    command.current_dir(dir).stdin(Stdio::null());
-    command.arg("--data").arg(desk.data.root()).arg("--config").arg(&*desk.config_file);
-    if !desk.config_file.exists() {
-        command = Command::new(std::env::current_exe().map_err(|_| PageError::Internal)?);
-        command.current_dir(dir).stdin(Stdio::null()).arg("--data").arg(desk.data.root());
+/// Who does the work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Where {
+    /// Providers of the job's own process.
+    #[default]
+    Here,
+    /// Providers of the network.
+    Network,
+}
+
+impl Where {
+    /// Returns the name that forms have it by.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Here => "here",
+            Self::Network => "network",
+        }
     }
-    command.args(["--json", "--rpc", &desk.site.config.rpc_url, "run", "job.toml"]);
+}
+
+/// Makes the command that runs a draft.
+fn run(desk: &Desk, dir: &Path, network: Where) -> Result<Command, PageError> {
+    let mut command = process::command(desk, dir)?;
+    command.args(["run", "job.toml"]);
+    if network == Where::Network {
+        command.arg("--network");
+    }
     Ok(command)
 }
 
@@ -218,10 +243,16 @@ struct Quoted {
     verify: String,
 }
 
-async fn quote(desk: &Desk, owner: &Owner, draft: String, file: String) -> Result<Html<String>, PageError> {
+async fn quote(
+    desk: &Desk,
+    owner: &Owner,
+    draft: String,
+    file: String,
+    network: Where,
+) -> Result<Html<String>, PageError> {
     let dir = folder(desk, &draft)?;
     let here = dir.clone();
-    let asked = desk.blocking(move |desk| ask(desk, &here));
+    let asked = desk.blocking(move |desk| ask(desk, &here, network));
     let (quote, problem) = match asked.await? {
         Ok(quote) => (rows(&quote), String::new()),
         Err(problem) => (Vec::new(), problem),
@@ -236,7 +267,7 @@ async fn quote(desk: &Desk, owner: &Owner, draft: String, file: String) -> Resul
     let mut uploads: Vec<String> = names.filter(|name| name != "job.toml").collect();
     uploads.sort();
     let f = Frame::new(&owner.0, owner.0.texts.s("quote.title"));
-    view::show(&view::Quote { f, draft, file, uploads, problem, quote, wallets })
+    view::show(&view::Quote { f, draft, file, network: network.name(), uploads, problem, quote, wallets })
 }
 
 fn rows(quote: &Quoted) -> Vec<(&'static str, String)> {
@@ -253,8 +284,8 @@ fn rows(quote: &Quoted) -> Vec<(&'static str, String)> {
 }
 
 /// Runs the check of a job; what is wrong comes back as text.
-fn ask(desk: &Desk, dir: &Path) -> Result<Result<Quoted, String>, PageError> {
-    let mut command = command(desk, dir)?;
+fn ask(desk: &Desk, dir: &Path, network: Where) -> Result<Result<Quoted, String>, PageError> {
+    let mut command = run(desk, dir, network)?;
     let (out, err) = (dir.join("quote.json"), dir.join("quote.err"));
     let make = |path: &Path| File::create(path).map_err(|_| PageError::Internal);
     command.arg("--dry-run").stdout(make(&out)?).stderr(make(&err)?);
@@ -277,18 +308,7 @@ fn ask(desk: &Desk, dir: &Path) -> Result<Result<Quoted, String>, PageError> {
     if status.success() {
         return Ok(serde_json::from_str(&printed).map_err(|error| error.to_string()));
     }
-    Ok(Err(problem(&errors)))
-}
-
-/// Takes the message out of what a command prints of a failure.
-fn problem(errors: &str) -> String {
-    let start = errors.find('{').unwrap_or(0);
-    let Ok(value) = serde_json::from_str::<serde_json::Value>(errors.get(start..).unwrap_or_default()) else {
-        return errors.chars().take(2_000).collect();
-    };
-    let failure = &value["error"];
-    let hints = failure["hints"].as_array().into_iter().flatten().filter_map(|hint| hint.as_str());
-    hints.fold(failure["message"].as_str().unwrap_or_default().to_owned(), |text, hint| format!("{text} – {hint}"))
+    Ok(Err(process::problem(&errors)))
 }
 
 /// A job that is to start.
@@ -296,6 +316,8 @@ fn problem(errors: &str) -> String {
 pub(super) struct Start {
     csrf: String,
     draft: String,
+    #[serde(default)]
+    network: Where,
     wallet: String,
     #[serde(default)]
     password: String,
@@ -311,36 +333,24 @@ pub(super) async fn start(
     let dir = folder(&desk, &form.draft)?;
     desk.blocking(move |desk| {
         let wallet = desk.wallets().find(&form.wallet).map_err(|failure| PageError::Bad(told(&failure)))?;
+        let log = dir.join("run.log");
         // Twice would pay twice.
-        let log = File::create_new(dir.join("run.log"))
+        File::create_new(&log)
             .map_err(|_| PageError::Bad("this draft was started already; see the list of jobs".to_owned()))?;
-        let errors = log.try_clone().map_err(|_| PageError::Internal)?;
         let out = dir.join("out");
-        let mut command = command(desk, &dir)?;
-        command.arg("--out").arg(&out).arg("--wallet").arg(&wallet.name).stdout(Stdio::null()).stderr(errors);
-        if !form.password.is_empty() {
-            command.env("BMM_PASSWORD", &form.password);
-        }
-        let mut child = command.spawn().map_err(|_| PageError::Internal)?;
-        let since = Instant::now();
-        while since.elapsed() < START_WITHIN {
+        let mut command = run(desk, &dir, form.network)?;
+        command.arg("--out").arg(&out).arg("--wallet").arg(&wallet.name);
+        process::unlock(&mut command, &form.password);
+        let appeared = process::begin(command, &log, START_WITHIN, || {
             let folders = JobFolder::all(&desk.data).unwrap_or_default();
-            let records = folders.iter().take(50).filter_map(|folder| folder.record().ok());
-            if let Some(record) = records.into_iter().find(|record| record.out == out) {
-                // Nobody waits for the process otherwise, and it would stay in the table of processes.
-                std::thread::spawn(move || child.wait());
-                return Ok(Redirect::to(&format!("/jobs/{:x}", record.id)));
-            }
-            if matches!(child.try_wait(), Ok(Some(_))) {
-                let errors = std::fs::read_to_string(dir.join("run.log")).unwrap_or_default();
-                // Nothing was locked: it may be tried again.
-                let _ = std::fs::remove_file(dir.join("run.log"));
-                return Err(PageError::Bad(problem(&errors)));
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        std::thread::spawn(move || child.wait());
-        Ok(Redirect::to("/jobs"))
+            let mut records = folders.iter().take(50).filter_map(|folder| folder.record().ok());
+            records.find(|record| record.out == out).map(|record| record.id)
+        });
+        let appeared = appeared.inspect_err(|_| {
+            // Nothing was locked: it may be tried again.
+            let _ = std::fs::remove_file(&log);
+        })?;
+        Ok(appeared.map_or_else(|| Redirect::to("/jobs"), |id| Redirect::to(&format!("/jobs/{id:x}"))))
     })
     .await
 }

@@ -26,6 +26,7 @@ async function open(width, height, scheme) {
   await page.setViewport({ width, height });
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
   page.on("console", (message) => { if (["error", "warn"].includes(message.type())) problems.push(`${page.url()}: ${message.text()}`); });
+  page.on("dialog", (dialog) => { problems.push(`${page.url()} says ${dialog.message()}`); dialog.dismiss(); });
   page.on("pageerror", (error) => problems.push(`${page.url()}: ${error.message}`));
   return page;
 }
@@ -43,6 +44,18 @@ async function waitFor(what, within, check) {
   const end = Date.now() + within;
   while (Date.now() < end) { if (await check()) return; await sleep(200); }
   throw new Error("waited too long for " + what);
+}
+// A contract whose only answer, to whatever call, is a text; it makes one token when it is made.
+async function deployToken(name) {
+  const text = Buffer.from(name).subarray(0, 64), word = (number) => number.toString(16).padStart(64, "0");
+  const data = word(32) + word(text.length) + text.toString("hex").padEnd(128, "0");
+  const transfer = ethers.id("Transfer(address,address,uint256)").slice(2);
+  // Copies what follows it into memory and returns it.
+  const runtime = "6080600c60003960806000f3" + data;
+  // An event from nobody to the sender, then 0x8c bytes behind these 0x39 are the code.
+  const making = "6001600052" + "3360007f" + transfer + "60206000a3" + "608c8060396000396000f3";
+  const sent = await wallet.sendTransaction({ data: "0x" + making + runtime, gasLimit: 1_000_000 });
+  return (await sent.wait()).contractAddress;
 }
 const submit = (page, selector) => Promise.all([page.waitForNavigation({ timeout: 120_000 }), page.click(selector)]);
 
@@ -103,24 +116,47 @@ assert.deepEqual(asked, ["eth_requestAccounts", "wallet_switchEthereumChain", "w
 await look(page, "wallet-desktop-light");
 await waitFor("the coins of both", 60_000, async () => (await provider.getBalance(to)) === had + ethers.parseEther("1.75"));
 
+console.log("a token with a hostile name");
+const token = await deployToken("<script>alert(1)</script><img src=x onerror=alert(1)>");
+for (const path of ["/tokens", `/token/${token}`, `/address/${token}`]) {
+  await waitFor("the token's name on " + path, 30_000, async () => {
+    await page.goto(base + path);
+    return (await page.$eval("main", (main) => main.textContent)).includes("<script>alert(1)</script>");
+  });
+  assert.equal(await page.$("main script, main img, title script"), null, "a name is text on " + path);
+}
+
 console.log("a job");
 await page.goto(base + "/jobs/new");
 await look(page, "new-job-desktop-light");
 const fill = async (id, text) => { await page.$eval("#" + id, (input) => { input.value = ""; }); await page.type("#" + id, text); };
-await fill("name", "small <i>picture");
-await (await page.$("#program")).uploadFile(`${example}/pathtrace.wasm`);
-await (await page.$("#inputs")).uploadFile(`${example}/scenes/still-life.txt`);
-await (await page.$("#merge")).uploadFile(`${example}/merge.wasm`);
-await fill("args", "--scene /in/still-life.txt --size 320x180 --samples 8 --rows {rows.start}..{rows.end} --out /out/tile");
-await fill("axis", "rows"); await fill("range", "0..180"); await fill("chunk", "6");
-await fill("collect", "/out/tile"); await fill("merge_args", "--parts /in/parts --out /out/render.png"); await fill("file", "render.png");
-await submit(page, "form.card button");
-assert.equal(await page.$("#problem"), null, await page.$eval("main", (main) => main.textContent));
-await look(page, "quote-desktop-light");
-await submit(page, "#start button");
-assert.match(page.url(), /\/jobs\/[0-9a-f]{64}$/);
-const job = new URL(page.url()).pathname;
-await page.screenshot({ path: `${pictures}/job-running-desktop-light.png`, fullPage: true });
+// Uploads the rendering with so many samples a pixel, and starts it.
+async function render(name, samples) {
+  await page.goto(base + "/jobs/new");
+  await fill("name", name);
+  await (await page.$("#program")).uploadFile(`${example}/pathtrace.wasm`);
+  await (await page.$("#inputs")).uploadFile(`${example}/scenes/still-life.txt`);
+  await (await page.$("#merge")).uploadFile(`${example}/merge.wasm`);
+  await fill("args", `--scene /in/still-life.txt --size 320x180 --samples ${samples} --rows {rows.start}..{rows.end} --out /out/tile`);
+  await fill("axis", "rows"); await fill("range", "0..180"); await fill("chunk", "6");
+  await fill("collect", "/out/tile"); await fill("merge_args", "--parts /in/parts --out /out/render.png"); await fill("file", "render.png");
+  await submit(page, "form.card button");
+  assert.equal(await page.$("#problem"), null, await page.$eval("main", (main) => main.textContent));
+  await look(page, "quote-desktop-light");
+  await submit(page, "#start button");
+  assert.match(page.url(), /\/jobs\/[0-9a-f]{64}$/);
+  return new URL(page.url()).pathname;
+}
+const slow = await render("slow", 400);
+await waitFor("a task that runs", 60_000, async () => (await page.$(".map .run")) !== null);
+await look(page, "job-running-desktop-light");
+await page.click("#acts summary");
+await submit(page, "#cancel button");
+await waitFor("the end of the job", 60_000, async () => (await page.$eval("#state", (state) => state.textContent)) === "cancelled");
+assert.equal(await page.$(".map .run"), null, "nobody has tasks of it");
+await look(page, "job-cancelled-desktop-light");
+
+const job = await render("small <i>picture", 8);
 await waitFor("the picture", 240_000, async () => (await page.$eval("#job", (part) => part.querySelector("img")?.naturalWidth || 0)) === 320);
 assert.equal(await page.$("h1 i"), null, "a name is text");
 
@@ -133,7 +169,7 @@ assert.equal(await page.$eval("#disk_mib", (slider) => slider.value), "20480");
 console.log("every page");
 const account = `/address/${wallet.address}`;
 const pages = { home: "/", blocks: "/blocks", block: "/block/1", transfer, account, tokens: "/tokens", token: "/token/0x000000000000000000000000000000000000b001",
-  footstones: "/footstones", epochs: "/epochs", jobs: "/jobs", job, provider: "/provider", pool: "/pool", wallet: "/wallet" };
+  footstones: "/footstones", epochs: "/epochs", handle: "/account/alice-7", hostile: `/token/${token}`, jobs: "/jobs", job, cancelled: slow, provider: "/provider", pool: "/pool", wallet: "/wallet" };
 for (const [width, height, form, scheme] of [[1280, 900, "desktop", "light"], [390, 844, "phone", "dark"], [1280, 900, "desktop", "dark"], [390, 844, "phone", "light"]]) {
   const view = await open(width, height, scheme);
   for (const [name, path] of Object.entries(pages)) {

@@ -18,7 +18,7 @@ use std::{
 /// Long enough on a busy machine; nothing waits so long unless it fails.
 const LONG: Duration = Duration::from_mins(8);
 
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 [pool]
 listen = ["127.0.0.1:0"]
 api_listen = ["127.0.0.1:0"]
@@ -48,8 +48,8 @@ pub fn start(bmm: &Bmm, args: &[&str]) -> (Running, Value) {
 }
 
 /// A miner that hashes only when it is told to, so that its power is exact.
-struct Miner {
-    account: Address,
+pub struct Miner {
+    pub account: Address,
     stream: Option<TcpStream>,
     read: Vec<u8>,
     extranonce1: String,
@@ -57,11 +57,11 @@ struct Miner {
     job: Vec<Value>,
     nonce: u32,
     ids: u64,
-    acknowledged: u64,
+    pub acknowledged: u64,
 }
 
 impl Miner {
-    fn new(account: u8) -> Self {
+    pub fn new(account: u8) -> Self {
         Self {
             account: Address::repeat_byte(account),
             stream: None,
@@ -76,7 +76,7 @@ impl Miner {
     }
 
     /// Connects anew; shares that were not acknowledged before are forgotten.
-    fn connect(&mut self, address: &str) {
+    pub fn connect(&mut self, address: &str) {
         let mut stream = TcpStream::connect(address).expect("the pool listens");
         stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a timeout");
         let user = format!("{:#x}.rig", self.account);
@@ -175,7 +175,7 @@ fn miners() -> Vec<(Miner, u32)> {
 }
 
 /// Mines until `enough` says so, looking about every second.
-fn mine(miners: &mut [(Miner, u32)], mut enough: impl FnMut(&[(Miner, u32)]) -> bool) {
+pub fn mine(miners: &mut [(Miner, u32)], mut enough: impl FnMut(&[(Miner, u32)]) -> bool) {
     let mut kernel = Hasher::new();
     let (begun, mut looked) = (Instant::now(), Instant::now());
     loop {

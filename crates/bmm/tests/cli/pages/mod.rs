@@ -1,5 +1,9 @@
 //! The pages: in a real browser, and under attack.
 
+mod explorer;
+mod jobs;
+mod pool;
+
 use super::run::{Bmm, Running};
 use serde_json::Value;
 use std::{
@@ -57,6 +61,27 @@ impl Served {
             "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{kind}\r\nContent-Length: {length}\r\n{headers}\r\n{body}",
             self.host
         ))
+    }
+
+    /// Returns the header that brings the owner's key.
+    fn key(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", self.owner.split_once("key=").expect("the link").1)
+    }
+
+    /// Reads a path of the API with the owner's key.
+    fn json(&self, path: &str) -> Value {
+        let answer = self.get(path, &self.key());
+        let body = answer.split_once("\r\n\r\n").expect("an answer").1;
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{path}: {error}: {answer}"))
+    }
+
+    /// Sends the form of a page as the owner does: with the session, from the page's own origin.
+    fn send(&self, page: &str, path: &str, fields: &str) -> String {
+        let session = self.session();
+        let form = self.get(page, &session);
+        let token = form.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let headers = format!("{session}Origin: http://{}\r\n", self.host);
+        self.post(path, &headers, &format!("csrf={}{fields}", token.expect("a token")))
     }
 
     /// Begins the owner's session and returns its cookie.
@@ -158,6 +183,7 @@ fn a_person_uses_the_pages_in_a_browser() {
     }
     let bmm = Bmm::new();
     let pages = serve(&bmm);
+    bmm.json(&["account", "register", "alice-7", "--from", "dev"]);
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pages");
     let output = Command::new("node")
         .arg("pages.mjs")
