@@ -74,7 +74,6 @@ impl World {
 }
 
 /// Runs a scenario with two empty databases of SQLite, then of PostgreSQL, where that is installed.
-#[expect(clippy::needless_pass_by_value, reason = "scenarios are closures")]
 fn on_both<F: AsyncFn(String, String)>(name: &str, scenario: F) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
