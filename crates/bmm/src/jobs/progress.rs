@@ -54,7 +54,7 @@ impl ProgressView {
             self.last_file = Instant::now();
             // Only `bmm job watch` reads it; a full disk shows elsewhere.
             let _ = write_atomically(&folder.path().join("progress"), line(progress).as_bytes());
-            let live = serde_json::to_vec(&Live::new(progress, requester)).expect("plain values");
+            let live = serde_json::to_vec(&Live::new(progress, requester, last)).expect("plain values");
             let _ = write_atomically(&folder.path().join("live.json"), &live);
         }
     }
@@ -109,6 +109,8 @@ const TOLD_RESULTS: u64 = 256;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Live {
+    /// Whether the process that wrote it works on no more tasks.
+    pub last: bool,
     /// What it does now.
     pub phase: String,
     /// Tasks with a verified result.
@@ -147,7 +149,7 @@ pub struct LiveProvider {
 }
 
 impl Live {
-    fn new(progress: &Progress, requester: &Requester) -> Self {
+    fn new(progress: &Progress, requester: &Requester, last: bool) -> Self {
         let provider = |provider: &bmm_market::requester::ProviderProgress| LiveProvider {
             address: provider.provider,
             running: provider.running,
@@ -163,6 +165,7 @@ impl Live {
         };
         let result = |task| requester.result(task).map(|result| result.content.hash);
         Self {
+            last,
             phase: format!("{:?}", progress.phase).to_lowercase(),
             done: progress.done,
             failures: progress.failures,

@@ -39,7 +39,8 @@ const LARGEST: u64 = 1 << 30;
 pub(super) fn is_worked_on(folder: &JobFolder) -> bool {
     let written = std::fs::metadata(folder.path().join("live.json")).and_then(|meta| meta.modified());
     let age = written.ok().and_then(|written| written.elapsed().ok());
-    age.is_some_and(|age| age < FRESH) || folder.is_locked()
+    let works = age.is_some_and(|age| age < FRESH) && read_live(folder).is_some_and(|live| !live.last);
+    works || folder.is_locked()
 }
 
 /// Says what the list says of a job.
