@@ -60,11 +60,10 @@ pub(crate) fn entries(site: &Site, touches: &[TouchEntry]) -> Result<Vec<Entry>,
         // A branch may be taken while the page is made: what is not there any more is left out.
         let Some(block) = site.chain.resolve(BlockId::number(of_block[0].block))? else { continue };
         let Some(body) = site.chain.body(block.id)? else { continue };
-        let rows = blocks::rows(site, &block, &body, usize::MAX)?;
-        let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-        for touch in of_block {
-            let at = usize::try_from(touch.position).unwrap_or(usize::MAX);
-            let Some(row) = rows.get_mut(at).and_then(Option::take) else { continue };
+        let place = |touch: &TouchEntry| usize::try_from(touch.position).unwrap_or(usize::MAX);
+        let there: Vec<&TouchEntry> = of_block.iter().filter(|touch| place(touch) < body.transactions.len()).collect();
+        let places: Vec<usize> = there.iter().map(|touch| place(touch)).collect();
+        for (touch, row) in there.into_iter().zip(blocks::rows_at(site, &block, &body, &places)?) {
             let (block, time) = (block.number(), block.header.timestamp);
             entries.push(Entry { block, time, out: touch.role.is_sender(), row });
         }

@@ -86,23 +86,37 @@ pub(crate) fn find(site: &Site, id: &str) -> Result<Arc<HeadBlock>, PageError> {
     site.chain.resolve(at)?.ok_or(PageError::Missing("block"))
 }
 
-/// Makes the rows of a block's transactions.
+/// Makes the rows of a block's first transactions.
 pub(crate) fn rows(site: &Site, block: &HeadBlock, body: &BlockBody, most: usize) -> Result<Vec<Row>, PageError> {
-    let senders = site.chain.senders(body)?;
+    rows_at(site, block, body, &(0..body.transactions.len().min(most)).collect::<Vec<_>>())
+}
+
+/// Makes the rows of those transactions of a block that are wanted. Who signed them is found out of the signatures, which is most of the
+/// work: so only of these.
+pub(crate) fn rows_at(
+    site: &Site,
+    block: &HeadBlock,
+    body: &BlockBody,
+    places: &[usize],
+) -> Result<Vec<Row>, PageError> {
+    let wanted = places.iter().filter_map(|place| body.transactions.get(*place).cloned());
+    let wanted = BlockBody { transactions: wanted.collect(), ..BlockBody::default() };
+    let senders = site.chain.senders(&wanted)?;
     let receipts = site.chain.receipts(block.id)?.unwrap_or_default();
     let base_fee = block.header.base_fee_per_gas;
-    let mut used = 0;
-    let rows = (0usize..).zip(body.transactions.iter().zip(senders)).take(most).map(|(at, (transaction, from))| {
-        let receipt = receipts.get(at);
-        let cumulative = receipt.map_or(0, alloy_consensus::ReceiptEnvelope::cumulative_gas_used);
-        let gas = cumulative.saturating_sub(std::mem::replace(&mut used, cumulative));
+    let used_up_to =
+        |place: usize| receipts.get(place).map_or(0, alloy_consensus::ReceiptEnvelope::cumulative_gas_used);
+    let there = places.iter().filter(|place| **place < body.transactions.len());
+    let rows = there.zip(wanted.transactions.iter().zip(senders)).map(|(place, (transaction, from))| {
+        let before = place.checked_sub(1).map_or(0, used_up_to);
+        let gas = used_up_to(*place).saturating_sub(before);
         Row {
             hash: *transaction.tx_hash(),
             from,
             to: transaction.to(),
             what: what(transaction),
             value: transaction.value(),
-            ok: receipt.is_none_or(alloy_consensus::ReceiptEnvelope::is_success),
+            ok: receipts.get(*place).is_none_or(alloy_consensus::ReceiptEnvelope::is_success),
             fee: U256::from(gas).saturating_mul(U256::from(transaction.effective_gas_price(base_fee))),
         }
     });
