@@ -230,7 +230,7 @@ impl Requester {
         if let Some(decided) = contest.decided.filter(|decided| decided.content == answer.content) {
             return decided;
         }
-        let mut alike: Vec<&mut u64> = contest
+        let alike: Vec<&mut u64> = contest
             .attempts
             .iter_mut()
             .filter_map(|attempt| match &mut attempt.state {
@@ -241,7 +241,9 @@ impl Requester {
             })
             .collect();
         answer.fuel = alike.iter().fold(answer.fuel, |least, fuel| least.min(**fuel));
-        alike.iter_mut().for_each(|fuel| **fuel = answer.fuel);
+        for fuel in alike {
+            *fuel = answer.fuel;
+        }
         answer
     }
 

@@ -22,6 +22,7 @@ fn machines_that_lack_something_are_left_out_and_told_of() {
         disk_bytes: GIB,
         features: vec!["avx2".into()],
         gpu_bytes: Some(8 * GIB),
+        workers: 0,
     };
     let gpu = |gib: u64| Gpu { name: "card".into(), memory_bytes: gib * GIB };
     let whole = Machine {

@@ -71,7 +71,8 @@ struct Mount {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Hook {
-    hook_name: String,
+    #[serde(rename = "hookName")]
+    name: String,
     path: PathBuf,
     #[serde(default)]
     args: Vec<String>,
@@ -129,7 +130,7 @@ impl Devices {
             edits.env.iter().for_each(|pair| push(&mut config["process"]["env"], json!(pair)));
             for hook in &edits.hooks {
                 let entry = json!({ "path": hook.path, "args": hook.args, "env": hook.env });
-                push(&mut config["hooks"][&hook.hook_name], entry);
+                push(&mut config["hooks"][&hook.name], entry);
             }
         }
         Ok(())

@@ -178,7 +178,7 @@ impl Share {
     pub(crate) fn new(slots: u16, memory_bytes: u64, data: &DataDir) -> Self {
         // Where the system does not tell, nothing is claimed.
         let free = nix::sys::statvfs::statvfs(&data.providers())
-            .map_or(0, |disk| u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size())));
+            .map_or(0, |disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
         Self { slots, memory_bytes, disk_bytes: free }
     }
 }

@@ -24,7 +24,7 @@ impl Place {
             return None;
         }
         let folder = PathBuf::from(format!("/var/lib/bmm-tests-{name}-{}", std::process::id()));
-        let config = format!("[provide]\ncontainers = true\ncontainers_dir = {folder:?}\n");
+        let config = format!("[provide]\ncontainers = true\ncontainers_dir = \"{}\"\n", folder.display());
         Some(Self { folder, config })
     }
 
@@ -135,8 +135,8 @@ fn strangers_run_a_container_and_agree() {
     let receipt = bmm.spawn(&args).wait().json();
     assert_eq!((&receipt["status"], &receipt["done"]), (&"settled".into(), &6.into()), "{receipt}");
     let output = std::fs::read_to_string(bmm.dir.path().join("out/out.txt")).expect("the output");
-    let expected: String = (0..6).map(|n| format!("{n} given\n")).collect();
-    assert_eq!(output, expected);
+    let expected: Vec<String> = (0..6).map(|n| format!("{n} given")).collect();
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
     let paid = receipt["providers"].as_array().expect("a list");
     assert_eq!(paid.len(), 2, "every task ran on both: {receipt}");
     // Both measured their own time, but the same work is paid alike.
@@ -173,5 +173,5 @@ fn a_provider_that_is_killed_leaves_ten_containers_and_its_next_start_none() {
     let receipt = run.wait().json();
     assert_eq!((&receipt["status"], &receipt["done"]), (&"settled".into(), &10.into()), "{receipt}");
     let output = std::fs::read_to_string(bmm.dir.path().join("out/out.txt")).expect("the output");
-    assert_eq!(output, (0..10).map(|n| format!("{n}\n")).collect::<String>());
+    assert_eq!(output.lines().collect::<Vec<_>>(), (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
 }
