@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::run::Place;
-use super::{ContainerError, IDS, MAX_OPEN_FILES, OUTER_ID, host};
+use super::{ContainerError, IDS, Image, MAX_OPEN_FILES, OUTER_ID, Share, host};
 use crate::task::TaskInput;
 
 /// System calls that no task needs and that reach deep into the kernel.
@@ -70,17 +70,27 @@ pub(super) fn write(
 ) -> Result<(), ContainerError> {
     let bundle = place.folder.join(rank.to_string());
     fs::create_dir_all(&bundle).map_err(host("make the folder", &bundle))?;
-    let text = describe(place, task, rank, network)?.to_string();
+    let subject = Subject { image: place.image, folder: &place.folder, name: &place.name, share: place.share };
+    let text = describe(&subject, task, rank, network)?.to_string();
     fs::write(bundle.join("config.json"), text).map_err(host("write the file", &bundle))
 }
 
-fn describe(
-    place: &Place<'_>,
+/// Whose container it is.
+pub(super) struct Subject<'a> {
+    pub image: &'a Image,
+    pub folder: &'a Path,
+    pub name: &'a str,
+    pub share: &'a Share,
+}
+
+/// Describes one of a task's containers.
+pub(super) fn describe(
+    place: &Subject<'_>,
     task: &TaskInput<'_>,
     rank: u16,
     network: Option<&Path>,
 ) -> Result<Value, ContainerError> {
-    let (image, folder, share) = (place.image, &place.folder, place.share);
+    let (image, folder, share) = (place.image, place.folder, place.share);
     let args: Vec<&String> = image.command.iter().chain(task.args).collect();
     let mut env = image.env.clone();
     let seed = task.seed.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));

@@ -131,7 +131,7 @@ fn pour(from: &mut impl Read, to: &mut fs::File, target: &Path) -> Result<(), Co
 }
 
 /// Returns where an entry goes, with its parents made; `None` for the root itself.
-fn place(root: &Path, path: &Path) -> Result<Option<PathBuf>, ContainerError> {
+pub(super) fn place(root: &Path, path: &Path) -> Result<Option<PathBuf>, ContainerError> {
     let refuse = |reason: &str| bad(format!("the path {} {reason}", path.display()));
     let mut names = Vec::new();
     for part in path.components() {

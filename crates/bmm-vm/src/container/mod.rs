@@ -8,13 +8,16 @@ mod config;
 mod image;
 mod layer;
 mod run;
+mod service;
 mod state;
+mod volume;
 mod workers;
 
 use std::path::PathBuf;
 
 pub use cdi::{CDI_FOLDERS, Devices};
 pub use image::{Image, is_image};
+pub use service::{Door, Service, ServiceInput, VolumeInput};
 pub use state::Containers;
 
 /// What of the machine a container gets.

@@ -61,7 +61,7 @@ impl Drop for Place<'_> {
     }
 }
 
-fn runc(image: &Image) -> Command {
+pub(super) fn runc(image: &Image) -> Command {
     let mut command = Command::new("runc");
     command.arg("--root").arg(image.session.folder.join("runc")).stdin(Stdio::null());
     command
