@@ -6,7 +6,7 @@ use crate::{
     take,
 };
 use alloy_primitives::{Address, B256};
-use bmm_market::job::JobFile;
+use bmm_market::{job::JobFile, service::ServiceFile};
 use bmm_net::{
     frame::read_frame,
     market::{Book, BookLimits, Pulse, Role, Speaker, introduce, run_session},
@@ -14,7 +14,8 @@ use bmm_net::{
 use bmm_types::{
     ContentHash,
     market::{
-        JobSpec, MAX_LEASE_TASKS, MAX_TASKS, SignatureBytes, SignedListing, SignedOffer, ToProvider, ToRequester, Wire,
+        FromHost, JobSpec, MAX_LEASE_TASKS, MAX_TASKS, ServiceSpec, SignatureBytes, SignedListing, SignedOffer, ToHost,
+        ToProvider, ToRequester, Wire,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -27,16 +28,30 @@ const LONG: Duration = Duration::from_hours(1);
 /// Reads the bytes as what the first one says.
 pub fn run(mut bytes: &[u8]) {
     match choice(&mut bytes) % 11 {
-        0 => to_provider(bytes),
-        1 => to_requester(bytes),
+        0 => {
+            to_provider(bytes);
+            drop(same::<ToHost>(bytes));
+        }
+        1 => {
+            to_requester(bytes);
+            drop(same::<FromHost>(bytes));
+        }
         2 => drop(same::<SignedOffer>(bytes).map(|offer| offer.is_signed(CHAIN))),
         3 => drop(same::<SignedListing>(bytes).map(|listing| listing.is_signed(CHAIN))),
-        4 => spec(bytes),
+        4 => {
+            spec(bytes);
+            drop(same::<ServiceSpec>(bytes).and_then(|spec| spec.cost()));
+        }
         5 => book(bytes),
         6 => session(bytes),
         7 => introduction(bytes),
         8 => frames(bytes),
-        9 => job_file(bytes),
+        9 => {
+            job_file(bytes);
+            let text = String::from_utf8_lossy(bytes);
+            // The image that it names is not there.
+            drop(ServiceFile::parse(&text).and_then(|file| file.build(std::path::Path::new("/nowhere"))));
+        }
         _ => name(bytes),
     }
 }

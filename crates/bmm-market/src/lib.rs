@@ -18,6 +18,7 @@ pub mod job;
 pub mod money;
 pub mod provider;
 pub mod requester;
+pub mod service;
 pub mod trust;
 
 /// Microseconds since the Unix epoch, as the wiring's clock shows them; they must not run backwards.

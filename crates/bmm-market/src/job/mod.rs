@@ -15,7 +15,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod toml_reader;
-mod units;
+pub(crate) mod units;
 
 pub use build::Job;
 pub use error::{JobError, JobFault, Location};

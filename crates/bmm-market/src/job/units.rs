@@ -9,7 +9,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Reads a size in bytes.
-pub(super) fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit {
         "B" => 1,
@@ -37,7 +37,7 @@ pub(super) fn ppm(text: &str) -> Option<u32> {
 }
 
 /// Reads a time in milliseconds.
-pub(super) fn millis(text: &str) -> Option<u64> {
+pub(crate) fn millis(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit {
         "ms" => 1,

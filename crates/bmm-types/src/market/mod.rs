@@ -9,6 +9,7 @@ mod listing;
 mod machine;
 mod message;
 mod offer;
+mod service;
 mod signing;
 mod spec;
 #[cfg(test)]
@@ -23,6 +24,10 @@ pub use message::{
     TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester,
 };
 pub use offer::{Offer, Runtime, SignedOffer};
+pub use service::{
+    FromHost, INTERVAL_MILLIS, MAX_LOG_BYTES, MAX_PORTS, MAX_SNAPSHOT_CHUNKS, MAX_VOLUME_BYTES, Probe,
+    SNAPSHOT_CHUNK_BYTES, ServicePort, ServiceSpec, ServiceVolume, Snapshot, ToHost,
+};
 pub use signing::{
     Receipt, Session, SignatureBytes, listing_hash, market_domain, offer_hash, receipt_hash, recover, session_hash,
     voucher_hash,
