@@ -17,5 +17,6 @@ pub mod paths;
 pub mod pool;
 pub mod provide;
 pub mod rpc;
+pub mod service;
 pub mod wallet;
 pub mod web;

@@ -178,7 +178,7 @@ impl Service {
         loop {
             let pid = fs::read_to_string(&mark).unwrap_or_default();
             if let Ok(pid) = pid.trim().parse::<u32>() {
-                self.open_door(pid)?;
+                self.open_door(pid);
                 return Ok(());
             }
             if !self.is_running() || Instant::now() >= until {
@@ -190,10 +190,9 @@ impl Service {
     }
 
     /// Holds on to the namespace of the program's network, so that its number may be used again by others.
-    fn open_door(&self, pid: u32) -> Result<(), ContainerError> {
-        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+    fn open_door(&self, pid: u32) {
         // It may have ended already, as programs do; then there is no door.
-        let Ok(space) = File::open(&path) else { return Ok(()) };
+        let Ok(space) = File::open(format!("/proc/{pid}/ns/net")) else { return };
         // While the process is in our control group, the number is its own and no other's.
         let members = Path::new(state::CGROUPS).join("pids").join(&self.name).join("0/cgroup.procs");
         let members = fs::read_to_string(members).unwrap_or_default();
@@ -202,7 +201,6 @@ impl Service {
         if is_ours && inode(space.metadata()) != inode(fs::metadata("/proc/self/ns/net")) {
             *self.door.0.lock() = Some(Arc::new(space));
         }
-        Ok(())
     }
 
     /// Whether the program runs.

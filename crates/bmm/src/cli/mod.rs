@@ -17,6 +17,7 @@ mod pool;
 mod provide;
 mod resource;
 mod run;
+mod service;
 mod wallet;
 
 pub use node::interrupts;
@@ -70,6 +71,9 @@ pub enum Command {
     /// See what became of jobs, and go on with them
     #[command(subcommand)]
     Job(job::JobCommand),
+    /// Have programs hosted that run on, and reach their ports
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
     /// See what the providers of the network offer
     #[command(subcommand)]
     Market(market::MarketCommand),
@@ -151,6 +155,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
             match command {
                 Command::Run(args) => run::run(&context, args),
                 Command::Job(command) => job::run(&context, command),
+                Command::Service(command) => service::run(&context, command),
                 Command::Market(command) => market::run(&context, command),
                 Command::Provide(args) => provide::run(&context, args),
                 Command::Mine(args) => mine::run(&context, args),

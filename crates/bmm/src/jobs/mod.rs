@@ -24,11 +24,13 @@ mod slots;
 
 pub use checks::Checks;
 pub use drive::{Desk, Driver, DriverParts, Journal, Pace};
+pub(crate) use escrow::Escrow;
 pub use escrow::now_secs;
 pub use executor::{Contents, PreparedJob};
 pub use folder::{CANCELLED, JobFolder, JobRecord, JobStatus};
 pub use hosts::open_vm;
 pub use link::{DRIVER_INBOX, Inbox, ToDriver, now_micros};
+pub(crate) use network::Network;
 pub use new::{NewJob, RunOptions};
 pub use outputs::Outputs;
 pub use progress::{Live, LiveProvider, read_live, read_progress};
@@ -36,5 +38,6 @@ pub use provider::{Input, Outlet, Prepare, ProviderHandle, ProviderHost, Session
 pub use reach::{NetChoice, addresses, enter as enter_market, join as join_market, speaker};
 pub use receipt::{FoundWrong, ProviderPay, Receipt, Verified};
 pub use remote::RemoteProvider;
+pub(crate) use run::unlock;
 pub use run::{explain, resume};
 pub use slots::{ActiveJob, Blobs, Results};

@@ -79,7 +79,7 @@ pub fn resume(context: &Context, folder: &JobFolder, password_file: Option<&Path
 }
 
 /// Opens the wallet that pays.
-pub(super) fn unlock(
+pub(crate) fn unlock(
     context: &Context,
     wallet: Option<&str>,
     password_file: Option<&Path>,

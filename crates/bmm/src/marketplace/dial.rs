@@ -135,7 +135,7 @@ impl Line {
     /// Talks with a provider until the session ends; counts in `heard` what it says.
     async fn talk(&self, listing: &Listing, heard: &mut u32) -> Result<(), String> {
         let peer = PeerId::from_bytes(&listing.peer).map_err(|error| error.to_string())?;
-        let mut stream = self.reach(peer, listing).await?;
+        let mut stream = reach(&self.place, peer, listing, MARKET_PROTOCOL).await?;
         let speaker = &self.wanted.speaker;
         let provider = introduce(&mut stream, speaker, Role::Requester, &listing.peer).await;
         let provider = provider.map_err(|error| error.to_string())?;
@@ -162,24 +162,24 @@ impl Line {
         self.driver.send(ToDriver::Lost { provider, session }).await.map_err(gone)?;
         Err(ended.to_string())
     }
+}
 
-    /// Opens a stream to a provider, directly if that can be, by the addresses that it lists if there is no connection yet.
-    async fn reach(&self, peer: PeerId, listing: &Listing) -> Result<Stream, String> {
-        let network = self.place.network();
-        let name = network.protocol(MARKET_PROTOCOL);
-        let direct = network.peers().iter().any(|info| info.peer == peer && !info.is_relayed());
-        if !direct {
-            for address in &listing.addresses {
-                let Ok(address) = Multiaddr::try_from(address.clone()) else { continue };
-                let Ok(address) = address.with_p2p(peer) else { continue };
-                match network.dial(address).await {
-                    Ok(_) => break,
-                    Err(error) => tracing::debug!(%peer, %error, "an address does not work"),
-                }
+/// Opens a stream to a provider, directly if that can be, by the addresses that it lists if there is no connection yet.
+pub(crate) async fn reach(place: &Place, peer: PeerId, listing: &Listing, protocol: &str) -> Result<Stream, String> {
+    let network = place.network();
+    let name = network.protocol(protocol);
+    let direct = network.peers().iter().any(|info| info.peer == peer && !info.is_relayed());
+    if !direct {
+        for address in &listing.addresses {
+            let Ok(address) = Multiaddr::try_from(address.clone()) else { continue };
+            let Ok(address) = address.with_p2p(peer) else { continue };
+            match network.dial(address).await {
+                Ok(_) => break,
+                Err(error) => tracing::debug!(%peer, %error, "an address does not work"),
             }
         }
-        network.open_stream(peer, &name).await.map_err(|error| error.to_string())
     }
+    network.open_stream(peer, &name).await.map_err(|error| error.to_string())
 }
 
 /// Says how a peer is reached.

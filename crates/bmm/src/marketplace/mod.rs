@@ -4,6 +4,7 @@ mod dial;
 mod place;
 mod serve;
 
+pub(crate) use dial::reach;
 pub use dial::{Dialer, Wanted};
 pub use place::{Joining, Membership, Place, unix_millis};
 pub use serve::{Advert, ContentDesk, take_sessions};

@@ -19,6 +19,7 @@ use crate::{
     node::Contributor,
     output,
     rpc::{RpcClient, connect},
+    service::{HostParts, host_services},
     wallet::{Passwords, WalletStore, load_key, load_or_create_key},
 };
 use alloy_signer_local::PrivateKeySigner;
@@ -218,6 +219,16 @@ impl Parts<'_> {
         let served = store.clone();
         place.serve_content(move |hash| served.find(hash))?;
         let desk = ContentDesk::new(place.clone(), place.fetcher(store.clone()), limit / 2);
+        host_services(HostParts {
+            place: place.clone(),
+            speaker: speaker(self.key, place),
+            vm: self.vm.clone(),
+            offer: self.offer.offer.clone(),
+            store: store.clone(),
+            fetcher: place.fetcher(store.clone()),
+            ledger: self.ledger.clone(),
+            rpc: self.rpc.clone(),
+        })?;
         let (read, keeping) = (store.clone(), self.ledger.clone());
         let provider = ProviderHandle::start(ProviderHost {
             key: self.key.clone(),

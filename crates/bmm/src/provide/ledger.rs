@@ -121,6 +121,11 @@ impl Ledger {
         })
     }
 
+    /// Returns what the last voucher of a job promises; nothing if there is none.
+    pub fn promised(&self, job: B256) -> Outcome<Amount> {
+        Ok(self.read(job)?.map_or(Amount::ZERO, |earning| earning.promised()))
+    }
+
     /// Changes what is known of a job.
     pub fn change(&self, job: B256, how: impl FnOnce(&mut Earning)) -> Outcome {
         let _writing = self.writing.lock();

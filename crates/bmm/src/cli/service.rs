@@ -1,0 +1,197 @@
+//! `bmm service …`: programs that run on, on other people's machines.
+
+use super::Context;
+use crate::{
+    config::Reach,
+    failure::{Failure, IoContext, Outcome},
+    jobs::NetChoice,
+    output,
+    service::{NewService, ServiceFolder, find, resume, stop},
+};
+use bmm_market::service::ServiceFile;
+use clap::{Args, Subcommand};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Longest file of a service, bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// How often a followed log is looked at.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// `bmm service …`
+#[derive(Debug, Subcommand)]
+#[command(after_help = "ID is the service's id or its first digits, as `bmm service list` shows it.
+
+Examples:
+  bmm service run node.toml --network            have it hosted, and reach its ports on this machine
+  bmm service run node.toml --listen rpc=9000    reach the port called rpc at 127.0.0.1:9000
+  bmm service logs 3fa9 --follow
+  bmm service stop 3fa9")]
+pub enum ServiceCommand {
+    /// Have a service hosted by a provider, and keep it running until it is stopped or its time is over
+    Run(Box<Run>),
+    /// Go on with a service whose process has ended
+    Resume(Which),
+    /// List the services of this data folder, newest first
+    List,
+    /// Show a service: who hosts it, where its ports are, what it has cost
+    Show(Which),
+    /// Print what the program of a service has written
+    Logs {
+        #[command(flatten)]
+        which: Which,
+        /// Go on printing, until Ctrl-C
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Stop a service, pay its providers, and take back the rest
+    Stop(Which),
+}
+
+/// Which service.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// The service
+    #[arg(value_name = "ID")]
+    id: String,
+    /// File that holds the wallet's password
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// `bmm service run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The file of the service: see docs/services.md
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Reach the port called NAME at this port of 127.0.0.1 (repeat for more) [default: the service's own number; 0 is any free one]
+    #[arg(long, value_name = "NAME=PORT")]
+    listen: Vec<String>,
+    /// Look for providers on this local network too
+    #[arg(long)]
+    network: bool,
+    /// A node of the network to begin with (repeat for more)
+    #[arg(long, value_name = "ADDRESS")]
+    bootstrap: Vec<String>,
+    /// How far the network reaches [default: network.reach of the configuration]
+    #[arg(long, value_name = "HOW_FAR")]
+    reach: Option<Reach>,
+    /// Wallet that pays [default: the dev chain's own, or the default wallet]
+    #[arg(long, value_name = "WALLET")]
+    wallet: Option<String>,
+    /// File that holds the wallet's password
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// Answers `bmm service`.
+pub fn run(context: &Context, command: &ServiceCommand) -> Outcome {
+    match command {
+        ServiceCommand::Run(args) => begin(context, args),
+        ServiceCommand::Resume(which) => resume(context, &which.id, which.password_file.as_deref()),
+        ServiceCommand::Stop(which) => stop(context, &which.id, which.password_file.as_deref()),
+        ServiceCommand::List => list(context),
+        ServiceCommand::Show(which) => show(context, which),
+        ServiceCommand::Logs { which, follow } => logs(&find(context, &which.id)?.0, *follow),
+    }
+}
+
+fn begin(context: &Context, args: &Run) -> Outcome {
+    let mut text = String::new();
+    let file = File::open(&args.file).doing("open", &args.file)?;
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text).doing("read", &args.file)?;
+    let base = args.file.parent().unwrap_or(Path::new(""));
+    let built = ServiceFile::parse(&text).and_then(|file| file.build(base));
+    let (spec, image) = built.map_err(|error| {
+        Failure::user(format!("{}: {error}", args.file.display())).hint("docs/services.md has a whole example")
+    })?;
+    let mut listen = BTreeMap::new();
+    for pair in &args.listen {
+        let read = pair.split_once('=').and_then(|(name, port)| Some((name.to_owned(), port.parse().ok()?)));
+        let (name, port) = read.ok_or_else(|| {
+            Failure::user(format!("--listen {pair:?} is not NAME=PORT")).hint("for example --listen rpc=9000")
+        })?;
+        listen.insert(name, port);
+    }
+    let network = NetChoice::new(&context.config.network, &args.bootstrap, args.network, args.reach)?;
+    let service = NewService { spec, image, listen, network, wallet: args.wallet.clone() };
+    service.run(context, args.password_file.as_deref())
+}
+
+fn list(context: &Context) -> Outcome {
+    let all = ServiceFolder::all(&context.data)?;
+    let records: Vec<_> = all.into_iter().map(|(_, record)| record).collect();
+    let line = |record: &crate::service::ServiceRecord| {
+        let host = record.host.map_or_else(|| "nobody".to_owned(), |host| host.to_string());
+        format!(
+            "{}  {}  {:?}  {} intervals, {}  hosted by {host}",
+            record.short_id(),
+            record.name,
+            record.state,
+            record.intervals,
+            record.spent()
+        )
+    };
+    let text: Vec<String> = records.iter().map(line).collect();
+    let text =
+        if text.is_empty() { "no services; begin one with `bmm service run FILE`".to_owned() } else { text.join("\n") };
+    output::print(context.global.json, &records, text);
+    Ok(())
+}
+
+fn show(context: &Context, which: &Which) -> Outcome {
+    let (folder, record) = find(context, &which.id)?;
+    let kept = folder.lock()?.is_none();
+    let host = record.host.filter(|_| kept).map_or_else(|| "nobody".to_owned(), |host| host.to_string());
+    let mut text = format!(
+        "service {:x} ({}), {:?}\n  hosted by {host}, {}\n  begun {} times, {} intervals paid, {} of {}",
+        record.id,
+        record.name,
+        record.state,
+        if record.healthy { "healthy" } else { "not healthy" },
+        record.begun,
+        record.intervals,
+        record.spent(),
+        record.budget_bmm
+    );
+    for (name, at) in &record.ports {
+        let _ = write!(text, "\n  port {name}: {at}");
+    }
+    if !kept && record.settle_transaction.is_none() {
+        text.push_str("\n  no process keeps it: `bmm service resume` goes on, `bmm service stop` ends it");
+    }
+    output::print(context.global.json, &record, text);
+    Ok(())
+}
+
+fn logs(folder: &ServiceFolder, follow: bool) -> Outcome {
+    let path = folder.log();
+    let mut at = 0;
+    loop {
+        // It is begun anew when it is long.
+        let length = fs::metadata(&path).map_or(0, |found| found.len());
+        if length < at {
+            at = 0;
+        }
+        if length > at {
+            let mut file = File::open(&path).doing("open", &path)?;
+            file.seek(SeekFrom::Start(at)).doing("read", &path)?;
+            let mut bytes = Vec::new();
+            file.take(1 << 20).read_to_end(&mut bytes).doing("read", &path)?;
+            at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            output::print_raw(&bytes);
+            continue;
+        }
+        if !follow {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
