@@ -1,12 +1,14 @@
 //! Hostile programs in real containers: each is stopped, and nothing of it is left on the host.
 #![expect(clippy::print_stderr, reason = "it says why it is skipped")]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bmm_vm::container::{ContainerError, Containers, Devices, Image, Share, is_image};
+use bmm_vm::container::{
+    ContainerError, Containers, Devices, Image, Service, ServiceInput, Share, VolumeInput, is_image,
+};
 use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, StopFlag, TaskInput};
 use serde_json::json;
 use sha2::Digest as _;
@@ -259,4 +261,57 @@ fn damaged_images_are_refused() {
     for bytes in [&b""[..], &[0; 1024], &archive(b"x")[..700]] {
         assert!(matches!(containers.prepare(bytes), Err(ContainerError::Image(_))));
     }
+}
+
+/// Lays out a service whose program serves what is under `/data` and counts its starts there.
+fn served(image: &Arc<Image>, snapshot: Option<&[u8]>) -> Service {
+    let script = "echo x >> /data/starts; echo begun; exec /bin/busybox httpd -f -p 127.0.0.1:8000 -h /data";
+    let args = [script.to_owned()];
+    let volume = Some(VolumeInput { path: "/data", size_bytes: 1 << 20 });
+    let input = ServiceInput { args: &args, env: &[], memory_bytes: 64 << 20, volume };
+    Service::lay_out(Arc::clone(image), &input, snapshot).expect("laid out")
+}
+
+/// Gets a file of the served folder, when it is served.
+fn get(service: &Service, path: &str) -> String {
+    for _ in 0..200 {
+        let Ok(mut stream) = service.door().connect(8_000, Duration::from_secs(1)) else {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("answered");
+        return text.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned();
+    }
+    panic!("the service does not answer");
+}
+
+#[test]
+fn services_answer_through_their_door_alone_and_their_volumes_move() {
+    let _turn = turn();
+    let Some((containers, image)) = shell() else { return };
+    let mut service = served(&image, None);
+    assert!(service.door().connect(8_000, Duration::from_secs(1)).is_err(), "it does not run yet");
+    service.start().expect("started");
+    assert_eq!(get(&service, "/starts"), "x\n");
+    assert!(std::net::TcpStream::connect("127.0.0.1:8000").is_err(), "not on the host");
+    assert_eq!(service.take_log(), b"begun\n");
+    let good = ["/bin/busybox".to_owned(), "true".to_owned()];
+    let bad = ["/bin/busybox".to_owned(), "false".to_owned()];
+    assert!(service.probe(&good, Duration::from_secs(5)) && !service.probe(&bad, Duration::from_secs(5)));
+    let copied = service.snapshot().expect("copied").expect("a volume");
+    assert!(service.is_running(), "it goes on");
+    assert_eq!(get(&service, "/starts"), "x\n");
+    service.stop();
+    assert!(!service.is_running());
+    service.start().expect("started again");
+    assert_eq!(get(&service, "/starts"), "x\nx\n", "the volume stays");
+    drop(service);
+
+    let mut moved = served(&image, Some(&copied));
+    moved.start().expect("started");
+    assert_eq!(get(&moved, "/starts"), "x\nx\n", "what was copied, and its own");
+    drop((moved, image, containers));
+    assert_eq!(left(), Vec::<String>::new());
 }
