@@ -10,6 +10,7 @@ for program in runc litecoind litecoin-cli; do
 done
 HOSTS=(sw a b c)
 . "$(dirname "$0")/hosts.sh"
+chmod 711 "$DIR"  # the users of containers go through it
 
 # `ip netns exec` would hide the control groups, which containers need.
 start() {
@@ -69,7 +70,8 @@ provide() {
     local host=$1; shift
     # Each host has containers of its own.
     mkdir -p "$DIR/$host"
-    printf '[provide]\ncontainers = true\ncontainers_dir = "%s/containers"\nmemory_mib = 4096\n' "$DIR/$host" >"$DIR/$host/config.toml"
+    printf '[provide]\ncontainers = true\ncontainers_dir = "%s"\nmemory_mib = 4096\n' "$DIR/containers-$host" \
+        >"$DIR/$host/config.toml"
     start "$host" "provide-$host" provide --rpc $RPC --slots 1 --listen /ip4/0.0.0.0/tcp/20190 --price '0.001 BMM' "$@"
     ADDRESS=$(until_json "$DIR/provide-$host.out" "['operator']" >/dev/null; python3 - "$DIR/provide-$host.out" <<'P'
 import json, sys
@@ -100,6 +102,7 @@ service "s['healthy']"
 cli getblockchaininfo >/dev/null || fail "litecoin-cli does not reach it"
 cli generatetoaddress 101 "$(cli -named createwallet wallet_name=w >/dev/null; cli getnewaddress)" >/dev/null
 [ "$(cli getblockcount)" = 101 ] || fail "101 blocks"
+cli gettxoutsetinfo >/dev/null  # litecoind writes its index once an hour, and when this is asked
 say "   101 blocks mined through the relayed port"
 
 say "2. paid by the interval"
