@@ -39,11 +39,14 @@ say "an image of Debian's litecoind and its libraries"
 root=$DIR/root
 mkdir -p "$root"/{data,in,out,proc,dev,tmp,sys}
 copy() { mkdir -p "$root$(dirname "$1")"; cp -L "$1" "$root$1"; }
-copy "$(command -v litecoind)"
-for library in $(ldd "$(command -v litecoind)" | grep -o '/[^ )]*'); do copy "$library"; done
+# Debian's command is a script around the program.
+program=/usr/lib/litecoin/litecoind
+[ -x "$program" ] || program=$(command -v litecoind)
+copy "$program"
+for library in $(ldd "$program" | grep -o '/[^ )]*'); do copy "$library"; done
 mkdir "$DIR/image"
 tar -C "$root" -cf "$DIR/image/layer.tar" .
-echo "{\"config\":{\"Entrypoint\":[\"$(command -v litecoind)\"]}}" >"$DIR/image/config.json"
+echo "{\"config\":{\"Entrypoint\":[\"$program\"]}}" >"$DIR/image/config.json"
 echo '[{"Config":"config.json","Layers":["layer.tar"]}]' >"$DIR/image/manifest.json"
 tar -C "$DIR/image" --format=ustar -cf "$DIR/litecoind.tar" manifest.json config.json layer.tar
 
