@@ -40,7 +40,7 @@ pub fn run(mut bytes: &[u8]) {
         3 => drop(same::<SignedListing>(bytes).map(|listing| listing.is_signed(CHAIN))),
         4 => {
             spec(bytes);
-            drop(same::<ServiceSpec>(bytes).and_then(|spec| spec.cost()));
+            let _ = same::<ServiceSpec>(bytes).and_then(|spec| spec.cost());
         }
         5 => book(bytes),
         6 => session(bytes),

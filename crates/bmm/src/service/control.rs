@@ -90,7 +90,7 @@ impl NewService {
         let folder = ServiceFolder::create(&context.data, &record, &self.spec)?;
         store(&folder, &self.spec)?.put(&self.image).map_err(Failure::internal)?;
         drop(self.image);
-        keep(context, &network, key, &folder)
+        keep(context, &network, &key, &folder)
     }
 }
 
@@ -118,7 +118,7 @@ pub fn resume(context: &Context, id: &str, password_file: Option<&Path>) -> Outc
     let (folder, record) = find(context, id)?;
     let network = Network::join(context)?;
     let key = unlock(context, Some(&record.requester.to_string()), password_file)?;
-    keep(context, &network, key, &folder)
+    keep(context, &network, &key, &folder)
 }
 
 /// Ends a service: tells the process that keeps it, or settles it here if there is none.
@@ -132,11 +132,11 @@ pub fn stop(context: &Context, id: &str, password_file: Option<&Path>) -> Outcom
     }
     let network = Network::join(context)?;
     let key = unlock(context, Some(&record.requester.to_string()), password_file)?;
-    keep(context, &network, key, &folder)
+    keep(context, &network, &key, &folder)
 }
 
 /// Opens the escrow, keeps the service somewhere until it is over, and settles.
-fn keep(context: &Context, network: &Network, key: PrivateKeySigner, folder: &ServiceFolder) -> Outcome {
+fn keep(context: &Context, network: &Network, key: &PrivateKeySigner, folder: &ServiceFolder) -> Outcome {
     let json = context.global.json;
     let _lock = folder.lock()?.ok_or_else(|| {
         Failure::user("another process keeps this service already").hint("`bmm service show` tells how it is")
@@ -159,7 +159,7 @@ fn keep(context: &Context, network: &Network, key: PrivateKeySigner, folder: &Se
         let _image = store.pin(spec.image.hash);
         let served = store.clone();
         place.serve_content(move |hash| served.find(hash))?;
-        let (id, speaker) = (record.id, speaker(&key, place));
+        let (id, speaker) = (record.id, speaker(key, place));
         let state = State { record: record.clone(), spec: spec.clone() };
         let parts = KeeperParts {
             place: place.clone(),

@@ -156,8 +156,9 @@ async fn attend(
         });
         let ended = begun.map(|(_slot, begun)| {
             let Begun { spec, job, service, meter, pins } = begun;
-            let ports = spec.ports.iter().map(|port| port.port).collect();
-            doors.0.lock().insert(job.job, Entrance { peer, ports, door: service.door() });
+            let entrance =
+                Entrance { peer, ports: spec.ports.iter().map(|port| port.port).collect(), door: service.door() };
+            doors.0.lock().insert(job.job, entrance);
             let id = job.job;
             let (own, store) = (parts.speaker.operator, parts.store.clone());
             let hosting =

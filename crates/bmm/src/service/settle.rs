@@ -34,13 +34,11 @@ impl fmt::Display for Receipt {
         for (provider, amount) in &self.promised_bmm {
             writeln!(f, "  {provider}  {amount}")?;
         }
-        match self.refunded_bmm {
-            Some(amount) => write!(f, "  came back: {amount}"),
-            None => {
-                let id: String = format!("{:x}", self.id).chars().take(8).collect();
-                write!(f, "  the rest comes back after the challenge time: bmm service stop {id}")
-            }
+        if let Some(amount) = self.refunded_bmm {
+            return write!(f, "  came back: {amount}");
         }
+        let id: String = format!("{:x}", self.id).chars().take(8).collect();
+        write!(f, "  the rest comes back after the challenge time: bmm service stop {id}")
     }
 }
 

@@ -44,12 +44,12 @@ pub(super) struct Tended {
     starts: u32,
     not_before: Instant,
     /// The last copy stays as long as its requester may fetch it.
-    _pins: Vec<Pin>,
+    pins: Vec<Pin>,
 }
 
 impl Tended {
     pub fn new(parts: Hosting) -> Self {
-        Self { parts, healthy: false, looked: None, starts: 0, not_before: Instant::now(), _pins: Vec::new() }
+        Self { parts, healthy: false, looked: None, starts: 0, not_before: Instant::now(), pins: Vec::new() }
     }
 
     /// Looks after the service until it is over; returns why it is.
@@ -167,7 +167,8 @@ impl Tended {
         for chunk in archive.chunks(bmm_types::market::SNAPSHOT_CHUNK_BYTES) {
             store.put(chunk).map_err(|error| error.to_string())?;
         }
-        self._pins = pins;
+        // Only now may the last copy go.
+        drop(std::mem::replace(&mut self.pins, pins));
         self.say(&FromHost::Copied(snapshot))
     }
 }
