@@ -112,7 +112,7 @@ fn running(pid: u64) -> usize {
         let name = group.file_name().to_string_lossy().into_owned();
         name.starts_with(&prefix) && name.contains("-task-")
     });
-    ours.filter(|group| std::fs::read_to_string(group.path().join("cgroup.procs")).is_ok_and(|ids| !ids.is_empty()))
+    ours.filter(|group| std::fs::read_to_string(group.path().join("0/cgroup.procs")).is_ok_and(|ids| !ids.is_empty()))
         .count()
 }
 

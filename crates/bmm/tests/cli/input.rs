@@ -25,7 +25,7 @@ fn wrong_job_files_are_told_with_the_place_and_the_remedy() {
     let told = |file: &str| told(&bmm, file);
     insta::assert_snapshot!(told("app = \"./app.wasm\"\n[limit]\ntime = \"1 s\"\n"), @r#"
     error: DIR/job.toml: line 2, column 2: unknown key `limit`
-    hint: did you mean `limits`? valid here: `name`, `app`, `args`, `env`, `entry`, `canonical_nans`, `deterministic`, `inputs`, `split`, `output`, `verify`, `limits`, `budget`
+    hint: did you mean `limits`? valid here: `name`, `app`, `args`, `env`, `entry`, `canonical_nans`, `deterministic`, `inputs`, `split`, `output`, `verify`, `limits`, `needs`, `cluster`, `budget`
     "#);
     insta::assert_snapshot!(told("app = \"./app.wasm\"\n[limits]\nmemroy = \"1 MiB\"\n"), @r#"
     error: DIR/job.toml: line 3, column 1: unknown key `memroy` in [limits]
