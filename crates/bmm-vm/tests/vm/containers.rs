@@ -255,6 +255,45 @@ fn a_task_gets_the_device_that_a_specification_names_and_no_other() {
 }
 
 #[test]
+fn calls_that_work_outside_are_refused_inside() {
+    let Some((containers, image)) = shell() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let (source, program) =
+        (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/native/reach.c"), folder.path().join("reach"));
+    let compiled = std::process::Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source).status();
+    if !compiled.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no C compiler made a static program");
+        return;
+    }
+    for name in ["trace", "spaces"] {
+        let outside = std::process::Command::new(&program).arg(name).status().expect("it runs");
+        assert!(outside.success(), "{name} works outside: {outside}");
+    }
+    let inputs = InputSet::builder().file("reach", std::fs::read(&program).expect("read")).expect("a path").build();
+    let (refused, nothing, unreachable) = (1, 2, 101);
+    for (name, errno) in [
+        ("trace", refused),
+        ("spaces", refused),
+        ("users", refused),
+        ("keys", refused),
+        ("ring", refused),
+        ("program", refused),
+        ("node", refused),
+        ("module", refused),
+        ("memory", nothing),
+        ("disk", nothing),
+        ("net", unreachable),
+    ] {
+        let args = [format!("busybox cp /in/reach /tmp/reach && busybox chmod 755 /tmp/reach && /tmp/reach {name}")];
+        let args = args.map(|script| "busybox() { /bin/busybox \"$@\"; }; ".to_owned() + &script);
+        let task = TaskInput { args: &args, inputs: &inputs, limits: limits(), ..TaskInput::new() };
+        let outcome = image.run(&task, &Share::default(), &StopFlag::new()).expect("the host can run it");
+        assert_eq!(outcome.exit, Exit::Code(errno), "{name}: {}", String::from_utf8_lossy(&outcome.stderr));
+    }
+    drop((image, containers));
+}
+
+#[test]
 fn damaged_images_are_refused() {
     let _turn = turn();
     let Some((containers, _)) = shell() else { return };

@@ -39,8 +39,9 @@ int main(int argc, char **argv) {
         if (strcmp(argv[1], all[i].name)) continue;
         errno = 0;
         if (all[i].try() >= 0) return 0;
+        int reason = errno;  // printing may change it
         perror(argv[1]);
-        return errno;
+        return reason;
     }
     return 255;
 }
