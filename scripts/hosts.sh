@@ -35,6 +35,29 @@ until_json() {
     fail "$1 does not have $2"
 }
 
+# switch HOST…: a switch in the namespace sw, and these hosts on it: 10.77.0.1, 10.77.0.2, …
+switch() {
+    local host number=0
+    ip netns add "${TAG}sw"
+    ip -n "${TAG}sw" link add name switch type bridge
+    ip -n "${TAG}sw" link set switch up
+    for host; do
+        number=$((number + 1))
+        ip netns add "$TAG$host"
+        ip -n "${TAG}sw" link add "p$host" type veth peer name eth0 netns "$TAG$host"
+        ip -n "${TAG}sw" link set "p$host" master switch up
+        ip -n "$TAG$host" link set lo up
+        ip -n "$TAG$host" addr add "10.77.0.$number/24" dev eth0
+        ip -n "$TAG$host" link set eth0 up
+        ip -n "$TAG$host" route add default dev eth0
+    done
+}
+# address_on_switch FILE: waits until a provider has told of itself in FILE, and prints its address on the switch.
+address_on_switch() {
+    until_json "$1" "['operator']" >/dev/null
+    python3 -c 'import json,sys; print(next(a for a in json.load(open(sys.argv[1]))["addresses"] if "/10.77." in a))' "$1"
+}
+
 # job NAME SAMPLES: makes the example's job, smaller, and its picture on a single machine, whose hash is then in PICTURE.
 declare -A PICTURE
 job() {

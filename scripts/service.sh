@@ -20,20 +20,7 @@ start() {
     PIDS+=("$STARTED")
 }
 
-ip netns add "${TAG}sw"
-ip -n "${TAG}sw" link add name switch type bridge
-ip -n "${TAG}sw" link set switch up
-number=0
-for host in a b c; do
-    number=$((number + 1))
-    ip netns add "$TAG$host"
-    ip -n "${TAG}sw" link add "p$host" type veth peer name eth0 netns "$TAG$host"
-    ip -n "${TAG}sw" link set "p$host" master switch up
-    ip -n "$TAG$host" link set lo up
-    ip -n "$TAG$host" addr add "10.77.0.$number/24" dev eth0
-    ip -n "$TAG$host" link set eth0 up
-    ip -n "$TAG$host" route add default dev eth0
-done
+switch a b c
 
 say "an image of Debian's litecoind and its libraries"
 root=$DIR/root
@@ -76,11 +63,7 @@ provide() {
     printf '[provide]\ncontainers = true\ncontainers_dir = "%s"\nmemory_mib = 4096\n' "$DIR/containers-$host" \
         >"$DIR/$host/config.toml"
     start "$host" "provide-$host" provide --rpc $RPC --slots 1 --listen /ip4/0.0.0.0/tcp/20190 --price '0.001 BMM' "$@"
-    ADDRESS=$(until_json "$DIR/provide-$host.out" "['operator']" >/dev/null; python3 - "$DIR/provide-$host.out" <<'P'
-import json, sys
-print(next(a for a in json.load(open(sys.argv[1]))["addresses"] if "/10.77." in a))
-P
-    )
+    ADDRESS=$(address_on_switch "$DIR/provide-$host.out")
     OPERATOR=$(until_json "$DIR/provide-$host.out" "['operator']")
 }
 # service EXPRESSION: waits until it holds of the service, called s.

@@ -9,21 +9,7 @@ set -euo pipefail
 HOSTS=(sw a b c d)
 . "$(dirname "$0")/hosts.sh"
 
-# A switch, and four hosts on it: 10.77.0.1 to 10.77.0.4.
-ip netns add "${TAG}sw"
-ip -n "${TAG}sw" link add name switch type bridge
-ip -n "${TAG}sw" link set switch up
-number=0
-for host in a b c d; do
-    number=$((number + 1))
-    ip netns add "$TAG$host"
-    ip -n "${TAG}sw" link add "p$host" type veth peer name eth0 netns "$TAG$host"
-    ip -n "${TAG}sw" link set "p$host" master switch up
-    ip -n "$TAG$host" link set lo up
-    ip -n "$TAG$host" addr add "10.77.0.$number/24" dev eth0
-    ip -n "$TAG$host" link set eth0 up
-    ip -n "$TAG$host" route add default dev eth0
-done
+switch a b c d
 
 # The long job gives a new provider time to join.
 say "a single machine makes the pictures"
@@ -38,11 +24,7 @@ until_json "$DIR/up.out" "['rpc']" >/dev/null
 provide() {
     local host=$1; shift
     start "$host" "provide-$host" provide --rpc $RPC --slots 1 --listen /ip4/0.0.0.0/tcp/20190 "$@"
-    ADDRESS=$(until_json "$DIR/provide-$host.out" "['operator']" >/dev/null; python3 - "$DIR/provide-$host.out" <<'P'
-import json, sys
-print(next(a for a in json.load(open(sys.argv[1]))["addresses"] if "/10.77." in a))
-P
-    )
+    ADDRESS=$(address_on_switch "$DIR/provide-$host.out")
 }
 # check NAME JOB PROVIDERS: the run NAME made the picture of JOB, and so many providers were paid for it on chain.
 check() {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::workers::Workers;
-use super::{ContainerError, Image, OUTER_ID, Share, host, state};
+use super::{ContainerError, Image, Share, host, state};
 use crate::task::{Exit, LimitKind, Outcome, STDERR_KEPT_BYTES, StopFlag, TaskInput};
 
 /// How often a running container is looked at.
@@ -34,10 +34,8 @@ impl Place<'_> {
     /// Starts one of the task's containers, whose description is written.
     pub(super) fn start(&self, rank: u16, stdin: Stdio, stdout: Stdio) -> Result<Child, ContainerError> {
         let bundle = self.folder.join(rank.to_string());
-        let mut command = runc(self.image);
-        command.arg("--log").arg(bundle.join("log")).args(["run", "--keep", "--pid-file"]).arg(bundle.join("pid"));
-        command.arg("--bundle").arg(&bundle).arg(self.container(rank));
-        command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().map_err(host("start", "runc"))
+        let mut command = runc_run(self.image, &bundle, &self.container(rank));
+        command.stdin(stdin).stdout(stdout).spawn().map_err(host("start", "runc"))
     }
 
     /// Ends one of the task's containers: the first process takes every other one of its name space along.
@@ -64,6 +62,14 @@ impl Drop for Place<'_> {
 pub(super) fn runc(image: &Image) -> Command {
     let mut command = Command::new("runc");
     command.arg("--root").arg(image.session.folder.join("runc")).stdin(Stdio::null());
+    command
+}
+
+/// Makes the command that starts a container whose description lies in `bundle`, where its log and the number of its process come too.
+pub(super) fn runc_run(image: &Image, bundle: &Path, name: &str) -> Command {
+    let mut command = runc(image);
+    command.arg("--log").arg(bundle.join("log")).args(["run", "--keep", "--pid-file"]).arg(bundle.join("pid"));
+    command.arg("--bundle").arg(bundle).arg(name).stderr(Stdio::piped());
     command
 }
 
@@ -133,15 +139,7 @@ fn lay_out(place: &Place<'_>, task: &TaskInput<'_>) -> Result<(), ContainerError
         fs::write(&path, bytes.as_slice()).map_err(host("write the file", &path))?;
     }
     fs::write(folder.join("stdin"), task.stdin).map_err(host("write the file", folder))?;
-    let (size, files) = (task.limits.output_bytes.max(4_096), u64::from(task.limits.files) + 2);
-    let options = format!("size={size},nr_inodes={files},mode=755,uid={OUTER_ID},gid={OUTER_ID},nosuid,nodev,noexec");
-    let out = folder.join("out");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "bmm-out"]).arg(&out).output();
-    let mounted = mounted.map_err(host("mount", &out))?;
-    if !mounted.status.success() {
-        let reason = String::from_utf8_lossy(&mounted.stderr).into_owned();
-        return Err(ContainerError::Host { what: "mount", path: out, reason });
-    }
+    state::mount_memory(&folder.join("out"), task.limits.output_bytes, u64::from(task.limits.files) + 2)?;
     super::config::write(place, task, 0, None)
 }
 

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::config::{Subject, describe};
-use super::run::runc;
+use super::run::{runc, runc_run};
 use super::{ContainerError, Image, OUTER_ID, Share, host, layer, state, volume};
 use crate::task::{Limits, TaskInput};
 
@@ -117,15 +117,7 @@ impl Service {
     fn make_volume(&self, input: VolumeInput<'_>, snapshot: Option<&[u8]>) -> Result<(), ContainerError> {
         let at = self.folder.join("volume");
         fs::DirBuilder::new().mode(0o755).create(&at).map_err(host("make the folder", &at))?;
-        let size = input.size_bytes.max(4_096);
-        let options =
-            format!("size={size},nr_inodes={VOLUME_FILES},mode=755,uid={OUTER_ID},gid={OUTER_ID},nosuid,nodev,noexec");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "bmm-volume"]).arg(&at).output();
-        let mounted = mounted.map_err(host("mount", &at))?;
-        if !mounted.status.success() {
-            let reason = String::from_utf8_lossy(&mounted.stderr).into_owned();
-            return Err(ContainerError::Host { what: "mount", path: at, reason });
-        }
+        state::mount_memory(&at, input.size_bytes, VOLUME_FILES)?;
         if let Some(bytes) = snapshot {
             volume::restore(&at, bytes, OUTER_ID)?;
         }
@@ -163,10 +155,8 @@ impl Service {
         self.delete();
         let mark = self.folder.join("pid");
         let _ = fs::remove_file(&mark);
-        let mut command = runc(&self.image);
-        command.arg("--log").arg(self.folder.join("log")).args(["run", "--keep", "--pid-file"]).arg(&mark);
-        command.arg("--bundle").arg(&self.folder).arg(&self.name).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(host("start", "runc"))?;
+        let mut command = runc_run(&self.image, &self.folder, &self.name);
+        let mut child = command.stdout(Stdio::piped()).spawn().map_err(host("start", "runc"))?;
         if let Some(pipe) = child.stdout.take() {
             keep_log(pipe, &self.log);
         }

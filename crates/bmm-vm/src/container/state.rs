@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::{BYTES_PER_PROCESS, ContainerError, Devices, Image, LEAST_PROCESSES, Share, host, image};
+use super::{BYTES_PER_PROCESS, ContainerError, Devices, Image, LEAST_PROCESSES, OUTER_ID, Share, host, image};
 use crate::task::TaskInput;
 
 /// Where the kernel shows control groups.
@@ -218,6 +218,19 @@ fn end_group(group: &Path) {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Mounts a file system in memory of so many bytes and files, which belongs to the root of containers.
+pub(super) fn mount_memory(at: &Path, bytes: u64, files: u64) -> Result<(), ContainerError> {
+    let size = bytes.max(4_096);
+    let options = format!("size={size},nr_inodes={files},mode=755,uid={OUTER_ID},gid={OUTER_ID},nosuid,nodev,noexec");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "bmm"]).arg(at).output();
+    let mounted = mounted.map_err(host("mount", at))?;
+    if mounted.status.success() {
+        return Ok(());
+    }
+    let reason = String::from_utf8_lossy(&mounted.stderr).into_owned();
+    Err(ContainerError::Host { what: "mount", path: at.to_owned(), reason })
 }
 
 pub(super) fn unmount(at: &Path) {

@@ -19,6 +19,27 @@ use std::time::Duration;
 /// How long a transaction may take to get into a block.
 const PATIENCE: Duration = Duration::from_mins(3);
 
+/// How long the challenge time is waited for, so that it can be told what came back.
+pub(crate) const REFUND_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Holds that a wallet has what the escrow is to lock, and the gas for its transactions; else says so after `what`, with a remedy.
+pub(crate) fn check_funds(
+    rpc: &RpcClient,
+    payer: Address,
+    amount: Amount,
+    gas_room: u128,
+    what: &str,
+    hint: &str,
+) -> Outcome {
+    let balance = rpc.balance(payer)?;
+    let gas = Amount::from_units(rpc.fees()?.max_fee.saturating_mul(gas_room));
+    if amount.checked_add(gas).is_some_and(|needed| needed <= balance) {
+        return Ok(());
+    }
+    let text = format!("{what}, and up to {gas} may go for gas, but the wallet {payer} holds {balance}");
+    Err(Failure::user(text).hint(hint))
+}
+
 /// What the escrow says of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EscrowState {

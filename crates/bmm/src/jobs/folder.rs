@@ -119,10 +119,15 @@ pub struct JobRecord {
     pub ending: String,
 }
 
+/// Returns the first digits of the id of a job or a service, by which people name it.
+pub(crate) fn short_id(id: B256) -> String {
+    format!("{:.8}", format!("{id:x}"))
+}
+
 impl JobRecord {
     /// Returns the first digits of the id, by which people name the job.
     pub fn short_id(&self) -> String {
-        format!("{:.8}", format!("{:x}", self.id))
+        short_id(self.id)
     }
 }
 

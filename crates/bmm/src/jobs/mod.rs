@@ -24,9 +24,10 @@ mod slots;
 
 pub use checks::Checks;
 pub use drive::{Desk, Driver, DriverParts, Journal, Pace};
-pub(crate) use escrow::Escrow;
 pub use escrow::now_secs;
+pub(crate) use escrow::{Escrow, REFUND_PATIENCE, check_funds};
 pub use executor::{Contents, PreparedJob};
+pub(crate) use folder::short_id;
 pub use folder::{CANCELLED, JobFolder, JobRecord, JobStatus};
 pub use hosts::open_vm;
 pub use link::{DRIVER_INBOX, Inbox, ToDriver, now_micros};

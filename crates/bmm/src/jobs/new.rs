@@ -1,7 +1,7 @@
 //! A new job: checked, quoted, and given a folder, before any money moves.
 
 use super::{
-    escrow::now_secs,
+    escrow::{check_funds, now_secs},
     executor::{Contents, PreparedJob},
     folder::{JobFolder, JobRecord, JobStatus},
     hosts::{allow_containers_for, open_vm},
@@ -21,7 +21,6 @@ use alloy_primitives::{B256, keccak256};
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::{job::Job, requester::explain_offers};
 use bmm_types::{
-    Amount,
     market::{JobSpec, Runtime, Verify},
     system,
 };
@@ -158,16 +157,9 @@ impl NewJob {
 
     /// The wallet must hold the budget, and gas for the job's transactions.
     fn check_funds(&self, rpc: &RpcClient, key: &PrivateKeySigner) -> Outcome {
-        let (budget, balance) = (self.job.spec.budget.max, rpc.balance(key.address())?);
-        let gas = Amount::from_units(rpc.fees()?.max_fee.saturating_mul(GAS_ROOM));
-        if budget.checked_add(gas).is_some_and(|needed| needed <= balance) {
-            return Ok(());
-        }
-        Err(Failure::user(format!(
-            "budget.max is {budget}, and up to {gas} may go for gas, but the wallet {} holds {balance}",
-            key.address()
-        ))
-        .hint("lower budget.max in the job file (or --budget), or choose another wallet with --wallet"))
+        let budget = self.job.spec.budget.max;
+        let hint = "lower budget.max in the job file (or --budget), or choose another wallet with --wallet";
+        check_funds(rpc, key.address(), budget, GAS_ROOM, &format!("budget.max is {budget}"), hint)
     }
 
     fn create(

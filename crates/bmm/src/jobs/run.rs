@@ -4,7 +4,7 @@ use super::{
     checks::{AT_ONCE, CheckPlan, Checks, trust},
     disputes,
     drive::{Desk, Driver, DriverParts, Journal},
-    escrow::{Escrow, Mined},
+    escrow::{Escrow, Mined, REFUND_PATIENCE},
     executor::Contents,
     folder::{JobFolder, JobRecord, JobStatus},
     hosts::{Hosts, allow_containers_for, open_vm},
@@ -39,8 +39,6 @@ use tokio::sync::mpsc::Sender;
 
 /// Most providers of the network that one job talks to at once.
 const MAX_REMOTE: usize = 256;
-/// How long `bmm run` waits for the challenge time to pass, so that the receipt can tell what came back.
-const REFUND_PATIENCE: Duration = Duration::from_secs(15);
 /// How often a long merge looks whether the user wants it to stop.
 const MERGE_POLL: Duration = Duration::from_millis(50);
 

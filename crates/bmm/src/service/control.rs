@@ -9,13 +9,13 @@ use super::{
 use crate::{
     cli::{Context, interrupts},
     failure::{Failure, IoContext, Outcome},
-    jobs::{Escrow, NetChoice, Network, join_market, now_secs, speaker, unlock},
+    jobs::{Escrow, NetChoice, Network, check_funds, join_market, now_secs, speaker, unlock},
     output,
 };
 use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_net::content::ContentStore;
-use bmm_types::{Amount, market::ServiceSpec, system};
+use bmm_types::{market::ServiceSpec, system};
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 /// How much longer than its paid time a service may be under way, seconds, and as much again as that.
@@ -51,15 +51,9 @@ impl NewService {
         let network = Network::join(context)?;
         let key = unlock(context, self.wallet.as_deref(), password_file)?;
         let cost = self.spec.cost().ok_or_else(|| Failure::user("the service costs more than there can be"))?;
-        let balance = network.rpc.balance(key.address())?;
-        let gas = Amount::from_units(network.rpc.fees()?.max_fee.saturating_mul(GAS_ROOM));
-        if cost.checked_add(gas).is_none_or(|needed| needed > balance) {
-            return Err(Failure::user(format!(
-                "the service costs up to {cost}, and up to {gas} may go for gas, but the wallet {} holds {balance}",
-                key.address()
-            ))
-            .hint("lower service.duration or service.price, or choose another wallet with --wallet"));
-        }
+        let told = format!("the service costs up to {cost}");
+        let hint = "lower service.duration or service.price, or choose another wallet with --wallet";
+        check_funds(&network.rpc, key.address(), cost, GAS_ROOM, &told, hint)?;
         let (chain_id, salt, now) = (network.rpc.chain_id()?, B256::random(), now_secs());
         let seconds = self.spec.interval_millis.saturating_mul(self.spec.intervals) / 1_000;
         let ports = self.spec.ports.iter().map(|port| {

@@ -2,7 +2,7 @@
 
 use crate::{
     failure::{Failure, IoContext, Outcome},
-    jobs::NetChoice,
+    jobs::{NetChoice, short_id},
     paths::{DataDir, write_atomically},
 };
 use alloy_primitives::{Address, B256};
@@ -79,7 +79,7 @@ pub struct ServiceRecord {
 impl ServiceRecord {
     /// Returns the beginning of the id, by which people name it.
     pub fn short_id(&self) -> String {
-        format!("{:x}", self.id).chars().take(8).collect()
+        short_id(self.id)
     }
 
     /// Returns what all providers were promised.

@@ -1,15 +1,16 @@
 //! The end of a service: its providers are paid by one transaction, and the rest comes back.
 
 use super::record::{ServiceFolder, ServiceRecord, ServiceState};
-use crate::{failure::Outcome, jobs::Escrow, output};
+use crate::{
+    failure::Outcome,
+    jobs::{Escrow, REFUND_PATIENCE, short_id},
+    output,
+};
 use alloy_primitives::{Address, B256};
 use bmm_market::requester::{Accepted, ProviderTotal, Settlement, merkle_root};
 use bmm_types::Amount;
 use serde::Serialize;
-use std::{collections::BTreeMap, fmt, time::Duration};
-
-/// How long the challenge time is waited for, so that it can be told what came back.
-const REFUND_PATIENCE: Duration = Duration::from_secs(15);
+use std::{collections::BTreeMap, fmt};
 
 /// What a service came to.
 #[derive(Debug, Serialize)]
@@ -37,8 +38,7 @@ impl fmt::Display for Receipt {
         if let Some(amount) = self.refunded_bmm {
             return write!(f, "  came back: {amount}");
         }
-        let id: String = format!("{:x}", self.id).chars().take(8).collect();
-        write!(f, "  the rest comes back after the challenge time: bmm service stop {id}")
+        write!(f, "  the rest comes back after the challenge time: bmm service stop {}", short_id(self.id))
     }
 }
 
