@@ -10,7 +10,7 @@ mod work;
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256};
-use bmm_types::market::{JobAnnouncement, JobSpec, Offer, TaskRange, ToProvider, ToRequester, Wire};
+use bmm_types::market::{JobAnnouncement, JobSpec, Lease, Offer, TaskRange, ToProvider, ToRequester, Wire};
 
 use crate::Micros;
 use crate::money::Prices;
@@ -150,19 +150,7 @@ impl Provider {
     fn message(&mut self, from: Address, message: ToProvider) {
         match message {
             ToProvider::Job(announcement) => self.announced(from, announcement),
-            ToProvider::Lease { job, lease } => {
-                // One lease a request, so that nobody fills the queue unasked.
-                if let Some(job) = self.ready(from, job).filter(|job| job.requested) {
-                    job.requested = false;
-                    // Tasks past the end are the requester's error, and nothing that could be run.
-                    let inside = |range: &TaskRange| range.end() <= job.tasks;
-                    job.work.add(lease.id, lease.ranges.into_iter().filter(inside).collect());
-                }
-                // It crossed the word that no more work is taken.
-                if let Some(reason) = self.leaving.clone() {
-                    self.drain(&reason);
-                }
-            }
+            ToProvider::Lease { job, lease } => self.leased(from, job, lease),
             ToProvider::Recall { job: id, tasks } => {
                 if let Some(job) = self.ready(from, id) {
                     let ranges = job.work.give_back(tasks);
@@ -186,6 +174,27 @@ impl Provider {
                     self.close(job);
                 }
             }
+        }
+    }
+
+    /// A lease is taken if it was asked for, one a request, so that nobody fills the queue. Another goes back at once: after a pause
+    /// two requests may cross, and what is dropped in silence would count as out for ever.
+    fn leased(&mut self, from: Address, id: B256, lease: Lease) {
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.from == from && job.state != State::Closed) else {
+            return;
+        };
+        if job.state == State::Ready && job.requested {
+            job.requested = false;
+            // Tasks past the end are the requester's error, and nothing that could be run.
+            let inside = |range: &TaskRange| range.end() <= job.tasks;
+            job.work.add(lease.id, lease.ranges.into_iter().filter(inside).collect());
+        } else {
+            let message = ToRequester::Released { job: id, ranges: lease.ranges };
+            self.effects.push(Effect::Send { to: from, message });
+        }
+        // It crossed the word that no more work is taken.
+        if let Some(reason) = self.leaving.clone() {
+            self.drain(&reason);
         }
     }
 

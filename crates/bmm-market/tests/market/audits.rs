@@ -19,6 +19,7 @@ fn plan(seed: u64, tasks: u64, providers: usize) -> Plan {
         manners: vec![Manners::default(); providers],
         program: Program { micros: 5_000, fails_on: None, large_outputs: false },
         disconnects: 0,
+        pauses: 0,
         crashes: 0,
         own_checks: 1,
         stake: Amount::ZERO,

@@ -271,6 +271,30 @@ fn jobs_that_wait_for_their_settlement_take_no_room() {
     assert_eq!(later.iter().filter(|effect| matches!(effect, provider::Effect::Claim(_))).count(), 3);
 }
 
+/// After a pause a provider may ask twice, and be answered twice: the requester takes the second lease for out until it hears of it.
+#[test]
+fn a_lease_beyond_what_was_asked_for_goes_back() {
+    let config = ProviderConfig::new(CHAIN, offer(&key(2), 1, Amount::from_bmm(1)));
+    let mut provider = Provider::new(config);
+    let lease = |id, first| {
+        let ranges = vec![TaskRange { first, count: 2 }];
+        ToProvider::Lease { job: JOB, lease: Lease { id, ranges } }
+    };
+    hears(&mut provider, ToProvider::Job(announcement(JOB, key(1).address())));
+    let back = |effects: &[provider::Effect]| match effects {
+        [provider::Effect::Send { message: ToRequester::Released { ranges, .. }, .. }] => ranges.clone(),
+        other => panic!("{other:?}"),
+    };
+    let early = hears(&mut provider, lease(1, 0));
+    assert_eq!(back(&early), [TaskRange { first: 0, count: 2 }], "nothing is ready yet");
+    provider.handle(NOW, provider::Event::Ready { job: JOB });
+    let run = hears(&mut provider, lease(2, 0));
+    assert!(matches!(run[0], provider::Effect::Run(_)), "{run:?}");
+    assert!(hears(&mut provider, lease(3, 2)).is_empty(), "it asked again when half of the first was started");
+    let second = hears(&mut provider, lease(4, 4));
+    assert_eq!(back(&second), [TaskRange { first: 4, count: 2 }]);
+}
+
 #[test]
 fn results_whose_bytes_were_lost_are_made_again() {
     let honest = key(2);

@@ -12,8 +12,19 @@ const SLOW: Program = Program { micros: 20_000, fails_on: None, large_outputs: f
 fn plan(seed: u64, verify: Verify, providers: usize) -> Plan {
     let manners = vec![Manners::default(); providers];
     let escrow = Amount::from_bmm(1_000);
-    let (disconnects, crashes, own_checks, stake) = (0, 0, 0, Amount::ZERO);
-    Plan { seed, tasks: 120, verify, escrow, manners, program: SLOW, disconnects, crashes, own_checks, stake }
+    Plan {
+        seed,
+        tasks: 120,
+        verify,
+        escrow,
+        manners,
+        program: SLOW,
+        disconnects: 0,
+        pauses: 0,
+        crashes: 0,
+        own_checks: 0,
+        stake: Amount::ZERO,
+    }
 }
 
 /// Holds a finished world to what every complete job must satisfy.
@@ -59,7 +70,7 @@ fn honest_providers_finish_with_little_waste() {
     }
 }
 
-/// A world with losses, crashes, duplicates, a slow provider and one that fails now and then.
+/// A world with losses, pauses, crashes, duplicates, a slow provider and one that fails now and then.
 fn rough_world(seed: u64) {
     let mut random = Random(seed ^ 0xface);
     let verify = [Verify::None, Verify::Replicate(2), Verify::Replicate(3)][usize::try_from(seed % 3).unwrap()];
@@ -67,6 +78,7 @@ fn rough_world(seed: u64) {
     let mut plan = plan(seed, verify, providers);
     plan.tasks = 1 + random.below(150);
     plan.disconnects = random.below(8);
+    plan.pauses = random.below(8);
     plan.crashes = random.below(6);
     plan.program.large_outputs = random.percent(50);
     plan.program.micros = [300, 5_000, 100_000][usize::try_from(random.below(3)).unwrap()];
@@ -93,13 +105,24 @@ fn dishonest_world(seed: u64) {
 }
 
 #[test]
-fn losses_crashes_and_duplicates_change_nothing() {
+fn losses_pauses_crashes_and_duplicates_change_nothing() {
     (0..60).for_each(rough_world);
 }
 
 #[test]
 fn a_wrong_minority_never_wins_and_is_never_overpaid() {
     (100..140).for_each(dishonest_world);
+}
+
+#[test]
+fn a_single_provider_that_is_paused_again_and_again_finishes() {
+    for seed in 0..100 {
+        let mut plan = plan(seed, Verify::None, 1);
+        plan.pauses = 8;
+        let mut world = World::new(plan);
+        assert_eq!(world.run(), Ending::Complete, "seed {seed}");
+        check_complete(&world);
+    }
 }
 
 #[test]

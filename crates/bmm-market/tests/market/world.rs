@@ -29,6 +29,8 @@ struct Host {
     connected: bool,
     /// Grows with every connection; what was sent over an older one is lost.
     connection: u64,
+    /// When the last message to it, and from it, arrives: messages of a connection keep their order.
+    last_arrivals: [Micros; 2],
     stopped: HashMap<u16, bool>,
     store: HashMap<ContentHash, Vec<u8>>,
 }
@@ -42,6 +44,8 @@ enum Happening {
     Checked(u64, Verdict),
     Disconnect(usize),
     Connect(usize),
+    Pause(usize),
+    Resume(usize),
     CrashRequester,
     Tick,
 }
@@ -54,6 +58,8 @@ pub struct Plan {
     pub manners: Vec<Manners>,
     pub program: Program,
     pub disconnects: u64,
+    /// How often an owner holds a provider up.
+    pub pauses: u64,
     pub crashes: u64,
     /// Checks that the requester's own machine does at once.
     pub own_checks: u16,
@@ -103,6 +109,7 @@ fn host(number: usize, manners: Manners, random: &mut Random) -> Host {
         price,
         connected,
         connection,
+        last_arrivals: [0; 2],
         stopped: HashMap::new(),
         store: HashMap::new(),
     }
@@ -170,6 +177,13 @@ impl World {
             let back = delay + self.random.below(span);
             self.after(back, Happening::Connect(number));
         }
+        for _ in 0..self.plan.pauses {
+            let number = usize::try_from(self.random.below(self.hosts.len() as u64)).unwrap();
+            let delay = self.random.below(span);
+            self.after(delay, Happening::Pause(number));
+            let back = delay + self.random.below(span);
+            self.after(back, Happening::Resume(number));
+        }
         for _ in 0..self.plan.crashes {
             let delay = self.random.below(span);
             self.after(delay, Happening::CrashRequester);
@@ -192,6 +206,15 @@ impl World {
 
     fn latency(&mut self) -> Micros {
         100 + self.random.below(10_000)
+    }
+
+    /// Sends a message to a host (0) or from it (1): it takes its time, and passes none that was sent before it.
+    fn transmit(&mut self, host: usize, direction: usize, happening: Happening) {
+        let arrives = self.now + self.latency();
+        let last = &mut self.hosts[host].last_arrivals[direction];
+        *last = arrives.max(*last);
+        let delay = *last - self.now;
+        self.after(delay, happening);
     }
 
     /// Runs until the job is over; panics if it never is.
@@ -236,6 +259,14 @@ impl World {
             Happening::Checked(task, verdict) => self.tell_requester(requester::Event::Checked { task, verdict }),
             Happening::Disconnect(host) => self.disconnect(host),
             Happening::Connect(host) => self.connect(host),
+            Happening::Pause(host) => self.tell_provider(host, provider::Event::Drain { reason: "its owner".into() }),
+            Happening::Resume(host) => {
+                self.tell_provider(host, provider::Event::Resume);
+                if self.hosts[host].connected {
+                    let requester = self.requester_key.address();
+                    self.tell_provider(host, provider::Event::Connected { requester });
+                }
+            }
             Happening::CrashRequester => self.crash_next = true,
             Happening::Tick => {
                 self.after(50_000, Happening::Tick);
@@ -307,8 +338,8 @@ impl World {
             let bytes = message.encode();
             let times = 1 + u64::from(matches!(message, ToRequester::Results(_)) && self.random.percent(10));
             for _ in 0..times {
-                let latency = self.latency();
-                self.after(latency, Happening::ToRequester(number, self.hosts[number].connection, bytes.clone()));
+                let connection = self.hosts[number].connection;
+                self.transmit(number, 1, Happening::ToRequester(number, connection, bytes.clone()));
             }
         }
     }
@@ -449,8 +480,8 @@ impl World {
     fn send_to_provider(&mut self, to: Address, message: &ToProvider) {
         let host = self.by_address[&to];
         if self.hosts[host].connected {
-            let latency = self.latency();
-            self.after(latency, Happening::ToProvider(host, self.hosts[host].connection, message.encode()));
+            let connection = self.hosts[host].connection;
+            self.transmit(host, 0, Happening::ToProvider(host, connection, message.encode()));
         }
     }
 
