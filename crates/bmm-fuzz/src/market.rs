@@ -6,7 +6,7 @@ use crate::{
     take,
 };
 use alloy_primitives::{Address, B256};
-use bmm_market::{job::JobFile, service::ServiceFile};
+use bmm_market::{job::JobFile, rental::RentalFile, service::ServiceFile};
 use bmm_net::{
     frame::read_frame,
     market::{Book, BookLimits, Pulse, Role, Speaker, introduce, run_session},
@@ -14,8 +14,8 @@ use bmm_net::{
 use bmm_types::{
     ContentHash,
     market::{
-        FromHost, JobSpec, MAX_LEASE_TASKS, MAX_TASKS, ServiceSpec, SignatureBytes, SignedListing, SignedOffer, ToHost,
-        ToProvider, ToRequester, Wire,
+        FromHost, FromMiner, JobSpec, MAX_LEASE_TASKS, MAX_TASKS, RentalSpec, ServiceSpec, SignatureBytes,
+        SignedListing, SignedOffer, ToHost, ToMiner, ToProvider, ToRequester, Wire,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -31,16 +31,19 @@ pub fn run(mut bytes: &[u8]) {
         0 => {
             to_provider(bytes);
             drop(same::<ToHost>(bytes));
+            drop(same::<ToMiner>(bytes));
         }
         1 => {
             to_requester(bytes);
             drop(same::<FromHost>(bytes));
+            drop(same::<FromMiner>(bytes));
         }
         2 => drop(same::<SignedOffer>(bytes).map(|offer| offer.is_signed(CHAIN))),
         3 => drop(same::<SignedListing>(bytes).map(|listing| listing.is_signed(CHAIN))),
         4 => {
             spec(bytes);
             let _ = same::<ServiceSpec>(bytes).and_then(|spec| spec.cost());
+            drop(same::<RentalSpec>(bytes));
         }
         5 => book(bytes),
         6 => session(bytes),
@@ -51,6 +54,7 @@ pub fn run(mut bytes: &[u8]) {
             let text = String::from_utf8_lossy(bytes);
             // The image that it names is not there.
             drop(ServiceFile::parse(&text).and_then(|file| file.build(std::path::Path::new("/nowhere"))));
+            drop(RentalFile::parse(&text).and_then(|file| file.build("name")));
         }
         _ => name(bytes),
     }

@@ -7,6 +7,7 @@
 //!   it lazily into tasks.
 //! - [`requester::Requester`] hands the tasks out, verifies what comes back, and pays.
 //! - [`provider::Provider`] takes leases, keeps its slots busy, and checks that it is paid.
+//! - [`service`] and [`rental`] are paid by time and by accepted hashes.
 //!
 //! ```text
 //! JobFile::parse → JobFile::build → Requester::new ─ Effect::Send(ToProvider) ─→ Provider
@@ -17,6 +18,7 @@
 pub mod job;
 pub mod money;
 pub mod provider;
+pub mod rental;
 pub mod requester;
 pub mod service;
 pub mod trust;

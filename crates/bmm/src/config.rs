@@ -111,6 +111,11 @@ pub struct ProvideConfig {
     pub gpus: Vec<String>,
     /// Where CDI specifications are (`nvidia-ctk cdi generate` writes one).
     pub cdi_dirs: Vec<PathBuf>,
+    /// Whether `bmm provide` hashes for who rents it, on the slots that have no task.
+    pub miner: bool,
+    /// Price of 10^9 hashes that a pool accepted, in BMM; if absent, such that a core earns by them what it earns by tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_per_ghash: Option<bmm_types::Amount>,
     /// Disk for programs, inputs and results of others' jobs, in MiB.
     pub disk_mib: u64,
     /// When `bmm provide` works, by the local clock, such as "22:00-06:30"; always if absent.
@@ -191,6 +196,8 @@ impl Default for ProvideConfig {
             gpus: Vec::new(),
             cdi_dirs: CDI_FOLDERS.map(PathBuf::from).to_vec(),
             containers_dir: PathBuf::from("/var/lib/bmm/containers"),
+            miner: false,
+            price_per_ghash: None,
             disk_mib: 10_240,
             hours: None,
             idle_only: false,

@@ -38,6 +38,8 @@ mod pages;
 mod pool;
 #[path = "cli/programs.rs"]
 mod programs;
+#[path = "cli/rent.rs"]
+mod rent;
 #[path = "cli/resource.rs"]
 mod resource;
 #[path = "cli/run.rs"]

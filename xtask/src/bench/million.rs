@@ -196,6 +196,7 @@ fn offer(number: usize) -> SignedOffer {
         runtimes: vec![Runtime::Wasm],
         isa: "x86_64".into(),
         rating_fuel_per_second: 1_000_000_000,
+        hashing: None,
         machine: bmm_types::market::Machine::default(),
         expires_at: u64::MAX,
         sequence: 1,

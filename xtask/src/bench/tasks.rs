@@ -183,6 +183,7 @@ fn host(dir: &Path, number: u16, vm: Arc<Vm>, contents: Contents) -> Outcome<Pro
         runtimes: vec![Runtime::Wasm],
         isa: std::env::consts::ARCH.to_owned(),
         rating_fuel_per_second: bmm_vm::hardware::rate(&vm)?.fuel_per_s,
+        hashing: None,
         machine: bmm_types::market::Machine::default(),
         expires_at: now_secs() + 3_600,
         sequence: 1,

@@ -79,6 +79,7 @@ pub fn offer(signer: &PrivateKeySigner, slots: u16, price: Amount) -> SignedOffe
         runtimes: vec![Runtime::Wasm],
         isa: "x86_64".into(),
         rating_fuel_per_second: 1_000_000_000,
+        hashing: None,
         machine: bmm_types::market::Machine::default(),
         expires_at: u64::MAX / SECOND,
         sequence: 1,

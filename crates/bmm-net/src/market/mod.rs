@@ -16,6 +16,8 @@ pub const MARKET_PROTOCOL: &str = "market/1";
 pub const LISTINGS_PROTOCOL: &str = "listings/1";
 /// Name, within a network, of the protocol between the requester of a service and its provider.
 pub const SERVICE_PROTOCOL: &str = "service/1";
+/// Name, within a network, of the protocol between who rents a miner and its provider.
+pub const RENTAL_PROTOCOL: &str = "rental/1";
 /// Name, within a network, of the protocol of connections to a service's ports.
 pub const RELAY_PROTOCOL: &str = "relay/1";
 

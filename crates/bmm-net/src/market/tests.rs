@@ -176,6 +176,7 @@ fn listing(key: &PrivateKeySigner, listed_at_millis: u64) -> SignedListing {
         runtimes: vec![Runtime::Wasm],
         isa: "x86_64".into(),
         rating_fuel_per_second: 1,
+        hashing: None,
         machine: bmm_types::market::Machine::default(),
         expires_at: u64::MAX,
         sequence: 1,

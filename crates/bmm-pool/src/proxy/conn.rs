@@ -10,8 +10,7 @@ use bmm_pow::scrypt_hash;
 use serde_json::json;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, tcp::OwnedWriteHalf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::mpsc,
     time::{Instant, timeout},
 };
@@ -38,6 +37,7 @@ struct Miner<'a> {
     /// Extra nonce and room for the miner's own, as it knows them.
     extranonce: Option<(Vec<u8>, usize)>,
     takes_extranonce: bool,
+    name: Option<Arc<str>>,
     worker: Option<Arc<str>>,
     difficulty: Option<f64>,
     told: u64,
@@ -45,9 +45,8 @@ struct Miner<'a> {
     faults: u32,
 }
 
-/// Serves a miner until it leaves, or must.
-pub async fn serve(stream: TcpStream, desk: &Desk) {
-    let _ = stream.set_nodelay(true);
+/// Serves a miner until it leaves, or must; under `name`, whatever it calls itself, if there is one.
+pub async fn serve(stream: impl AsyncRead + AsyncWrite, name: Option<Arc<str>>, desk: &Desk) {
     let Some(prefix) = desk.prefix() else { return };
     let (answers, mut answered) = mpsc::channel(MAX_ANSWERS);
     let mut miner = Miner {
@@ -56,13 +55,15 @@ pub async fn serve(stream: TcpStream, desk: &Desk) {
         answers,
         extranonce: None,
         takes_extranonce: false,
+        name,
         worker: None,
         difficulty: None,
         told: 0,
         seen: HashSet::new(),
         faults: 0,
     };
-    let (mut from, mut to) = stream.into_split();
+    let (from, to) = tokio::io::split(stream);
+    tokio::pin!(from, to);
     let mut work = desk.work();
     let mut lines = Lines::default();
     let mut chunk = vec![0; 4_096];
@@ -100,7 +101,7 @@ pub async fn serve(stream: TcpStream, desk: &Desk) {
     }
 }
 
-async fn send(to: &mut OwnedWriteHalf, lines: &str) -> bool {
+async fn send(to: &mut (impl AsyncWrite + Unpin), lines: &str) -> bool {
     lines.is_empty() || matches!(timeout(PATIENCE, to.write_all(lines.as_bytes())).await, Ok(Ok(())))
 }
 
@@ -161,7 +162,7 @@ impl Miner<'_> {
             "mining.authorize" => {
                 let name = params.first().and_then(Param::text).unwrap_or_default();
                 let name: String = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
-                self.worker = Some(name.into());
+                self.worker = Some(self.name.clone().unwrap_or_else(|| name.into()));
                 render::result(out, id, "true");
                 self.tell_first(newest, out);
             }

@@ -31,6 +31,8 @@ pub struct WorkerCount {
     pub valid: u64,
     /// Of them, those that the pool accepted.
     pub accepted: u64,
+    /// Hashes that the accepted ones stand for: what finding them takes on average.
+    pub accepted_hashes: u64,
     /// Of them, those that the pool refused, or has not answered because the connection was lost.
     pub refused: u64,
     /// What was no share: of an old job, above the target, sent twice.
@@ -66,6 +68,7 @@ struct Waiting {
     answer: mpsc::Sender<String>,
     id: Id,
     worker: Arc<str>,
+    hashes: u64,
 }
 
 #[derive(Default)]
@@ -141,6 +144,11 @@ impl Desk {
         self.inner.lock().jobs.iter().find(|job| job.number == number).cloned()
     }
 
+    /// Whether there is work whose shares count.
+    pub fn has_work(&self) -> bool {
+        !self.inner.lock().jobs.is_empty()
+    }
+
     /// Takes work of the pool's.
     pub fn take_work(&self, work: Arc<UpstreamWork>) {
         let mut inner = self.inner.lock();
@@ -194,7 +202,7 @@ impl Desk {
     pub fn hand_on(&self, share: UpstreamShare, answer: mpsc::Sender<String>, id: Id, worker: &Arc<str>) {
         let tag = self.tags.fetch_add(1, Ordering::Relaxed);
         self.count(worker, |count| count.valid = count.valid.saturating_add(1));
-        let waiting = Waiting { answer, id, worker: Arc::clone(worker) };
+        let waiting = Waiting { answer, id, worker: Arc::clone(worker), hashes: share.work.share_hashes() };
         let busy = {
             let mut inner = self.inner.lock();
             if inner.pending.len() < MAX_PENDING {
@@ -222,11 +230,14 @@ impl Desk {
         }
     }
 
-    fn settle(&self, Waiting { answer, id, worker }: Waiting, verdict: Result<(), String>) {
+    fn settle(&self, Waiting { answer, id, worker, hashes }: Waiting, verdict: Result<(), String>) {
         let mut line = String::new();
         match verdict {
             Ok(()) => {
-                self.count(&worker, |count| count.accepted = count.accepted.saturating_add(1));
+                self.count(&worker, |count| {
+                    count.accepted = count.accepted.saturating_add(1);
+                    count.accepted_hashes = count.accepted_hashes.saturating_add(hashes);
+                });
                 render::result(&mut line, &id, "true");
             }
             Err(why) => {
@@ -237,6 +248,11 @@ impl Desk {
         }
         // A miner that has left, or reads nothing, misses it.
         let _ = answer.try_send(line);
+    }
+
+    /// Returns what was counted of one worker.
+    pub fn worker(&self, name: &str) -> WorkerCount {
+        self.inner.lock().counts.workers.get(name).copied().unwrap_or_default()
     }
 
     /// Returns what was counted.

@@ -13,6 +13,7 @@ use crate::upstream::{LinkConfig, LinkEvent, link};
 use desk::Desk;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::{Semaphore, mpsc},
     task::JoinHandle,
@@ -23,7 +24,7 @@ const MAX_SHARES: usize = 4_096;
 /// Events of the pool that wait.
 const MAX_EVENTS: usize = 4_096;
 
-/// A proxy.
+/// A proxy that listens.
 #[derive(Clone, Debug)]
 pub struct ProxyConfig {
     /// Where miners connect.
@@ -48,30 +49,57 @@ pub enum ProxyEvent {
 /// A running proxy. Dropping it ends it.
 pub struct Proxy {
     desk: Arc<Desk>,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Proxy {
-    /// Starts within a runtime of tokio's. What happens with the pools goes to `events`; what does not fit is not told.
+    /// Starts one that listens, within a runtime of tokio's. What happens with the pools goes to `events`; what does not fit is not told.
     pub async fn start(config: ProxyConfig, events: mpsc::Sender<ProxyEvent>) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let address = listener.local_addr()?;
+        let mut proxy = Self::without_listener(config.link, events);
+        proxy.address = Some(address);
+        let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        proxy.tasks.push(tokio::spawn(accept(listener, Arc::clone(&proxy.desk), places)));
+        Ok(proxy)
+    }
+
+    /// Starts one whose miners come by [`Self::serve`] alone.
+    pub fn without_listener(link: LinkConfig, events: mpsc::Sender<ProxyEvent>) -> Self {
         let (sender, from_pool) = mpsc::channel(MAX_EVENTS);
         let (shares, queue) = mpsc::channel(MAX_SHARES);
         let desk = Arc::new(Desk::new(shares));
-        let places = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let tasks = vec![
-            tokio::spawn(link::run(config.link, sender, queue)),
+            tokio::spawn(link::run(link, sender, queue)),
             tokio::spawn(listen_to_pool(Arc::clone(&desk), from_pool, events)),
-            tokio::spawn(accept(listener, Arc::clone(&desk), places)),
         ];
-        Ok(Self { desk, address, tasks })
+        Self { desk, address: None, tasks }
     }
 
-    /// Returns where miners connect, with the real port where 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
+    /// Serves a miner at the other end of a stream until it leaves or must, and counts it as `name`, whatever it calls itself.
+    pub fn serve<S: AsyncRead + AsyncWrite + Send + 'static>(
+        &self,
+        stream: S,
+        name: &str,
+    ) -> impl Future<Output = ()> + Send + use<S> {
+        let (desk, name) = (Arc::clone(&self.desk), Arc::from(name));
+        async move { conn::serve(stream, Some(name), &desk).await }
+    }
+
+    /// Returns where miners connect, with the real port where 0 was asked for; `None` if it does not listen.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Whether a pool gives work.
+    pub fn has_work(&self) -> bool {
+        self.desk.has_work()
+    }
+
+    /// Returns what was counted of one miner.
+    pub fn worker(&self, name: &str) -> WorkerCount {
+        self.desk.worker(name)
     }
 
     /// Returns what was counted.
@@ -124,7 +152,8 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>, places: Arc<Semaphore>) 
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let desk = Arc::clone(&desk);
         tokio::spawn(async move {
-            conn::serve(stream, &desk).await;
+            let _ = stream.set_nodelay(true);
+            conn::serve(stream, None, &desk).await;
             drop(place);
         });
     }

@@ -90,6 +90,11 @@ pub struct UpstreamWork {
 }
 
 impl UpstreamWork {
+    /// Returns the hashes that finding a share takes on average.
+    pub fn share_hashes(&self) -> u64 {
+        u64::try_from(self.target.difficulty().get()).unwrap_or(u64::MAX)
+    }
+
     /// Returns the header with a nonce of zero, for this extra nonce.
     pub fn header(&self, extranonce2: &[u8]) -> [u8; PARENT_HEADER_LEN] {
         let UpstreamJob { coinbase_head, coinbase_tail, branch, version, previous, bits, time, .. } = &*self.job;

@@ -168,6 +168,19 @@ pub async fn run(config: LinkConfig, events: mpsc::Sender<LinkEvent>, mut shares
     }
 }
 
+/// Works over a stream that is there already, until it ends; well only when nobody sends shares or hears events any more.
+pub async fn converse(
+    stream: impl AsyncRead + AsyncWrite,
+    account: PoolAccount,
+    agent: String,
+    events: mpsc::Sender<LinkEvent>,
+    mut shares: mpsc::Receiver<UpstreamShare>,
+) -> Result<(), LinkError> {
+    let config = LinkConfig { pools: vec![account.clone()], agent, trusted: None };
+    let mut talk = Talk { config: &config, index: 0, pool: &account, number: 0, events: &events, connected: false };
+    talk.talk(stream, &mut shares).await
+}
+
 /// One connection.
 struct Talk<'a> {
     config: &'a LinkConfig,

@@ -128,6 +128,7 @@ impl Machine {
             runtimes: vec![Runtime::Wasm],
             isa: "x86_64".into(),
             rating_fuel_per_second: self.speed,
+            hashing: None,
             machine: bmm_types::market::Machine::default(),
             expires_at: u64::MAX / SECOND,
             sequence: 1,

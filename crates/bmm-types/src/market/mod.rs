@@ -9,6 +9,7 @@ mod listing;
 mod machine;
 mod message;
 mod offer;
+mod rental;
 mod service;
 mod signing;
 mod spec;
@@ -23,7 +24,8 @@ pub use message::{
     FailureKind, JobAnnouncement, Lease, ResultBatch, SignedResults, SignedVoucher, Standing, TaskEnd, TaskFailure,
     TaskOutput, TaskRange, TaskResult, ToProvider, ToRequester,
 };
-pub use offer::{Offer, Runtime, SignedOffer};
+pub use offer::{Hashing, Offer, Runtime, SignedOffer};
+pub use rental::{FromMiner, HASHES_PER_PRICE, MAX_STRATUM_BYTES, RentalSpec, ToMiner};
 pub use service::{
     FromHost, INTERVAL_MILLIS, MAX_LOG_BYTES, MAX_PORTS, MAX_SNAPSHOT_CHUNKS, MAX_VOLUME_BYTES, Probe,
     SNAPSHOT_CHUNK_BYTES, ServicePort, ServiceSpec, ServiceVolume, Snapshot, ToHost,
@@ -39,7 +41,7 @@ pub use spec::{
 pub use wire::{Wire, WireError};
 
 /// Version byte of every message and of the job description.
-pub const MARKET_VERSION: u8 = 2;
+pub const MARKET_VERSION: u8 = 3;
 /// Most tasks of one job.
 pub const MAX_TASKS: u64 = 1_000_000_000;
 /// Most tasks of one lease, and most results of one batch.

@@ -17,7 +17,7 @@ pub enum Runtime {
     Wasm,
     /// OCI images.
     Container,
-    /// Hash jobs.
+    /// Scrypt hashes for a pool of the requester's: rentals.
     Miner,
 }
 
@@ -29,6 +29,15 @@ impl std::fmt::Display for Runtime {
             Self::Miner => "miner",
         })
     }
+}
+
+/// Scrypt hashes that a provider sells to who rents its miner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hashing {
+    /// Price of 10^9 hashes that a pool accepted.
+    pub price_per_ghash: Amount,
+    /// Measured speed of the whole offer, hashes per second.
+    pub hashes_per_second: u64,
 }
 
 /// What a provider sells. Limits are per task.
@@ -56,6 +65,8 @@ pub struct Offer {
     pub isa: String,
     /// Measured speed of one slot, fuel per second.
     pub rating_fuel_per_second: u64,
+    /// What its miner does, if it is for rent.
+    pub hashing: Option<Hashing>,
     /// What the machine has.
     pub machine: Machine,
     /// End of the offer, Unix seconds.
@@ -70,6 +81,10 @@ impl Offer {
         let max = U256::from(MAX_PRICE_UNITS);
         ensure(self.price_per_gfuel.units() <= max, "price_per_gfuel", "it is above 1000000000 BMM")?;
         ensure(self.price_per_gib.units() <= max, "price_per_gib", "it is above 1000000000 BMM")?;
+        let per_ghash = self.hashing.map_or(Amount::ZERO, |hashing| hashing.price_per_ghash);
+        ensure(per_ghash.units() <= max, "price_per_ghash", "it is above 1000000000 BMM")?;
+        let mines = self.runtimes.contains(&Runtime::Miner);
+        ensure(mines == self.hashing.is_some(), "hashing", "it and the miner runtime go together")?;
         ensure((1..=4_096).contains(&self.slots), "slots", "it is not between 1 and 4096")?;
         self.machine.check()?;
         text("isa", &self.isa, 32)

@@ -3,18 +3,15 @@
 use super::Context;
 use crate::{
     failure::{Failure, IoContext, Outcome},
+    mine::hash_rate,
     output,
 };
-use bmm_scrypt::{Hasher, Kernel};
+use bmm_scrypt::Kernel;
 use bmm_types::market::Gpu;
 use bmm_vm::{Vm, VmConfig, hardware};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use std::{
-    fmt::Write as _,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, thread};
 
 /// `bmm bench`
 #[derive(Debug, Args)]
@@ -127,22 +124,4 @@ fn hash_rates(cores: u32) -> Vec<HashRate> {
         }),
     };
     runs.into_iter().map(rate).collect()
-}
-
-/// Hashes headers for a while; 0 if this processor does not have the kernel.
-fn hash_rate(kernel: Kernel) -> u64 {
-    let Some(mut hasher) = Hasher::with(kernel) else { return 0 };
-    let mut headers = vec![[0u8; 80]; hasher.lanes()];
-    let mut made = vec![[0u8; 32]; hasher.lanes()];
-    let (start, mut count) = (Instant::now(), 0u64);
-    while start.elapsed() < Duration::from_millis(700) {
-        for header in &mut headers {
-            header[..8].copy_from_slice(&count.to_le_bytes());
-            count += 1;
-        }
-        hasher.hash(&headers, &mut made);
-        std::hint::black_box(&made);
-    }
-    let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
-    count.saturating_mul(1_000_000) / micros.max(1)
 }

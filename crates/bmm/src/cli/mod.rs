@@ -15,6 +15,7 @@ mod node;
 mod plain;
 mod pool;
 mod provide;
+mod rent;
 mod resource;
 mod run;
 mod service;
@@ -74,6 +75,9 @@ pub enum Command {
     /// Have programs hosted that run on, and reach their ports
     #[command(subcommand)]
     Service(service::ServiceCommand),
+    /// Have other people's miners hash for a pool of yours
+    #[command(subcommand)]
+    Rent(rent::RentCommand),
     /// See what the providers of the network offer
     #[command(subcommand)]
     Market(market::MarketCommand),
@@ -156,6 +160,7 @@ pub fn dispatch(cli: &Cli) -> Outcome {
                 Command::Run(args) => run::run(&context, args),
                 Command::Job(command) => job::run(&context, command),
                 Command::Service(command) => service::run(&context, command),
+                Command::Rent(command) => rent::run(&context, command),
                 Command::Market(command) => market::run(&context, command),
                 Command::Provide(args) => provide::run(&context, args),
                 Command::Mine(args) => mine::run(&context, args),

@@ -6,7 +6,7 @@ use crate::{
     failure::{Failure, IoContext, Outcome},
     jobs::NetChoice,
     output,
-    service::{NewService, ServiceFolder, find, resume, stop},
+    service::{NewService, ServiceFolder, resume, stop},
 };
 use bmm_market::service::ServiceFile;
 use clap::{Args, Subcommand};
@@ -99,7 +99,7 @@ pub fn run(context: &Context, command: &ServiceCommand) -> Outcome {
         ServiceCommand::Stop(which) => stop(context, &which.id, which.password_file.as_deref()),
         ServiceCommand::List => list(context),
         ServiceCommand::Show(which) => show(context, which),
-        ServiceCommand::Logs { which, follow } => logs(&find(context, &which.id)?.0, *follow),
+        ServiceCommand::Logs { which, follow } => logs(&ServiceFolder::find(context, &which.id)?.0, *follow),
     }
 }
 
@@ -132,11 +132,11 @@ fn list(context: &Context) -> Outcome {
         let host = record.host.map_or_else(|| "nobody".to_owned(), |host| host.to_string());
         format!(
             "{}  {}  {:?}  {} intervals, {}  hosted by {host}",
-            record.short_id(),
-            record.name,
-            record.state,
+            record.account.short_id(),
+            record.account.name,
+            record.account.state,
             record.intervals,
-            record.spent()
+            record.account.spent()
         )
     };
     let text: Vec<String> = records.iter().map(line).collect();
@@ -147,24 +147,24 @@ fn list(context: &Context) -> Outcome {
 }
 
 fn show(context: &Context, which: &Which) -> Outcome {
-    let (folder, record) = find(context, &which.id)?;
+    let (folder, record) = ServiceFolder::find(context, &which.id)?;
     let kept = folder.lock()?.is_none();
     let host = record.host.filter(|_| kept).map_or_else(|| "nobody".to_owned(), |host| host.to_string());
     let mut text = format!(
         "service {:x} ({}), {:?}\n  hosted by {host}, {}\n  begun {} times, {} intervals paid, {} of {}",
-        record.id,
-        record.name,
-        record.state,
+        record.account.id,
+        record.account.name,
+        record.account.state,
         if record.healthy { "healthy" } else { "not healthy" },
         record.begun,
         record.intervals,
-        record.spent(),
-        record.budget_bmm
+        record.account.spent(),
+        record.account.budget_bmm
     );
     for (name, at) in &record.ports {
         let _ = write!(text, "\n  port {name}: {at}");
     }
-    if !kept && record.settle_transaction.is_none() {
+    if !kept && record.account.settle_transaction.is_none() {
         text.push_str("\n  no process keeps it: `bmm service resume` goes on, `bmm service stop` ends it");
     }
     output::print(context.global.json, &record, text);

@@ -20,10 +20,13 @@ use crate::{
 use alloy_primitives::Address;
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
-use bmm_market::provider::ProviderConfig;
+use bmm_market::{provider::ProviderConfig, rental::price_like_tasks};
+use bmm_scrypt::Kernel;
 use bmm_types::{
     Amount,
-    market::{Gpu, JobAnnouncement, JobSpec, Machine, Offer, Runtime, SignatureBytes, SignedOffer, offer_hash},
+    market::{
+        Gpu, Hashing, JobAnnouncement, JobSpec, Machine, Offer, Runtime, SignatureBytes, SignedOffer, offer_hash,
+    },
     system::{self, Jobs, job_state, stake_state},
 };
 use bmm_vm::{Vm, container::Devices, hardware};
@@ -171,6 +174,8 @@ pub(crate) struct Share {
     pub memory_bytes: u64,
     /// Free space for files.
     pub disk_bytes: u64,
+    /// What its miner does, if it is for rent.
+    pub hashing: Option<Hashing>,
 }
 
 impl Share {
@@ -179,7 +184,17 @@ impl Share {
         // Where the system does not tell, nothing is claimed.
         let free = nix::sys::statvfs::statvfs(&data.providers())
             .map_or(0, |disk| disk.blocks_available().saturating_mul(disk.fragment_size()));
-        Self { slots, memory_bytes, disk_bytes: free }
+        Self { slots, memory_bytes, disk_bytes: free, hashing: None }
+    }
+
+    /// Offers the miner, rated now; its price is such that it earns what tasks earn, unless the owner names one.
+    pub(crate) fn rent_miner(&mut self, config: &ProvideConfig, fuel_per_second: u64) {
+        let each = crate::mine::hash_rate(Kernel::best());
+        let like_tasks = price_like_tasks(config.price_per_gfuel, fuel_per_second, each);
+        self.hashing = Some(Hashing {
+            price_per_ghash: config.price_per_ghash.or(like_tasks).unwrap_or(config.price_per_gfuel),
+            hashes_per_second: each.saturating_mul(self.slots.into()),
+        });
     }
 }
 
@@ -195,13 +210,19 @@ pub(crate) fn offer(key: &PrivateKeySigner, config: &ProvideConfig, vm: &Vm, rat
         memory_bytes: limits.max_memory_bytes.min(share.memory_bytes),
         time_millis: 24 * 3_600_000,
         output_bytes: limits.max_output_bytes.min(share.memory_bytes),
-        runtimes: [Runtime::Wasm].into_iter().chain(vm.containers().map(|_| Runtime::Container)).collect(),
+        runtimes: runtimes(vm, share),
         isa: std::env::consts::ARCH.to_owned(),
         rating_fuel_per_second: rating,
+        hashing: share.hashing,
         machine: machine(config, vm, share.disk_bytes),
         expires_at: now.saturating_add(OFFER_SECS),
         sequence: now,
     }
+}
+
+fn runtimes(vm: &Vm, share: Share) -> Vec<Runtime> {
+    let others = [vm.containers().map(|_| Runtime::Container), share.hashing.map(|_| Runtime::Miner)];
+    [Runtime::Wasm].into_iter().chain(others.into_iter().flatten()).collect()
 }
 
 /// Describes the machine with the GPUs that tasks can have: none but those that the owner named, and only in containers.

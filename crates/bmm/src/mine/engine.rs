@@ -15,7 +15,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -136,9 +136,10 @@ pub struct Hit {
 struct Shared {
     task: Mutex<Option<Arc<Task>>>,
     changed: Condvar,
-    /// Counts changes of the task and of the pause.
+    /// Counts changes of the task and of the threads that may work.
     generation: AtomicU64,
-    paused: AtomicBool,
+    /// Threads that may work.
+    active: AtomicUsize,
     stop: AtomicBool,
     hashes: AtomicU64,
     hits: mpsc::Sender<Hit>,
@@ -158,7 +159,7 @@ impl Engine {
             task: Mutex::new(None),
             changed: Condvar::new(),
             generation: AtomicU64::new(0),
-            paused: AtomicBool::new(false),
+            active: AtomicUsize::new(threads),
             stop: AtomicBool::new(false),
             hashes: AtomicU64::new(0),
             hits,
@@ -170,7 +171,7 @@ impl Engine {
                 if let Err(error) = cores.pin(number) {
                     tracing::warn!(%error, "a thread is not kept on its core");
                 }
-                shared.work();
+                shared.work(number);
             };
             let thread = thread::Builder::new().name(format!("mine-{number}")).spawn(work);
             engine.threads.push(thread.map_err(|error| Failure::internal(format!("cannot start a thread: {error}")))?);
@@ -184,9 +185,9 @@ impl Engine {
         self.shared.change();
     }
 
-    /// Pauses, or goes on.
-    pub fn pause(&self, paused: bool) {
-        if self.shared.paused.swap(paused, Ordering::Relaxed) != paused {
+    /// Lets so many of the threads work.
+    pub fn limit(&self, active: usize) {
+        if self.shared.active.swap(active, Ordering::Relaxed) != active {
             self.shared.change();
         }
     }
@@ -216,11 +217,11 @@ impl Shared {
     }
 
     /// A thread's life.
-    fn work(&self) {
+    fn work(&self, number: usize) {
         let mut kernel = Hasher::new();
         while !self.stop.load(Ordering::Relaxed) {
             let generation = self.generation.load(Ordering::Acquire);
-            let task = self.task.lock().clone().filter(|_| !self.paused.load(Ordering::Relaxed));
+            let task = self.task.lock().clone().filter(|_| number < self.active.load(Ordering::Relaxed));
             let part = task.and_then(|task| task.part().map(|part| (task, part)));
             let Some((task, part)) = part else {
                 let mut guard = self.task.lock();

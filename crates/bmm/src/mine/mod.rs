@@ -5,6 +5,7 @@ mod engine;
 mod node;
 mod pool;
 mod proxy;
+mod rate;
 mod report;
 
 pub use cores::Cores;
@@ -13,7 +14,9 @@ pub use pool::{PoolChoice, mine_for_pool};
 pub use proxy::serve_proxy;
 
 use crate::{failure::Outcome, provide::When};
-use engine::Engine;
+pub(crate) use engine::{Engine, Work};
+pub(crate) use pool::share_of;
+pub(crate) use rate::hash_rate;
 use report::Report;
 use std::{
     sync::mpsc::{Receiver, TryRecvError},
@@ -41,6 +44,7 @@ pub struct Effort {
 /// What happens beside the work itself: the end, rests, the line that tells how it goes.
 struct Round<'a> {
     engine: &'a Engine,
+    threads: usize,
     report: Report,
     when: When,
     resting: Option<String>,
@@ -53,6 +57,7 @@ impl<'a> Round<'a> {
     fn new(engine: &'a Engine, effort: &Effort, stop: &'a Receiver<()>) -> Outcome<Self> {
         Ok(Self {
             engine,
+            threads: effort.threads,
             report: Report::new(effort.json),
             when: When::new(None, effort.idle_only)?,
             resting: None,
@@ -72,7 +77,7 @@ impl<'a> Round<'a> {
             }
             self.resting.clone_from(&objection);
         }
-        self.engine.pause(objection.is_some());
+        self.engine.limit(if objection.is_some() { 0 } else { self.threads });
         self.report.tick(self.engine.hashes());
         let over = self.limit.is_some_and(|limit| self.begun.elapsed() >= limit);
         !over && self.stop.try_recv() == Err(TryRecvError::Empty)

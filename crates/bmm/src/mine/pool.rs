@@ -61,7 +61,8 @@ async fn follow(config: LinkConfig, round: &mut Round<'_>, mut hits: mpsc::Recei
     }
 }
 
-fn share_of(hit: Hit) -> Option<UpstreamShare> {
+/// Makes a pool's share of what was found; `None` of a node's.
+pub(crate) fn share_of(hit: Hit) -> Option<UpstreamShare> {
     let Work::Upstream(work) = hit.work else { return None };
     let time = work.job.time;
     Some(UpstreamShare { work, extranonce2: hit.extranonce2, time, nonce: hit.nonce, tag: 0 })

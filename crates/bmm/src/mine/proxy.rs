@@ -59,7 +59,9 @@ async fn follow(proxy: &Proxy, mut events: mpsc::Receiver<ProxyEvent>, json: boo
             output::note(false, text);
         }
     };
-    tell("listening", &format!("miners connect to stratum+tcp://{}", proxy.address()));
+    if let Some(address) = proxy.address() {
+        tell("listening", &format!("miners connect to stratum+tcp://{address}"));
+    }
     let (mut ticks, mut told) = (tokio::time::interval(TICK), Instant::now());
     loop {
         tokio::select! {

@@ -18,6 +18,7 @@ use crate::{
     marketplace::{Advert, ContentDesk, Membership, Place, take_sessions},
     node::Contributor,
     output,
+    rental::{MinerParts, rent_out},
     rpc::{RpcClient, connect},
     service::{HostParts, host_services},
     wallet::{Passwords, WalletStore, load_key, load_or_create_key},
@@ -83,13 +84,17 @@ pub fn run(context: &Context, options: &ProvideOptions, interrupts: &Receiver<()
         // As much again is kept for the outputs, which are in memory too.
         mib => (mib << 20) / (2 * u64::from(slots.max(1))),
     };
-    let share = Share::new(slots, memory, data);
+    let fuel_per_second = rating(data, &vm)?;
+    let mut share = Share::new(slots, memory, data);
+    if config.miner {
+        share.rent_miner(&config, fuel_per_second);
+    }
     if config.containers {
         allow_containers(data, &config, &vm)?;
     }
     let when = When::new(config.hours, config.idle_only)?;
     let chain_id = rpc.chain_id()?;
-    let offer = sign_offer(&key, chain_id, offer(&key, &config, &vm, rating(data, &vm)?, share));
+    let offer = sign_offer(&key, chain_id, offer(&key, &config, &vm, fuel_per_second, share));
     let membership = join(context, options, &rpc, chain_id)?;
     let ledger = Ledger::open(data, key.address())?;
     let parts = Parts { context, key: &key, rpc: &rpc, vm, offer, ledger: ledger.clone(), paused: Arc::default() };
@@ -244,11 +249,17 @@ impl Parts<'_> {
         })?;
         let speaker = speaker(self.key, place);
         let (free, paused) = (provider.free_slots_shared(), self.paused.clone());
-        let advert = Advert {
+        let free_slots: Arc<dyn Fn() -> Option<u16> + Send + Sync> =
+            Arc::new(move || if paused.lock().is_some() { None } else { Some(free()) });
+        rent_out(MinerParts {
+            place: place.clone(),
+            speaker: speaker.clone(),
             offer: self.offer.offer.clone(),
-            free_slots: Arc::new(move || if paused.lock().is_some() { None } else { Some(free()) }),
-            sign: speaker.sign.clone(),
-        };
+            ledger: self.ledger.clone(),
+            rpc: self.rpc.clone(),
+            free_slots: free_slots.clone(),
+        })?;
+        let advert = Advert { offer: self.offer.offer.clone(), free_slots, sign: speaker.sign.clone() };
         take_sessions(place, speaker, provider.inbox().clone())?;
         advert.tell(place);
         place.be_found();

@@ -3,13 +3,14 @@
 use super::{
     forward::forward,
     keep::{Keeper, KeeperParts, State},
-    record::{ServiceFolder, ServiceRecord, ServiceState},
+    record::{ServiceFolder, ServiceRecord},
     settle::settle,
 };
 use crate::{
     cli::{Context, interrupts},
     failure::{Failure, IoContext, Outcome},
     jobs::{Escrow, NetChoice, Network, check_funds, join_market, now_secs, speaker, unlock},
+    kept::{Account, KeptState},
     output,
 };
 use alloy_primitives::B256;
@@ -61,16 +62,20 @@ impl NewService {
             (port.name.clone(), SocketAddr::from(([127, 0, 0, 1], local)))
         });
         let record = ServiceRecord {
-            id: system::job_id(chain_id, key.address(), salt),
-            name: self.spec.name.clone(),
-            state: ServiceState::Opening,
-            requester: key.address(),
-            chain_id,
-            salt,
-            budget_bmm: cost,
-            deadline: now.saturating_add(seconds.saturating_mul(2)).saturating_add(SPARE_SECS),
-            created: now,
-            promised_bmm: BTreeMap::new(),
+            account: Account {
+                id: system::job_id(chain_id, key.address(), salt),
+                name: self.spec.name.clone(),
+                state: KeptState::Opening,
+                requester: key.address(),
+                chain_id,
+                salt,
+                budget_bmm: cost,
+                deadline: now.saturating_add(seconds.saturating_mul(2)).saturating_add(SPARE_SECS),
+                created: now,
+                promised_bmm: BTreeMap::new(),
+                settle_transaction: None,
+                refunded_bmm: None,
+            },
             intervals: 0,
             host: None,
             healthy: false,
@@ -78,8 +83,6 @@ impl NewService {
             snapshot: None,
             ports: ports.collect(),
             network: self.network,
-            settle_transaction: None,
-            refunded_bmm: None,
         };
         let folder = ServiceFolder::create(&context.data, &record, &self.spec)?;
         store(&folder, &self.spec)?.put(&self.image).map_err(Failure::internal)?;
@@ -91,33 +94,20 @@ impl NewService {
 fn store(folder: &ServiceFolder, spec: &ServiceSpec) -> Outcome<ContentStore> {
     let volume = spec.volume.as_ref().map_or(0, |volume| volume.size_bytes);
     let limit = volume.saturating_mul(3).saturating_add(spec.image.size).saturating_add(STORE_BYTES);
-    ContentStore::open(&folder.content(), limit).map_err(Failure::internal)
-}
-
-/// Finds a service by the first digits of its id.
-pub fn find(context: &Context, id: &str) -> Outcome<(ServiceFolder, ServiceRecord)> {
-    let wanted = id.trim_start_matches("0x").to_lowercase();
-    let mut found = ServiceFolder::all(&context.data)?;
-    found.retain(|(_, record)| format!("{:x}", record.id).starts_with(&wanted));
-    let count = found.len();
-    match found.pop() {
-        Some(one) if count == 1 => Ok(one),
-        Some(_) => Err(Failure::user(format!("{count} services begin with {id:?}")).hint("write more digits")),
-        None => Err(Failure::user(format!("there is no service {id:?}")).hint("`bmm service list` shows them")),
-    }
+    ContentStore::open(&folder.path("content"), limit).map_err(Failure::internal)
 }
 
 /// Goes on with a service whose process has ended.
 pub fn resume(context: &Context, id: &str, password_file: Option<&Path>) -> Outcome {
-    let (folder, record) = find(context, id)?;
+    let (folder, record) = ServiceFolder::find(context, id)?;
     let network = Network::join(context)?;
-    let key = unlock(context, Some(&record.requester.to_string()), password_file)?;
+    let key = unlock(context, Some(&record.account.requester.to_string()), password_file)?;
     keep(context, &network, &key, &folder)
 }
 
 /// Ends a service: tells the process that keeps it, or settles it here if there is none.
 pub fn stop(context: &Context, id: &str, password_file: Option<&Path>) -> Outcome {
-    let (folder, record) = find(context, id)?;
+    let (folder, record) = ServiceFolder::find(context, id)?;
     let mark = folder.stop_mark();
     std::fs::write(&mark, b"").doing("write", &mark)?;
     if folder.lock()?.is_none() {
@@ -125,35 +115,39 @@ pub fn stop(context: &Context, id: &str, password_file: Option<&Path>) -> Outcom
         return Ok(());
     }
     let network = Network::join(context)?;
-    let key = unlock(context, Some(&record.requester.to_string()), password_file)?;
+    let key = unlock(context, Some(&record.account.requester.to_string()), password_file)?;
     keep(context, &network, &key, &folder)
 }
 
 /// Opens the escrow, keeps the service somewhere until it is over, and settles.
 fn keep(context: &Context, network: &Network, key: &PrivateKeySigner, folder: &ServiceFolder) -> Outcome {
     let json = context.global.json;
-    let _lock = folder.lock()?.ok_or_else(|| {
-        Failure::user("another process keeps this service already").hint("`bmm service show` tells how it is")
-    })?;
+    let _lock = folder.lock_alone()?;
     let (mut record, spec) = (folder.record()?, folder.spec()?);
-    let escrow = Escrow::new(network.rpc.clone(), key.clone(), record.id);
-    if record.state == ServiceState::Opening {
+    let escrow = Escrow::new(network.rpc.clone(), key.clone(), record.account.id);
+    if record.account.state == KeptState::Opening {
         output::note(
             json,
-            format!("service {}: up to {} for {} intervals", record.short_id(), record.budget_bmm, spec.intervals),
+            format!(
+                "service {}: up to {} for {} intervals",
+                record.account.short_id(),
+                record.account.budget_bmm,
+                spec.intervals
+            ),
         );
-        escrow.open(record.salt, spec.hash().0, record.deadline, record.budget_bmm, None)?;
-        record.state = ServiceState::Open;
+        let account = &mut record.account;
+        escrow.open(account.salt, spec.hash().0, account.deadline, account.budget_bmm, None)?;
+        account.state = KeptState::Open;
         folder.save(&record)?;
     }
-    if record.state == ServiceState::Open && !folder.stop_mark().exists() {
+    if record.account.state == KeptState::Open && !folder.stop_mark().exists() {
         let membership = join_market(&context.config.network, &record.network, &network.rpc)?;
         let place = membership.place();
         let store = store(folder, &spec)?;
         let _image = store.pin(spec.image.hash);
         let served = store.clone();
         place.serve_content(move |hash| served.find(hash))?;
-        let (id, speaker) = (record.id, speaker(key, place));
+        let (id, speaker) = (record.account.id, speaker(key, place));
         let state = State { record: record.clone(), spec: spec.clone() };
         let parts = KeeperParts {
             place: place.clone(),
@@ -175,7 +169,7 @@ fn keep(context: &Context, network: &Network, key: &PrivateKeySigner, folder: &S
         let over = place.runtime().block_on(keeper.keep()).map_err(Failure::internal)?;
         record = keeper.state.record.clone();
         if !over {
-            let id = record.short_id();
+            let id = record.account.short_id();
             return Err(Failure::job("interrupted").hint(format!(
                 "nothing is lost: `bmm service resume {id}` goes on with the last copy of the volume, `bmm service stop {id}` ends it"
             )));

@@ -72,7 +72,8 @@ impl Keeper {
     pub fn new(parts: KeeperParts) -> (Self, Whereabouts) {
         let KeeperParts { place, speaker, key, folder, state, store, interrupts, json } = parts;
         let record = &state.record;
-        let payer = Payer::new(&state.spec, record.budget_bmm, record.promised_bmm.clone(), record.intervals);
+        let payer =
+            Payer::new(&state.spec, record.account.budget_bmm, record.account.promised_bmm.clone(), record.intervals);
         let pin = |chunks: &[Content]| chunks.iter().map(|chunk| store.pin(chunk.hash)).collect();
         let pins = (record.snapshot.as_deref().map(pin).unwrap_or_default(), Vec::new());
         let (whereabouts, at) = watch::channel(None);
@@ -207,6 +208,6 @@ impl Keeper {
     }
 
     pub fn note(&self, text: impl Display) {
-        output::note(self.json, format!("{}: {text}", self.state.record.short_id()));
+        output::note(self.json, format!("{}: {text}", self.state.record.account.short_id()));
     }
 }

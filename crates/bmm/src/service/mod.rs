@@ -9,6 +9,6 @@ mod session;
 mod settle;
 mod tend;
 
-pub use control::{NewService, find, resume, stop};
+pub use control::{NewService, resume, stop};
 pub use host::{HostParts, host_services};
-pub use record::{ServiceFolder, ServiceRecord, ServiceState};
+pub use record::{ServiceFolder, ServiceRecord};

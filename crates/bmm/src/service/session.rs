@@ -79,11 +79,11 @@ impl Keeper {
         });
         let State { record, spec } = &self.state;
         let job = JobAnnouncement {
-            job: record.id,
-            requester: record.requester,
-            chain_id: record.chain_id,
-            budget: record.budget_bmm,
-            deadline: record.deadline,
+            job: record.account.id,
+            requester: record.account.requester,
+            chain_id: record.account.chain_id,
+            budget: record.account.budget_bmm,
+            deadline: record.account.deadline,
             spec: spec.encode(),
         };
         let snapshot = record.snapshot.clone().map(|chunks| Snapshot { chunks });
@@ -166,15 +166,15 @@ impl Stay<'_> {
             && let Probe::Tcp(port) = self.keeper.state.spec.probe
             && self.keeper.state.spec.ports.iter().any(|known| known.port == port)
         {
-            let request = RelayRequest { job: self.keeper.state.record.id, port };
+            let request = RelayRequest { job: self.keeper.state.record.account.id, port };
             let answered = connect(&self.keeper.place, self.peer, request).await;
             answered.map_err(|error| format!("it wants to be paid, and the service does not answer: {error}"))?;
         }
         let total = self.keeper.payer.due(self.provider, intervals, now_micros()).map_err(|error| error.to_string())?;
         let record = &mut self.keeper.state.record;
-        record.promised_bmm.clone_from(self.keeper.payer.totals());
+        record.account.promised_bmm.clone_from(self.keeper.payer.totals());
         record.intervals = self.keeper.payer.intervals();
-        let (job, chain_id) = (record.id, record.chain_id);
+        let (job, chain_id) = (record.account.id, record.account.chain_id);
         self.keeper.save()?;
         let hash = voucher_hash(chain_id, &Voucher { job, provider: self.provider, total: total.units() });
         let signature = self.keeper.key.sign_hash_sync(&hash).map_err(|error| error.to_string())?;

@@ -85,6 +85,7 @@ impl Cheat {
             runtimes: vec![Runtime::Wasm],
             isa: std::env::consts::ARCH.to_owned(),
             rating_fuel_per_second: 2_000_000_000,
+            hashing: None,
             machine: bmm_types::market::Machine::default(),
             expires_at: now_secs() + 3_600,
             sequence: now_secs(),
