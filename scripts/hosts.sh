@@ -2,7 +2,7 @@
 # What the scripts with hosts in network namespaces share. It is sourced, with HOSTS, the names of their namespaces, set; KEEP_FAILED=1
 # keeps logs and data when something fails, as KEEP=1 always does.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-BMM=$(readlink -f "${BMM:-${CARGO_TARGET_DIR:-target}/release/bmm}")
+BMM=$(readlink -m "${BMM:-${CARGO_TARGET_DIR:-target}/release/bmm}")
 SIZE=${SIZE:-640x360} SAMPLES=${SAMPLES:-4} CHUNK=${CHUNK:-8}
 [ "$(id -u)" = 0 ] || { echo "network namespaces need root" >&2; exit 1; }
 [ -x "$BMM" ] || { echo "$BMM is not there: cargo build --release -p bmm, or name it by BMM=" >&2; exit 1; }

@@ -44,6 +44,8 @@ mod rent;
 mod resource;
 #[path = "cli/run.rs"]
 mod run;
+#[path = "cli/service.rs"]
+mod service;
 #[path = "cli/settle.rs"]
 mod settle;
 #[path = "cli/snapshot.rs"]

@@ -79,6 +79,8 @@ struct Row {
     output_bytes: u64,
     time_millis: u64,
     rating_fuel_per_second: u64,
+    price_per_ghash_bmm: Option<Amount>,
+    hashes_per_second: Option<u64>,
     runtimes: Vec<Runtime>,
     isa: String,
     expires_at: u64,
@@ -98,6 +100,8 @@ impl Row {
             output_bytes: offer.output_bytes,
             time_millis: offer.time_millis,
             rating_fuel_per_second: offer.rating_fuel_per_second,
+            price_per_ghash_bmm: offer.hashing.map(|hashing| hashing.price_per_ghash),
+            hashes_per_second: offer.hashing.map(|hashing| hashing.hashes_per_second),
             runtimes: offer.runtimes.clone(),
             isa: offer.isa.clone(),
             expires_at: listing.expires_at,
@@ -119,6 +123,9 @@ impl fmt::Display for Listed {
             let speed = format!("{}.{:03}", speed / 1_000, speed % 1_000);
             let price = row.price_per_gfuel_bmm.to_string();
             write!(f, "\n{:<44} {price:>20} {free:>9} {memory:>10} {speed:>9}", row.provider.to_string())?;
+            if let Some((price, speed)) = row.price_per_ghash_bmm.zip(row.hashes_per_second) {
+                write!(f, "\n{:<44} its miner: {price} for 10^9 hashes, {} hashes/s", "", speed)?;
+            }
         }
         Ok(())
     }

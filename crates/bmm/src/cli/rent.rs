@@ -130,7 +130,7 @@ fn show(context: &Context, which: &Which) -> Outcome {
     }
     let account = &record.account;
     let mut text = format!(
-        "rental {:x} ({}), {:?}\n  {} hash now, {} accepted hashes, {} of {}",
+        "rental {:x} ({}), {:?}\n  {} at work, {} accepted hashes, {} of {}",
         account.id,
         account.name,
         account.state,

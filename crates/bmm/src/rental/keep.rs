@@ -112,7 +112,7 @@ impl Keeper {
         let (told, mut events) = mpsc::channel(MAX_EVENTS);
         let proxy = Arc::new(Proxy::without_listener(link, told));
         self.await_work(&proxy, &mut events, interrupts).await?;
-        let (mut stays, mut said) = (Stays::new(), None);
+        let (mut stays, mut said) = (Stays::new(), Some(Instant::now()));
         let ended = loop {
             while let Ok(event) = events.try_recv() {
                 self.tell(event);
@@ -232,7 +232,7 @@ impl Keeper {
             return format!("nobody hashes; waiting for a provider ({})", self.nobody());
         }
         format!(
-            "{} hash; {} accepted hashes, {} of {} spent",
+            "{} at work; {} accepted hashes, {} of {} spent",
             record.hosts.len(),
             record.all_hashes(),
             book.payer.spent(),

@@ -9,14 +9,14 @@ use crate::{
 use std::path::{Path, PathBuf};
 
 /// A configuration with containers, and the folder that they live in; it goes with the test.
-struct Place {
+pub struct Place {
     folder: PathBuf,
-    config: String,
+    pub config: String,
 }
 
 impl Place {
     /// Says why there is none where this machine cannot run containers.
-    fn new(name: &str) -> Option<Self> {
+    pub fn new(name: &str) -> Option<Self> {
         let runc = std::process::Command::new("runc").arg("--version").output().is_ok();
         let able = runc && Path::new("/bin/busybox").exists() && Path::new("/sys/fs/cgroup/pids").is_dir();
         if !able || !is_root() {
@@ -29,7 +29,7 @@ impl Place {
     }
 
     /// A requester whose own runs are in the same place.
-    fn requester(&self) -> Bmm {
+    pub fn requester(&self) -> Bmm {
         let bmm = Bmm::new();
         std::fs::create_dir_all(bmm.data()).expect("a folder");
         std::fs::write(bmm.data().join("config.toml"), &self.config).expect("written");
@@ -56,10 +56,10 @@ fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
 }
 
 /// Returns the archive of an image with a shell that takes a script.
-fn shell() -> Vec<u8> {
+pub fn shell() -> Vec<u8> {
     let mut layer = tar::Builder::new(Vec::new());
     add(&mut layer, "bin/busybox", &std::fs::read("/bin/busybox").expect("busybox"));
-    for folder in ["in", "out", "proc", "dev", "tmp"] {
+    for folder in ["in", "out", "proc", "dev", "tmp", "data"] {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Directory);
         header.set_size(0);
