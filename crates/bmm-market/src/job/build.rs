@@ -269,13 +269,9 @@ impl Builder<'_> {
                 return Err(self.bad(key, &value, reason, remedy));
             }
         }
-        if let Some(packed) = layout::pack(&self.base.join(file)) {
-            let bytes = packed.map_err(|error| self.unreadable("app", &self.base.join(file), &error))?;
+        let path = self.base.join(file);
+        if let Some(bytes) = layout::read_image(&path).map_err(|error| self.unreadable("app", &path, &error))? {
             return Ok((Runtime::Container, self.keep(bytes.into()).0));
-        }
-        let (content, bytes) = self.read("app", file)?;
-        if bytes.get(257..262) == Some(b"ustar") {
-            return Ok((Runtime::Container, content));
         }
         let remedy = "write one with `podman save --format oci-archive` or `docker save`, and name it: app = \"oci:./image.tar\"";
         Err(self.bad("app", &job.app, "the file is no archive (tar) of a container image", remedy))

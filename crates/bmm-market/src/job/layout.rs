@@ -1,4 +1,4 @@
-//! Packs an OCI layout that lies in a folder into the archive that jobs send.
+//! Reads the archive of a container image, or packs an OCI layout that lies in a folder into one.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,9 +7,15 @@ use std::path::Path;
 /// Most bytes of the files of a layout.
 const MAX_BYTES: u64 = 8 << 30;
 
+/// Reads the archive of an image, packing it first if `path` is a layout's folder; `None` if it is something else.
+pub(crate) fn read_image(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let bytes = pack(path).unwrap_or_else(|| fs::read(path))?;
+    Ok((bytes.get(257..262) == Some(b"ustar")).then_some(bytes))
+}
+
 /// Packs the OCI layout in `folder`, as `skopeo copy … oci:FOLDER` and `umoci` write it; equal layouts give equal bytes. Returns
 /// nothing for anything that is no such folder.
-pub(super) fn pack(folder: &Path) -> Option<io::Result<Vec<u8>>> {
+fn pack(folder: &Path) -> Option<io::Result<Vec<u8>>> {
     (folder.join("index.json").is_file() && folder.join("blobs/sha256").is_dir()).then(|| pack_files(folder))
 }
 

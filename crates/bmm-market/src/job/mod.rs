@@ -6,7 +6,7 @@ mod error;
 mod file;
 mod glob;
 mod index;
-mod layout;
+pub(crate) mod layout;
 mod parse_axes;
 mod parse_needs;
 mod parse_verify;

@@ -1,6 +1,6 @@
 //! The file of a service: TOML, read strictly.
 
-use crate::job::units;
+use crate::job::{layout::read_image, units};
 use bmm_types::{
     Amount,
     market::{Content, Probe, ServicePort, ServiceSpec, ServiceVolume, Wire},
@@ -126,7 +126,14 @@ impl ServiceFile {
         let path = base.join(path);
         // Whatever else is wrong is told before a large file is read.
         let mut spec = self.describe(&path)?;
-        let image = std::fs::read(&path).map_err(|reason| ServiceFileError::Image { path, reason })?;
+        let image = read_image(&path).map_err(|reason| ServiceFileError::Image { path, reason })?;
+        let image = image.ok_or_else(|| {
+            wrong(
+                "app",
+                &self.app,
+                "the archive (tar) of an image, as `podman save` writes it, or the folder of an OCI layout",
+            )
+        })?;
         spec.image = Content::of(&image);
         Ok((spec, image))
     }
@@ -190,11 +197,16 @@ duration = "2 h"
     #[test]
     fn a_service_is_read() {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("node.tar"), b"image").expect("written");
-        let (spec, image) = ServiceFile::parse(WHOLE).expect("it is sound").build(folder.path()).expect("built");
-        assert_eq!((spec.name.as_str(), spec.intervals, image.len()), ("node", 120, 5));
-        assert_eq!(spec.image, Content::of(b"image"));
+        let mut image = vec![0; 512];
+        image[257..262].copy_from_slice(b"ustar");
+        std::fs::write(folder.path().join("node.tar"), &image).expect("written");
+        let (spec, bytes) = ServiceFile::parse(WHOLE).expect("it is sound").build(folder.path()).expect("built");
+        assert_eq!((spec.name.as_str(), spec.intervals, &bytes), ("node", 120, &image));
+        assert_eq!(spec.image, Content::of(&image));
         assert_eq!(ServiceSpec::decode(&spec.encode()).as_ref(), Ok(&spec));
+        std::fs::write(folder.path().join("node.tar"), b"something else").expect("written");
+        let error = ServiceFile::parse(WHOLE).and_then(|file| file.build(folder.path())).expect_err("no archive");
+        assert!(error.to_string().contains("the archive (tar) of an image"), "{error}");
     }
 
     #[test]
