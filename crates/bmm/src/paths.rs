@@ -82,6 +82,11 @@ impl DataDir {
         self.0.join("cache").join("content")
     }
 
+    /// Returns the folder of images that came from registries, by digest.
+    pub fn images(&self) -> PathBuf {
+        self.0.join("cache").join("images")
+    }
+
     /// Returns the folder of compiled modules.
     pub fn module_cache(&self) -> PathBuf {
         self.0.join("cache").join("modules")

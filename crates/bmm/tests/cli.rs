@@ -38,6 +38,8 @@ mod pages;
 mod pool;
 #[path = "cli/programs.rs"]
 mod programs;
+#[path = "cli/registry.rs"]
+mod registry;
 #[path = "cli/rent.rs"]
 mod rent;
 #[path = "cli/resource.rs"]

@@ -4,7 +4,7 @@ use super::Context;
 use crate::{
     config::Reach,
     failure::{Failure, IoContext, Outcome},
-    jobs::{NetChoice, NewJob, RunOptions},
+    jobs::{NetChoice, NewJob, RunOptions, fetch_image},
 };
 use bmm_market::job::{AxisSource, Job, JobError, JobFault, JobFile};
 use bmm_types::{Amount, market::Verify};
@@ -79,7 +79,7 @@ pub struct RunArgs {
 
 /// Answers `bmm run`.
 pub fn run(context: &Context, args: &RunArgs) -> Outcome {
-    let job = args.job()?;
+    let job = args.job(context)?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("bmm-out").join(safe_name(&job.spec.name)));
     let choose = || NetChoice::new(&context.config.network, &args.bootstrap, args.network, args.reach);
     let network = args.on_network().then(choose).transpose()?;
@@ -107,7 +107,7 @@ impl RunArgs {
         self.network || !self.bootstrap.is_empty()
     }
 
-    fn job(&self) -> Outcome<Job> {
+    fn job(&self, context: &Context) -> Outcome<Job> {
         let (mut file, base) = match &self.file {
             Some(path) => {
                 let source = read_bounded(path).map_err(|error| unreadable(path, &error))?;
@@ -127,6 +127,9 @@ impl RunArgs {
             Some(1) => file.verify = Some(Verify::None),
             Some(n) => file.verify = Some(Verify::Replicate(n)),
             None => file.verify = file.verify.or(Some(file.default_verify(self.on_network()))),
+        }
+        if let Some(name) = fetch_image(&context.data, &mut file.app, context.global.json)? {
+            file.name = file.name.or(Some(name));
         }
         file.build(&base).map_err(|error| job_failure(self.file.as_deref(), &error))
     }

@@ -4,11 +4,11 @@ use super::Context;
 use crate::{
     config::Reach,
     failure::{Failure, IoContext, Outcome},
-    jobs::NetChoice,
+    jobs::{NetChoice, fetch_image},
     output,
     service::{NewService, ServiceFolder, resume, stop},
 };
-use bmm_market::service::ServiceFile;
+use bmm_market::service::{ServiceFile, ServiceFileError};
 use clap::{Args, Subcommand};
 use std::{
     collections::BTreeMap,
@@ -108,10 +108,16 @@ fn begin(context: &Context, args: &Run) -> Outcome {
     let file = File::open(&args.file).doing("open", &args.file)?;
     file.take(MAX_FILE_BYTES).read_to_string(&mut text).doing("read", &args.file)?;
     let base = args.file.parent().unwrap_or(Path::new(""));
-    let built = ServiceFile::parse(&text).and_then(|file| file.build(base));
-    let (spec, image) = built.map_err(|error| {
+    let wrong = |error: ServiceFileError| {
         Failure::user(format!("{}: {error}", args.file.display())).hint("docs/services.md has a whole example")
-    })?;
+    };
+    let mut file = ServiceFile::parse(&text).map_err(wrong)?;
+    if let Some(name) = fetch_image(&context.data, &mut file.app, context.global.json)?
+        && file.name.is_empty()
+    {
+        file.name = name;
+    }
+    let (spec, image) = file.build(base).map_err(wrong)?;
     let mut listen = BTreeMap::new();
     for pair in &args.listen {
         let read = pair.split_once('=').and_then(|(name, port)| Some((name.to_owned(), port.parse().ok()?)));

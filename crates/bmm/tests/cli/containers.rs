@@ -66,10 +66,15 @@ pub fn shell() -> Vec<u8> {
         header.set_mode(0o755);
         layer.append_data(&mut header, folder, &[][..]).expect("to memory");
     }
+    let layer = layer.into_inner().expect("to memory");
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","config":{{"Entrypoint":["/bin/busybox","sh","-c"]}},"rootfs":{{"type":"layers","diff_ids":["sha256:{:x}"]}}}}"#,
+        bmm_types::ContentHash::of(&layer).0
+    );
     let mut image = tar::Builder::new(Vec::new());
     add(&mut image, "manifest.json", br#"[{"Config":"config.json","Layers":["layer.tar"]}]"#);
-    add(&mut image, "config.json", br#"{"config":{"Entrypoint":["/bin/busybox","sh","-c"]}}"#);
-    add(&mut image, "layer.tar", &layer.into_inner().expect("to memory"));
+    add(&mut image, "config.json", config.as_bytes());
+    add(&mut image, "layer.tar", &layer);
     image.into_inner().expect("to memory")
 }
 
