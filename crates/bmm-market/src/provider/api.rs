@@ -115,6 +115,11 @@ pub enum Event {
     },
     /// The provider takes work again.
     Resume,
+    /// So many slots are for something else than tasks from now on; tasks that run in them go on.
+    Held {
+        /// How many.
+        slots: u16,
+    },
     /// The escrow was looked at. May be told at any time; a provider that nobody tells takes every voucher for covered.
     Escrow {
         /// The job.

@@ -51,6 +51,8 @@ pub struct Provider {
     config: ProviderConfig,
     prices: Prices,
     slots: Vec<Option<Running>>,
+    /// Slots that something else than tasks has: services.
+    held: usize,
     jobs: BTreeMap<B256, Job>,
     /// The job that was served last; jobs take turns.
     turn: B256,
@@ -109,7 +111,7 @@ impl Provider {
         let slots = std::iter::repeat_with(|| None).take(offer.slots.into()).collect();
         let prices = Prices::of(offer);
         let (jobs, turn) = (BTreeMap::new(), B256::ZERO);
-        Self { config, prices, slots, jobs, turn, leaving: None, now: 0, effects: Vec::new() }
+        Self { config, prices, slots, held: 0, jobs, turn, leaving: None, now: 0, effects: Vec::new() }
     }
 
     /// Handles an event; the effects are to be carried out in their order.
@@ -138,6 +140,7 @@ impl Provider {
             Event::Done { slot, results, busy_micros } => self.done(slot, results, busy_micros),
             Event::Paid { job } => self.forget(job),
             Event::Drain { reason } => self.drain(&reason),
+            Event::Held { slots } => self.hold(slots),
             Event::Escrow { job, left, paid } => self.escrow_seen(job, left, paid),
             Event::Leave { reason } => self.leave(&reason),
             Event::Resume => self.leaving = None,
@@ -183,8 +186,8 @@ impl Provider {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.from == from && job.state != State::Closed) else {
             return;
         };
-        if job.state == State::Ready && job.requested {
-            job.requested = false;
+        let is_wanted = job.state == State::Ready && std::mem::take(&mut job.requested);
+        if is_wanted && self.held < self.slots.len() {
             // Tasks past the end are the requester's error, and nothing that could be run.
             let inside = |range: &TaskRange| range.end() <= job.tasks;
             job.work.add(lease.id, lease.ranges.into_iter().filter(inside).collect());
@@ -285,6 +288,10 @@ impl Provider {
     /// What is not started goes back; what runs is finished.
     fn drain(&mut self, reason: &str) {
         self.leaving = Some(reason.to_owned());
+        self.give_all_back();
+    }
+
+    fn give_all_back(&mut self) {
         for (id, job) in &mut self.jobs {
             let ranges = job.work.give_back(u32::MAX);
             if job.state == State::Ready && !ranges.is_empty() {
@@ -292,6 +299,24 @@ impl Provider {
                 self.effects.push(Effect::Send { to: job.from, message });
             }
         }
+    }
+
+    /// Tasks that run go on, but no further one starts while more slots are taken than there are.
+    fn hold(&mut self, slots: u16) {
+        self.held = usize::from(slots);
+        if self.room() == 0 {
+            self.give_all_back();
+        }
+    }
+
+    /// Returns the number of slots that are for tasks now.
+    fn room(&self) -> usize {
+        self.slots.len().saturating_sub(self.held)
+    }
+
+    /// Returns the number of slots that run tasks.
+    pub fn busy_slots(&self) -> u16 {
+        u16::try_from(self.slots.iter().filter(|slot| slot.is_some()).count()).unwrap_or(u16::MAX)
     }
 
     /// Tells whether nothing runs and every result that was sent is paid for or told to be worth nothing.
@@ -302,7 +327,7 @@ impl Provider {
 
     /// Returns the number of slots without work.
     pub fn free_slots(&self) -> u16 {
-        u16::try_from(self.slots.iter().filter(|slot| slot.is_none()).count()).unwrap_or(u16::MAX)
+        u16::try_from(self.room()).unwrap_or(u16::MAX).saturating_sub(self.busy_slots())
     }
 
     fn leave(&mut self, reason: &str) {

@@ -272,13 +272,18 @@ impl Provider {
     /// Does what every event may have made possible: fills free slots, sends batches, asks for leases.
     pub(super) fn go_on(&mut self) {
         self.fill_slots();
-        let slots = self.config.offer.offer.slots;
+        let slots = u16::try_from(self.room()).unwrap_or(u16::MAX);
         for (id, job) in &mut self.jobs {
             if job.state != State::Ready {
                 continue;
             }
             flush(&mut self.effects, &self.config, *id, job, self.prices, self.now, false);
-            if self.leaving.is_none() && !job.requested && job.work.is_low() && Self::trusts(&self.config, job) {
+            if self.leaving.is_none()
+                && slots > 0
+                && !job.requested
+                && job.work.is_low()
+                && Self::trusts(&self.config, job)
+            {
                 job.requested = true;
                 let message = ToRequester::LeaseRequest { job: *id, slots };
                 self.effects.push(Effect::Send { to: job.from, message });
@@ -288,10 +293,13 @@ impl Provider {
 
     /// Gives every free slot its next chunk; jobs take turns.
     fn fill_slots(&mut self) {
-        let slots = u64::try_from(self.slots.len()).unwrap_or(1);
+        let slots = u64::try_from(self.room()).unwrap_or(1);
         for slot in 0..self.slots.len() {
             if self.slots[slot].is_some() {
                 continue;
+            }
+            if usize::from(self.busy_slots()) >= self.room() {
+                return;
             }
             let has_work = |(_, job): &(&B256, &Job)| job.state == State::Ready && job.work.queued > 0;
             let after =

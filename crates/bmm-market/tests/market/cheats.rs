@@ -296,6 +296,25 @@ fn a_lease_beyond_what_was_asked_for_goes_back() {
 }
 
 #[test]
+fn a_slot_that_a_service_has_takes_no_task() {
+    let mut provider = Provider::new(ProviderConfig::new(CHAIN, offer(&key(2), 1, Amount::from_bmm(1))));
+    hears(&mut provider, ToProvider::Job(announcement(JOB, key(1).address())));
+    provider.handle(NOW, provider::Event::Ready { job: JOB });
+    let ranges = vec![TaskRange { first: 0, count: 3 }];
+    let run = hears(&mut provider, ToProvider::Lease { job: JOB, lease: Lease { id: 1, ranges } });
+    assert!(matches!(run[0], provider::Effect::Run(_)), "{run:?}");
+    let held = provider.handle(NOW, provider::Event::Held { slots: 1 });
+    let back = sent(&held);
+    assert!(matches!(back[..], [ToRequester::Released { ranges, .. }] if ranges[0].count == 2), "{held:?}");
+    assert_eq!((provider.busy_slots(), provider.free_slots()), (1, 0), "what runs goes on");
+    let results = vec![done(0, GFUEL, b"x")];
+    let ended = provider.handle(NOW, provider::Event::Done { slot: 0, results, busy_micros: 1 });
+    assert!(matches!(ended[..], [provider::Effect::SignResults { .. }]), "no request, no run: {ended:?}");
+    let freed = provider.handle(NOW, provider::Event::Held { slots: 0 });
+    assert!(matches!(sent(&freed)[..], [ToRequester::LeaseRequest { slots: 1, .. }]), "{freed:?}");
+}
+
+#[test]
 fn results_whose_bytes_were_lost_are_made_again() {
     let honest = key(2);
     let spec = spec(3, Verify::None, Amount::from_bmm(1_000));

@@ -3,6 +3,7 @@
 
 use super::{
     executor::{Contents, PreparedJob},
+    holds::Holds,
     link::{Inbox, Nothing, ToDriver, now_micros},
     slots::{ActiveJob, Blobs, Results, Slot, no_thread},
 };
@@ -123,6 +124,7 @@ pub struct ProviderHandle {
     results: Results,
     sender: Sender<Input>,
     free: Arc<AtomicU16>,
+    holds: Holds,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -135,7 +137,7 @@ impl ProviderHandle {
         let (sender, inbox) = Inbox::new(INBOX)?;
         let (address, results) = (host.key.address(), host.results.clone());
         let slots = host.config.offer.offer.slots;
-        let free = Arc::new(AtomicU16::new(slots));
+        let (free, holds) = (Arc::new(AtomicU16::new(slots)), Holds::new(slots));
         let start = |slot| Slot::start(slot, results.clone(), sender.clone());
         let slots = (0..slots).map(start).collect::<Outcome<Vec<_>>>()?;
         let worker = Worker {
@@ -148,11 +150,13 @@ impl ProviderHandle {
             routes: HashMap::new(),
             greeted: LOCAL,
             free: free.clone(),
+            holds: holds.clone(),
+            held: 0,
         };
         let run = move || worker.run(inbox);
         let thread =
             std::thread::Builder::new().name(format!("bmm-provider-{address}")).spawn(run).map_err(no_thread)?;
-        Ok(Self { address, results, sender, free, thread: Some(thread) })
+        Ok(Self { address, results, sender, free, holds, thread: Some(thread) })
     }
 
     /// Starts the threads of a provider for a requester in this process.
@@ -186,6 +190,11 @@ impl ProviderHandle {
     pub fn free_slots_shared(&self) -> Arc<dyn Fn() -> u16 + Send + Sync> {
         let free = self.free.clone();
         Arc::new(move || free.load(Ordering::Relaxed))
+    }
+
+    /// Returns how its slots are shared out between tasks and services.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// Returns the queue to the provider.
@@ -230,6 +239,9 @@ struct Worker {
     greeted: u64,
     inbox: Sender<Input>,
     free: Arc<AtomicU16>,
+    holds: Holds,
+    /// Slots that services have, as the state machine knows.
+    held: u16,
 }
 
 impl Worker {
@@ -250,12 +262,22 @@ impl Worker {
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.feed(Event::Tick);
-                self.free.store(self.provider.free_slots(), Ordering::Relaxed);
+                self.share_out();
             }
             if finish.as_ref().is_some_and(|(since, _)| self.provider.is_idle() || since.elapsed() >= LAST_WORK) {
                 return self.leave(finish.map(|(_, reason)| reason).unwrap_or_default());
             }
         }
+    }
+
+    /// Tells of free slots, and hears of those that services have.
+    fn share_out(&mut self) {
+        let held = self.holds.told(self.held, self.provider.busy_slots());
+        if held != self.held {
+            self.held = held;
+            self.feed(Event::Held { slots: held });
+        }
+        self.free.store(self.provider.free_slots(), Ordering::Relaxed);
     }
 
     fn leave(mut self, reason: String) {

@@ -224,16 +224,6 @@ impl Parts<'_> {
         let served = store.clone();
         place.serve_content(move |hash| served.find(hash))?;
         let desk = ContentDesk::new(place.clone(), place.fetcher(store.clone()), limit / 2);
-        host_services(HostParts {
-            place: place.clone(),
-            speaker: speaker(self.key, place),
-            vm: self.vm.clone(),
-            offer: self.offer.offer.clone(),
-            store: store.clone(),
-            fetcher: place.fetcher(store.clone()),
-            ledger: self.ledger.clone(),
-            rpc: self.rpc.clone(),
-        })?;
         let (read, keeping) = (store.clone(), self.ledger.clone());
         let provider = ProviderHandle::start(ProviderHost {
             key: self.key.clone(),
@@ -243,9 +233,20 @@ impl Parts<'_> {
             },
             vm: self.vm.clone(),
             contents: Arc::new(move |hash| read.read(hash).ok().flatten().map(Into::into)),
-            results: Results::Store(store),
+            results: Results::Store(store.clone()),
             prepare: self.prepare(desk),
             keep_voucher: Arc::new(move |voucher| keeping.keep(voucher)),
+        })?;
+        host_services(HostParts {
+            place: place.clone(),
+            speaker: speaker(self.key, place),
+            vm: self.vm.clone(),
+            offer: self.offer.offer.clone(),
+            store: store.clone(),
+            fetcher: place.fetcher(store),
+            ledger: self.ledger.clone(),
+            rpc: self.rpc.clone(),
+            holds: provider.holds().clone(),
         })?;
         let speaker = speaker(self.key, place);
         let (free, paused) = (provider.free_slots_shared(), self.paused.clone());

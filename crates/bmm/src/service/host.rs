@@ -3,7 +3,7 @@
 use super::tend::{Hosting, Tended};
 use crate::{
     failure::{Failure, Outcome},
-    jobs::hosts::check_escrow,
+    jobs::{Holds, hosts::check_escrow},
     marketplace::Place,
     provide::Ledger,
     rpc::RpcClient,
@@ -28,7 +28,7 @@ use bmm_vm::{
 };
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// How long a requester may take to say what it wants.
 const FIRST_WORD: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ const INBOX: usize = 64;
 /// Connections to the services here, and those of one peer.
 const RELAYS: usize = 256;
 const RELAYS_PER_PEER: usize = 64;
+/// How long a service waits for tasks to leave a slot.
+const SLOT_PATIENCE: Duration = Duration::from_mins(5);
 /// How long a service may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -59,6 +61,8 @@ pub struct HostParts {
     pub ledger: Ledger,
     /// The chain.
     pub rpc: RpcClient,
+    /// The provider's slots; a service has one.
+    pub holds: Holds,
 }
 
 /// Who may go through which door.
@@ -83,13 +87,13 @@ pub fn host_services(parts: HostParts) -> Outcome {
     let accept = |name: &str, each, all| network.accept(&network.protocol(name), each, all).map_err(Failure::internal);
     let mut asked = accept(SERVICE_PROTOCOL, 4, 64)?;
     let mut knocked = accept(RELAY_PROTOCOL, RELAYS_PER_PEER, RELAYS)?;
-    let (doors, room) = (Doors::default(), Arc::new(Semaphore::new(parts.offer.slots.into())));
+    let doors = Doors::default();
     let entrances = doors.clone();
     tokio::spawn(async move {
         while let Some((peer, stream)) = asked.next().await {
-            let (parts, doors, room) = (parts.clone(), doors.clone(), room.clone());
+            let (parts, doors) = (parts.clone(), doors.clone());
             tokio::spawn(async move {
-                if let Err(error) = attend(peer, stream, parts, doors, room).await {
+                if let Err(error) = attend(peer, stream, parts, doors).await {
                     tracing::info!(%peer, error, "a service is not hosted any more");
                 }
             });
@@ -125,13 +129,7 @@ async fn let_in(peer: PeerId, mut stream: Stream, doors: &Doors) -> std::io::Res
 }
 
 /// Attends to one requester until its service is over here.
-async fn attend(
-    peer: PeerId,
-    mut stream: Stream,
-    parts: HostParts,
-    doors: Doors,
-    room: Arc<Semaphore>,
-) -> Result<(), String> {
+async fn attend(peer: PeerId, mut stream: Stream, parts: HostParts, doors: Doors) -> Result<(), String> {
     let requester = introduce(&mut stream, &parts.speaker, Role::Provider, &peer.to_bytes()).await;
     let requester = requester.map_err(|error| error.to_string())?;
     let (sender, mut receiver) = run_session(stream, Pulse::default());
@@ -150,7 +148,8 @@ async fn attend(
     let handle = tokio::runtime::Handle::current();
     let host = move || {
         let said = sender.clone();
-        let begun = room.try_acquire_owned().map_err(|_| "all slots are taken".to_owned()).and_then(|slot| {
+        let slot = parts.holds.take(SLOT_PATIENCE).ok_or_else(|| "all slots are taken".to_owned());
+        let begun = slot.and_then(|slot| {
             let begin = Begin { parts: &parts, handle: &handle, peer, requester };
             Ok((slot, begin.begin(job, snapshot)?))
         });
