@@ -13,7 +13,7 @@ use wasmtime::{
 
 use crate::cache::{DiskCache, Recent};
 use crate::check;
-use crate::container::{ContainerError, Containers, Devices};
+use crate::container::{ContainerError, Containers, Devices, EngineAddress};
 use crate::error::{ModuleError, VmError};
 use crate::program::Program;
 use crate::state::TaskState;
@@ -125,7 +125,8 @@ impl Vm {
     }
 
     /// Lets tasks run in containers too, with their state in `folder`; what dead processes left there is removed. One
-    /// second of a core counts as `fuel_per_core_second`, and tasks that need a GPU get `devices`. Does nothing where that was done before.
+    /// second of a core counts as `fuel_per_core_second`, and tasks that need a GPU get `devices`. They run by `engine`, or without one
+    /// by `runc`. Does nothing where that was done before.
     ///
     /// # Errors
     /// What this host lacks for it.
@@ -134,10 +135,15 @@ impl Vm {
         folder: &Path,
         fuel_per_core_second: u64,
         devices: Devices,
+        engine: Option<&EngineAddress>,
     ) -> Result<(), ContainerError> {
         if self.containers.get().is_none() {
+            let opened = match engine {
+                Some(engine) => Containers::open_engine(folder, fuel_per_core_second, devices, engine)?,
+                None => Containers::open(folder, fuel_per_core_second, devices)?,
+            };
             // Whoever was first wins; the other's part is empty and goes.
-            let _ = self.containers.set(Containers::open(folder, fuel_per_core_second, devices)?);
+            let _ = self.containers.set(opened);
         }
         Ok(())
     }

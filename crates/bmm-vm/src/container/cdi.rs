@@ -82,7 +82,19 @@ struct Hook {
 
 /// Devices that were found: what a container's description gets so that its program has them.
 #[derive(Clone, Debug, Default)]
-pub struct Devices(Vec<Edits>);
+pub struct Devices {
+    names: Vec<String>,
+    edits: Vec<Edits>,
+}
+
+/// What devices take, for engines that do not read specifications themselves.
+pub(super) struct PlainEdits<'a> {
+    /// Nodes: on the host, inside, and the access.
+    pub devices: Vec<(&'a Path, &'a Path, &'a str)>,
+    /// Files and folders to read: on the host and inside.
+    pub mounts: Vec<(&'a Path, &'a Path)>,
+    pub env: Vec<&'a String>,
+}
 
 impl Devices {
     /// Finds devices by name in the specifications of `folders`.
@@ -100,20 +112,53 @@ impl Devices {
             let (spec, device) = spec.ok_or_else(|| unknown(name, &specs, folders))?;
             for edits in [&spec.container_edits, &device.container_edits] {
                 edits.device_nodes.iter().try_for_each(|node| node.describe().map(drop))?;
-                found.0.push(edits.clone());
+                found.edits.push(edits.clone());
             }
+            found.names.push(name.clone());
         }
         Ok(found)
     }
 
     /// Tells whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.edits.is_empty()
+    }
+
+    /// Returns the names that they were found by.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Returns what they take without hooks, which no engine's API has.
+    ///
+    /// # Errors
+    /// A device that is no more without its hook.
+    pub(super) fn plain_edits(&self) -> Result<PlainEdits<'_>, ContainerError> {
+        let mut plain = PlainEdits { devices: Vec::new(), mounts: Vec::new(), env: Vec::new() };
+        for edits in &self.edits {
+            if let Some(hook) = edits.hooks.first() {
+                return Err(ContainerError::Devices(format!(
+                    "the specification of {} wants to run {} ({}), which this engine does not do; use an engine that knows CDI \
+                     (Docker 25 or later), or runc (without provide.engine)",
+                    self.names.join(", "),
+                    hook.path.display(),
+                    hook.name
+                )));
+            }
+            for node in &edits.device_nodes {
+                node.describe()?;
+                let host = node.host_path.as_ref().unwrap_or(&node.path);
+                plain.devices.push((host, &node.path, node.permissions.as_deref().unwrap_or("rw")));
+            }
+            plain.mounts.extend(edits.mounts.iter().map(|mount| (&*mount.host_path, &*mount.container_path)));
+            plain.env.extend(&edits.env);
+        }
+        Ok(plain)
     }
 
     /// Adds the devices to the description of a container.
     pub(super) fn add_to(&self, config: &mut Value) -> Result<(), ContainerError> {
-        for edits in &self.0 {
+        for edits in &self.edits {
             for node in &edits.device_nodes {
                 let (device, rule) = node.describe()?;
                 push(&mut config["mounts"], device);

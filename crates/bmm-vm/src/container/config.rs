@@ -10,7 +10,7 @@ use super::{ContainerError, IDS, Image, MAX_OPEN_FILES, OUTER_ID, Share, host};
 use crate::task::TaskInput;
 
 /// System calls that no task needs and that reach deep into the kernel.
-const DENIED: &[&str] = &[
+pub(super) const DENIED: &[&str] = &[
     "acct",
     "add_key",
     "bpf",
@@ -83,15 +83,8 @@ pub(super) struct Subject<'a> {
     pub share: &'a Share,
 }
 
-/// Describes one of a task's containers.
-pub(super) fn describe(
-    place: &Subject<'_>,
-    task: &TaskInput<'_>,
-    rank: u16,
-    network: Option<&Path>,
-) -> Result<Value, ContainerError> {
-    let (image, folder, share) = (place.image, place.folder, place.share);
-    let args: Vec<&String> = image.command.iter().chain(task.args).collect();
+/// Returns the environment of one of a task's containers.
+pub(super) fn environment(image: &Image, task: &TaskInput<'_>, share: &Share, rank: u16) -> Vec<String> {
     let mut env = image.env.clone();
     let seed = task.seed.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     env.extend([
@@ -101,6 +94,19 @@ pub(super) fn describe(
         format!("BMM_WORKERS={}", share.workers),
     ]);
     env.extend(task.env.iter().map(|(name, value)| format!("{name}={value}")));
+    env
+}
+
+/// Describes one of a task's containers.
+pub(super) fn describe(
+    place: &Subject<'_>,
+    task: &TaskInput<'_>,
+    rank: u16,
+    network: Option<&Path>,
+) -> Result<Value, ContainerError> {
+    let (image, folder, share) = (place.image, place.folder, place.share);
+    let args: Vec<&String> = image.command.iter().chain(task.args).collect();
+    let env = environment(image, task, share, rank);
     let memory = i64::try_from(task.limits.memory_bytes).unwrap_or(i64::MAX);
     let ids = json!([{ "containerID": 0, "hostID": OUTER_ID, "size": IDS }]);
     let bind = |to: &str, from: &str, mode: &str| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{ContainerError, layer, state::Session};
+use super::{ContainerError, engine::Loaded, layer, state::Session};
 
 /// Most files in the archive itself.
 const MAX_MEMBERS: usize = 10_000;
@@ -17,7 +17,7 @@ const MAX_JSON_BYTES: usize = 4 << 20;
 /// Most indexes on the way to the manifest.
 const MAX_INDEXES: usize = 4;
 /// This host's architecture, as images call it.
-const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 /// Most layers of an image.
 const MAX_LAYERS: usize = 128;
 
@@ -29,10 +29,15 @@ pub struct Image {
     pub(super) command: Vec<String>,
     pub(super) env: Vec<String>,
     pub(super) folder: String,
+    /// What the engine has of it, if there is one; `root` is gone then.
+    pub(super) loaded: Option<Loaded>,
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
+        if let (Some(engine), Some(loaded)) = (&self.session.engine, &self.loaded) {
+            engine.unload(loaded);
+        }
         // What stays is swept with the session.
         let _ = std::fs::remove_dir_all(&self.root);
     }
@@ -139,10 +144,14 @@ pub(super) fn open(session: Arc<Session>, root: &Path, bytes: &[u8]) -> Result<I
         env.push("PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".to_owned());
     }
     let folder = config["WorkingDir"].as_str().filter(|path| path.starts_with('/')).unwrap_or("/").to_owned();
-    let image = Image { session, root: root.to_owned(), command, env, folder };
+    let mut image = Image { session, root: root.to_owned(), command, env, folder, loaded: None };
     let mut budget = layer::Budget::default();
     for bytes in layers {
         layer::unpack(&image.root, bytes, &mut budget)?;
+    }
+    let session = Arc::clone(&image.session);
+    if let Some(engine) = &session.engine {
+        image.loaded = Some(engine.load(&session, root, &Sha256::digest(bytes))?);
     }
     Ok(image)
 }

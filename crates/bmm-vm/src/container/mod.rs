@@ -1,10 +1,13 @@
-//! Runs programs of OCI images in containers of `runc`: no network, a read-only root, no capabilities, a user namespace.
+//! Runs programs of OCI images in containers: no network, a read-only root, no capabilities.
+//!
+//! Either by `runc`, or by the container engine (Docker, Podman) that the host's owner names.
 //!
 //! Containers are native code: unlike wasm tasks, two runs of one task need not give the same bytes or the same work.
 
 mod cdi;
 mod compressed;
 mod config;
+mod engine;
 mod image;
 mod layer;
 mod run;
@@ -16,6 +19,7 @@ mod workers;
 use std::path::PathBuf;
 
 pub use cdi::{CDI_FOLDERS, Devices};
+pub use engine::EngineAddress;
 pub use image::{Image, is_image};
 pub use service::{Door, Service, ServiceInput, VolumeInput};
 pub use state::Containers;
@@ -49,6 +53,11 @@ const BYTES_PER_PROCESS: u64 = 4 << 20;
 /// Files that a process may have open.
 const MAX_OPEN_FILES: u64 = 8_192;
 
+/// Returns how many processes and threads a task with so much memory may have at once.
+fn most_processes(memory_bytes: u64) -> u64 {
+    (memory_bytes / BYTES_PER_PROCESS).max(LEAST_PROCESSES)
+}
+
 /// Says why a container could not be made ready or run; never the outcome of a program that ran.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerError {
@@ -61,6 +70,16 @@ pub enum ContainerError {
     /// A device that tasks are to have is not there, or its specification is not usable.
     #[error("the device cannot be given to tasks: {0}")]
     Devices(String),
+    /// The container engine refused or failed.
+    #[error("the container engine at {socket} could not {what}: {reason}")]
+    Engine {
+        /// The engine's socket.
+        socket: PathBuf,
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        reason: String,
+    },
     /// A file, folder or program of the host failed.
     #[error("the container could not be run: {what} ({path}): {reason}")]
     Host {

@@ -76,6 +76,9 @@ pub(super) fn runc_run(image: &Image, bundle: &Path, name: &str) -> Command {
 impl Image {
     /// Runs one task to its end on this thread; whatever the program does is an [`Outcome`].
     pub fn run(&self, task: &TaskInput<'_>, share: &Share, stop: &StopFlag) -> Result<Outcome, ContainerError> {
+        if let (Some(engine), Some(loaded)) = (&self.session.engine, &self.loaded) {
+            return engine.run(self, loaded, task, share, stop);
+        }
         let name = self.session.name("task");
         let place = Place { folder: self.session.folder.join(&name), name, image: self, share };
         lay_out(&place, task)?;
@@ -109,7 +112,7 @@ impl Image {
             Some(limit) if exit.is_ok() && outputs.is_empty() => Exit::Limit(limit),
             _ => exit,
         };
-        let fuel = fuel_of(self, used_nanos);
+        let fuel = self.session.fuel_of(used_nanos);
         if !exit.is_ok() {
             stderr.splice(0..0, said);
             stderr.drain(..stderr.len().saturating_sub(STDERR_KEPT_BYTES));
@@ -118,18 +121,20 @@ impl Image {
     }
 }
 
-/// Returns the work of a time on one core, nanoseconds, at the speed of this host.
-fn fuel_of(image: &Image, nanos: u64) -> u64 {
-    let fuel = u128::from(nanos) * u128::from(image.session.fuel_per_core_second) / 1_000_000_000;
-    u64::try_from(fuel).unwrap_or(u64::MAX)
-}
-
 /// Writes the task's files and the container's description.
 fn lay_out(place: &Place<'_>, task: &TaskInput<'_>) -> Result<(), ContainerError> {
     let folder = &place.folder;
+    write_inputs(folder, task)?;
+    fs::write(folder.join("stdin"), task.stdin).map_err(host("write the file", folder))?;
+    state::mount_memory(&folder.join("out"), task.limits.output_bytes, u64::from(task.limits.files) + 2)?;
+    super::config::write(place, task, 0, None)
+}
+
+/// Makes a task's folder with its `in` and an empty `out`.
+pub(super) fn write_inputs(folder: &Path, task: &TaskInput<'_>) -> Result<(), ContainerError> {
     let mut build = fs::DirBuilder::new();
     build.recursive(true).mode(0o755);
-    for path in [folder.clone(), folder.join("in"), folder.join("out")] {
+    for path in [folder.to_owned(), folder.join("in"), folder.join("out")] {
         build.create(&path).map_err(host("make the folder", &path))?;
     }
     for (name, bytes) in task.inputs.iter() {
@@ -138,9 +143,7 @@ fn lay_out(place: &Place<'_>, task: &TaskInput<'_>) -> Result<(), ContainerError
         build.create(parent).map_err(host("make the folder", parent))?;
         fs::write(&path, bytes.as_slice()).map_err(host("write the file", &path))?;
     }
-    fs::write(folder.join("stdin"), task.stdin).map_err(host("write the file", folder))?;
-    state::mount_memory(&folder.join("out"), task.limits.output_bytes, u64::from(task.limits.files) + 2)?;
-    super::config::write(place, task, 0, None)
+    Ok(())
 }
 
 /// Waits for the end; `Err` is the program's own exit code.
@@ -171,7 +174,7 @@ fn watch(
             Some(Exit::Cancelled)
         } else if overflowed.load(Ordering::Relaxed) {
             Some(Exit::Limit(LimitKind::Output))
-        } else if fuel_of(place.image, used) > most {
+        } else if place.image.session.fuel_of(used) > most {
             Some(Exit::Limit(LimitKind::Fuel))
         } else {
             (Instant::now() >= until).then_some(Exit::Limit(LimitKind::Time))
@@ -227,10 +230,10 @@ pub(super) fn drain(
     })
 }
 
-type Outputs = (BTreeMap<String, Vec<u8>>, Option<LimitKind>);
+pub(super) type Outputs = (BTreeMap<String, Vec<u8>>, Option<LimitKind>);
 
 /// Reads the regular files under `/out`; links, pipes and sockets are not output.
-fn read_outputs(out: &Path, task: &TaskInput<'_>, mut bytes: usize) -> Result<Outputs, ContainerError> {
+pub(super) fn read_outputs(out: &Path, task: &TaskInput<'_>, mut bytes: usize) -> Result<Outputs, ContainerError> {
     let (mut outputs, mut folders, mut entries) = (BTreeMap::new(), vec![out.to_owned()], 0_u32);
     let limit = usize::try_from(task.limits.output_bytes).unwrap_or(usize::MAX);
     while let Some(folder) = folders.pop() {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use super::{BYTES_PER_PROCESS, ContainerError, Devices, Image, LEAST_PROCESSES, OUTER_ID, Share, host, image};
+use super::engine::{Engine, EngineAddress};
+use super::{ContainerError, Devices, Image, OUTER_ID, Share, host, image, most_processes};
 use crate::task::TaskInput;
 
 /// Where the kernel shows control groups.
@@ -45,6 +46,8 @@ pub(super) struct Session {
     pub(super) name: String,
     /// Work of one second of a core, in fuel.
     pub(super) fuel_per_core_second: u64,
+    /// Runs the containers in place of `runc`.
+    pub(super) engine: Option<Engine>,
     next: AtomicU64,
     _lock: File,
 }
@@ -57,8 +60,7 @@ impl Containers {
     /// [`ContainerError::Unavailable`] where the host lacks what containers need.
     pub fn open(root: &Path, fuel_per_core_second: u64, devices: Devices) -> Result<Self, ContainerError> {
         let unavailable = |text: &str| ContainerError::Unavailable(text.to_owned());
-        let mut build = fs::DirBuilder::new();
-        build.recursive(true).mode(0o711).create(root).map_err(host("make the folder", root))?;
+        make_root(root)?;
         if fs::metadata(root).map_err(host("look at the folder", root))?.uid() != 0 || !is_root() {
             return Err(unavailable("it takes root; start the provider as root, or offer wasm alone"));
         }
@@ -69,23 +71,55 @@ impl Containers {
         if !Path::new(CGROUPS).join("memory").is_dir() || !Path::new(CGROUPS).join("pids").is_dir() {
             return Err(unavailable("control groups of version 1 (memory, pids) were not found"));
         }
+        Self::begin(root, fuel_per_core_second, devices, None)
+    }
+
+    /// Opens a state folder as [`Self::open`] does, for containers that an engine runs. It takes no root: what it takes then is
+    /// the right to use the engine's socket, and a folder of one's own.
+    ///
+    /// # Errors
+    /// [`ContainerError::Unavailable`] if no engine answers there.
+    pub fn open_engine(
+        root: &Path,
+        fuel_per_core_second: u64,
+        devices: Devices,
+        address: &EngineAddress,
+    ) -> Result<Self, ContainerError> {
+        let engine = Engine::connect(address)?;
+        make_root(root)?;
+        let root = root.canonicalize().map_err(host("look at the folder", root))?;
+        Self::begin(&root, fuel_per_core_second, devices, Some(engine))
+    }
+
+    /// Sweeps what dead processes left, and takes a part of the folder.
+    fn begin(
+        root: &Path,
+        fuel_per_core_second: u64,
+        devices: Devices,
+        engine: Option<Engine>,
+    ) -> Result<Self, ContainerError> {
         let turn = File::create(root.join("lock")).map_err(host("make the file", root))?;
         turn.lock().map_err(host("lock the folder", root))?;
+        if let Some(engine) = &engine {
+            engine.sweep(|lock| lock.starts_with(root) && !is_held(lock))?;
+        }
         sweep(root)?;
+        // An engine enters by itself; for `runc`, the users of containers must be able to pass.
+        let mode = if engine.is_some() { 0o700 } else { 0o711 };
         for number in 0_u64.. {
             let name = format!("bmm-{}-{number}", std::process::id());
             let folder = root.join(&name);
             if folder.exists() {
                 continue;
             }
-            build.recursive(false).create(&folder).map_err(host("make the folder", &folder))?;
+            fs::DirBuilder::new().mode(mode).create(&folder).map_err(host("make the folder", &folder))?;
             let lock = File::create(folder.join("lock")).map_err(host("make the file", &folder))?;
             lock.lock().map_err(host("lock the folder", &folder))?;
             let next = AtomicU64::new(0);
-            let session = Arc::new(Session { folder, name, fuel_per_core_second, next, _lock: lock });
+            let session = Arc::new(Session { folder, name, fuel_per_core_second, engine, next, _lock: lock });
             return Ok(Self { session, devices, images: Mutex::default() });
         }
-        Err(unavailable("no name was free"))
+        Err(ContainerError::Unavailable("no name was free".to_owned()))
     }
 
     /// Returns what a task gets that asks for so many cores, perhaps a GPU, and so many workers.
@@ -124,17 +158,44 @@ impl Session {
     pub(super) fn name(&self, kind: &str) -> String {
         format!("{}-{kind}-{}", self.name, self.next.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// Returns the file that is locked while this process lives.
+    pub(super) fn lock(&self) -> PathBuf {
+        self.folder.join("lock")
+    }
+
+    /// Returns the work of a time on one core, nanoseconds, at the speed of this host.
+    pub(super) fn fuel_of(&self, nanos: u64) -> u64 {
+        let fuel = u128::from(nanos) * u128::from(self.fuel_per_core_second) / 1_000_000_000;
+        u64::try_from(fuel).unwrap_or(u64::MAX)
+    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // A fault here leaves the folder to the next start.
+        // A fault here leaves the rest to the next start.
+        if let Some(engine) = &self.engine {
+            let own = self.lock();
+            let _ = engine.sweep(|lock| lock == own);
+        }
         let _ = clear(&self.folder, &self.name);
     }
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+fn make_root(root: &Path) -> Result<(), ContainerError> {
+    fs::DirBuilder::new().recursive(true).mode(0o711).create(root).map_err(host("make the folder", root))
+}
+
+/// Whether a living process holds a lock. What cannot be looked at is left alone.
+fn is_held(lock: &Path) -> bool {
+    match File::open(lock) {
+        Ok(lock) => lock.try_lock().is_err(),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Clears the parts of processes that no longer hold their lock.
@@ -144,8 +205,7 @@ fn sweep(root: &Path) -> Result<(), ContainerError> {
         if !entry.path().is_dir() || !name.starts_with("bmm-") {
             continue;
         }
-        let held = File::open(entry.path().join("lock")).is_ok_and(|lock| lock.try_lock().is_err());
-        if !held {
+        if !is_held(&entry.path().join("lock")) {
             tracing::info!(session = name, "clears the containers of a process that died");
             clear(&entry.path(), &name)?;
         }
@@ -173,7 +233,7 @@ fn clear(folder: &Path, name: &str) -> Result<(), ContainerError> {
 /// Makes the control group of a task with its limits; its containers' groups are made below it.
 pub(super) fn make_group(name: &str, task: &TaskInput<'_>, share: &Share) -> Result<(), ContainerError> {
     let memory = task.limits.memory_bytes;
-    let processes = (memory / BYTES_PER_PROCESS).max(LEAST_PROCESSES);
+    let processes = most_processes(memory);
     for (hierarchy, file, value) in [
         ("memory", "memory.limit_in_bytes", memory),
         ("memory", "memory.memsw.limit_in_bytes", memory),
@@ -249,8 +309,12 @@ pub(super) fn counter(hierarchy: &str, group: &str, file: &str, field: Option<&s
 
 /// Returns the sum of a counter over a group and those directly below it.
 pub(super) fn counter_sum(hierarchy: &str, group: &str, file: &str, field: &str) -> u64 {
-    let below = fs::read_dir(Path::new(CGROUPS).join(hierarchy).join(group)).into_iter().flatten().flatten();
-    let below = below.filter(|entry| entry.path().is_dir());
-    let below = below.map(|entry| format!("{group}/{}", entry.file_name().to_string_lossy()));
+    let below = groups_below(hierarchy, group).map(|name| format!("{group}/{name}"));
     below.chain([group.to_owned()]).map(|group| counter(hierarchy, &group, file, Some(field))).sum()
+}
+
+/// Returns the names of the groups directly below one.
+pub(super) fn groups_below(hierarchy: &str, group: &str) -> impl Iterator<Item = String> {
+    let below = fs::read_dir(Path::new(CGROUPS).join(hierarchy).join(group)).into_iter().flatten().flatten();
+    below.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().to_string_lossy().into_owned())
 }

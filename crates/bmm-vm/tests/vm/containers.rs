@@ -17,13 +17,13 @@ use sha2::Digest as _;
 const STATE: &str = "/var/lib/bmm-container-tests";
 
 /// Lets one of these tests run at a time, as they look for what is left of all of them.
-fn turn() -> MutexGuard<'static, ()> {
+pub fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns an image of a shell, or says why there is none.
-fn shell() -> Option<(Containers, Arc<Image>)> {
+pub fn shell() -> Option<(Containers, Arc<Image>)> {
     let containers = match Containers::open(Path::new(STATE), 1_000_000_000, Devices::default()) {
         Ok(containers) => containers,
         Err(error) => {
@@ -39,14 +39,14 @@ fn shell() -> Option<(Containers, Arc<Image>)> {
     Some((containers, image))
 }
 
-fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
+pub fn add(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) {
     let mut header = tar::Header::new_ustar();
     header.set_size(bytes.len() as u64);
     header.set_mode(0o4755);
     archive.append_data(&mut header, name, bytes).expect("to memory");
 }
 
-fn layer(busybox: &[u8]) -> Vec<u8> {
+pub fn layer(busybox: &[u8]) -> Vec<u8> {
     let mut layer = tar::Builder::new(Vec::new());
     add(&mut layer, "bin/busybox", busybox);
     for folder in ["in", "out", "proc", "dev", "tmp"] {
@@ -59,7 +59,7 @@ fn layer(busybox: &[u8]) -> Vec<u8> {
     layer.into_inner().expect("to memory")
 }
 
-fn archive(busybox: &[u8]) -> Vec<u8> {
+pub fn archive(busybox: &[u8]) -> Vec<u8> {
     let mut image = tar::Builder::new(Vec::new());
     let config = br#"{"config":{"Entrypoint":["/bin/busybox","sh","-c"],"Env":["PATH=/bin"]}}"#;
     add(&mut image, "manifest.json", br#"[{"Config":"config.json","Layers":["layer.tar"]}]"#);
@@ -68,11 +68,11 @@ fn archive(busybox: &[u8]) -> Vec<u8> {
     image.into_inner().expect("to memory")
 }
 
-fn limits() -> Limits {
+pub fn limits() -> Limits {
     Limits { memory_bytes: 64 << 20, output_bytes: 1 << 20, time: Duration::from_secs(3), ..Limits::default() }
 }
 
-fn run(image: &Image, script: &str) -> Outcome {
+pub fn run(image: &Image, script: &str) -> Outcome {
     let args = ["busybox() { /bin/busybox \"$@\"; }; ".to_owned() + script];
     let inputs = InputSet::builder().file("a.txt", b"given".to_vec()).expect("a path").build();
     let task = TaskInput { args: &args, inputs: &inputs, stdin: b"typed", limits: limits(), ..TaskInput::new() };
@@ -80,7 +80,7 @@ fn run(image: &Image, script: &str) -> Outcome {
 }
 
 /// Control groups and mounts of this test's process that are still there.
-fn left() -> Vec<String> {
+pub fn left() -> Vec<String> {
     let prefix = format!("bmm-{}-", std::process::id());
     let mut left = Vec::new();
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {

@@ -3,6 +3,7 @@
 mod abuse;
 mod containers;
 mod determinism;
+mod engine;
 mod fuzz;
 mod hostile;
 mod modules;

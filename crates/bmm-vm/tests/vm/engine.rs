@@ -1,0 +1,370 @@
+//! The programs of the container tests by an engine's API: a Podman of the test's own, with everything of it in one folder.
+#![expect(clippy::print_stderr, reason = "it says why it is skipped")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bmm_vm::container::{Containers, Devices, EngineAddress, Image, Service, ServiceInput, Share};
+use bmm_vm::{Exit, LimitKind, Limits, Outcome, StopFlag, TaskInput};
+
+use crate::containers::{archive, limits, run, turn};
+
+/// What a Podman needs that runs without systemd, and whose user may not raise limits.
+const SETTINGS: &str = "[engine]\ncgroup_manager = \"cgroupfs\"\nruntime = \"runc\"\nevents_logger = \"none\"\n\
+    lock_type = \"file\"\n[containers]\ndefault_ulimits = [\"nofile=8192:8192\", \"nproc=8192:8192\"]\n";
+
+/// A Podman service of this test.
+struct Podman {
+    service: Child,
+    folder: PathBuf,
+}
+
+impl Podman {
+    /// Starts one; `namespaces` gives it users for user namespaces, which takes lines in `/etc/subuid` that it alone sees.
+    fn start(namespaces: bool) -> Option<Self> {
+        let able = Path::new("/sys/fs/cgroup/pids").is_dir() && Path::new("/bin/busybox").exists() && is_root();
+        let there = Command::new("podman").arg("--version").output().is_ok();
+        if !there || !able {
+            eprintln!("skipped: engines take podman, root, busybox-static and control groups of version 1");
+            return None;
+        }
+        let folder = tempfile::Builder::new().prefix("bmm-engine-").tempdir().expect("a folder").keep();
+        std::fs::write(folder.join("containers.conf"), SETTINGS).expect("written");
+        std::fs::write(folder.join("subid"), "containers:1000000000:1048576\n").expect("written");
+        let mut script = String::from("exec \"$@\"");
+        if namespaces {
+            let file = folder.join("subid").display().to_string();
+            script = format!("mount --bind {file} /etc/subuid && mount --bind {file} /etc/subgid && exec \"$@\"");
+        }
+        // A service with mounts of its own must see those that tasks get.
+        let state = folder.join("state").display().to_string();
+        let shared = format!("mkdir {state} && mount --bind {state} {state} && mount --make-shared {state}");
+        assert!(Command::new("sh").args(["-c", &shared]).status().expect("a shell").success());
+        let mut command = Command::new("sh");
+        if namespaces {
+            command = Command::new("unshare");
+            command.args(["--mount", "--propagation", "slave", "sh"]);
+        }
+        command.args(["-c", &script, "sh", "podman"]).args(options(&folder)).args([
+            "system",
+            "service",
+            "--time=0",
+            &address(&folder),
+        ]);
+        command.env("CONTAINERS_CONF", folder.join("containers.conf"));
+        let log = std::fs::File::create(folder.join("log")).expect("a file");
+        let service = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("unshare runs");
+        let podman = Self { service, folder };
+        let until = Instant::now() + Duration::from_secs(30);
+        while std::os::unix::net::UnixStream::connect(podman.folder.join("podman.sock")).is_err() {
+            let log = || std::fs::read_to_string(podman.folder.join("log")).unwrap_or_default();
+            assert!(Instant::now() < until, "podman does not listen: {}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(podman)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    fn open(&self) -> Containers {
+        self.open_with(Devices::default())
+    }
+
+    fn open_with(&self, devices: Devices) -> Containers {
+        let address: EngineAddress = address(&self.folder).parse().expect("an address");
+        Containers::open_engine(&self.state(), 1_000_000_000, devices, &address).expect("the engine answers")
+    }
+
+    fn shell(&self) -> (Containers, Arc<Image>) {
+        let containers = self.open();
+        let image = containers.prepare(&shell_archive()).expect("the image is sound");
+        (containers, image)
+    }
+
+    /// Lists containers and images, and mounts and control groups of the tasks.
+    fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for list in [&["ps", "--all", "--quiet"][..], &["images", "--quiet"]] {
+            let mut command = Command::new("podman");
+            command.args(options(&self.folder)).args(list).env("CONTAINERS_CONF", self.folder.join("containers.conf"));
+            let told = command.output().expect("podman runs");
+            assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+            left.extend(String::from_utf8_lossy(&told.stdout).lines().map(|line| format!("podman {} {line}", list[0])));
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+        let state = self.state().display().to_string();
+        left.extend(mounts.lines().filter(|line| line.contains(&format!("{state}/"))).map(str::to_owned));
+        left.extend(crate::containers::left());
+        left
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self.service.kill();
+        let _ = self.service.wait();
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let inside = mounts
+            .lines()
+            .filter_map(|line| line.split(' ').nth(1))
+            .filter(|at| Path::new(at).starts_with(&self.folder));
+        for at in inside {
+            let _ = Command::new("umount").args(["-l", at]).status();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Returns the options that keep a Podman's state in one folder.
+fn options(folder: &Path) -> Vec<String> {
+    let at = |name: &str| folder.join(name).display().to_string();
+    ["--root", &at("root"), "--runroot", &at("run"), "--tmpdir", &at("tmp")].map(str::to_owned).to_vec()
+}
+
+fn address(folder: &Path) -> String {
+    format!("unix://{}/podman.sock", folder.display())
+}
+
+fn shell_archive() -> Vec<u8> {
+    archive(&std::fs::read("/bin/busybox").expect("busybox is there"))
+}
+
+/// Runs a script with other limits.
+fn run_under(image: &Image, script: &str, limits: Limits, stop: &StopFlag) -> Outcome {
+    let args = ["busybox() { /bin/busybox \"$@\"; }; ".to_owned() + script];
+    let task = TaskInput { args: &args, limits, ..TaskInput::new() };
+    image.run(&task, &Share::default(), stop).expect("the host can run it")
+}
+
+#[test]
+fn an_engine_stops_hostile_programs_and_keeps_nothing() {
+    let _turn = turn();
+    let Some(podman) = Podman::start(false) else { return };
+    let (containers, image) = podman.shell();
+    let good = run(&image, "busybox cat /in/a.txt; busybox cat; echo made > /out/b.txt; echo aside >&2");
+    assert_eq!((good.exit, good.stdout.as_slice()), (Exit::Ok, &b"giventyped"[..]), "{good:?}");
+    assert_eq!(good.outputs.get("b.txt").map(Vec::as_slice), Some(&b"made\n"[..]));
+    assert_eq!(good.stderr, b"aside\n");
+    assert!(good.fuel > 0 && good.peak_memory_bytes > 0, "{good:?}");
+    assert_eq!(run(&image, "exit 7").exit, Exit::Code(7));
+    eprintln!("a trivial container: {:?}", good.wall);
+
+    for (name, script, kind) in [
+        ("endless loop", "while :; do :; done", LimitKind::Time),
+        ("fork bomb", "f() { f | f & }; f; busybox sleep 1; exit 1", LimitKind::Processes),
+        ("zombie storm", "while :; do busybox sleep 60 & done", LimitKind::Processes),
+        ("memory bomb", "x=aaaaaaaa; while :; do x=$x$x; done", LimitKind::Memory),
+        ("disk fill", "busybox dd if=/dev/zero of=/out/big bs=4096 count=100000", LimitKind::Output),
+        ("endless output", "busybox yes", LimitKind::Output),
+        ("silent loop", "exec >&- 2>&-; while :; do :; done", LimitKind::Time),
+    ] {
+        let outcome = run(&image, script);
+        assert_eq!(outcome.exit, Exit::Limit(kind), "{name}: {}", String::from_utf8_lossy(&outcome.stderr));
+    }
+    for (name, script) in [
+        ("write outside", "echo x > /bin/evil"),
+        ("write to the inputs", "echo x > /in/a.txt"),
+        ("network", "busybox grep -v -e lo: -e '|' /proc/net/dev"),
+        ("mount", "busybox mount -t tmpfs none /tmp"),
+        ("kernel module", "busybox insmod /in/a.txt"),
+        ("device node", "busybox mknod /tmp/disk b 8 0"),
+        ("memory of the kernel", "busybox cat /dev/mem"),
+        ("kernel setting", "echo x > /proc/sys/kernel/hostname"),
+        ("new name space", "busybox unshare -U busybox true"),
+        ("privileged program", "test -u /bin/busybox"),
+        ("start of an output", "echo '#!/bin/busybox true' > /out/b; busybox chmod 755 /out/b; /out/b"),
+    ] {
+        let outcome = run(&image, script);
+        assert!(matches!(outcome.exit, Exit::Code(1..)), "{name}: {outcome:?}");
+    }
+    let link = run(&image, "busybox ln -s /etc/passwd /out/link");
+    assert!(link.exit.is_ok() && link.outputs.is_empty(), "a link is no output: {link:?}");
+    drop((image, containers));
+    assert_eq!(podman.left(), Vec::<String>::new());
+}
+
+#[test]
+fn an_engine_gives_what_runc_gives() {
+    let _turn = turn();
+    let Some(podman) = Podman::start(false) else { return };
+    let (containers, image) = podman.shell();
+    let Some((direct, same)) = crate::containers::shell() else { return };
+    let many = "i=0; while test $i -lt 20; do echo line $i; i=$((i+1)); done; busybox env | busybox grep BMM_";
+    let large = "busybox dd if=/dev/zero bs=65536 count=320 2>/dev/null; busybox cat > /out/all; busybox mkdir /out/a; echo x > /out/a/b";
+    for script in [many, large, "exit 9", "echo lost >&2; exit 1", "busybox kill -9 $$", "test -x /bin/none"] {
+        let limits = Limits { output_bytes: 64 << 20, ..limits() };
+        let args = ["busybox() { /bin/busybox \"$@\"; }; ".to_owned() + script];
+        let stdin = vec![7; 300_000];
+        let task = TaskInput { args: &args, stdin: &stdin, seed: [3; 32], limits, ..TaskInput::new() };
+        let run = |image: &Image| image.run(&task, &Share::default(), &StopFlag::new()).expect("the host can run it");
+        let (ours, theirs) = (run(&image), run(&same));
+        assert_eq!((ours.exit, &ours.stderr), (theirs.exit, &theirs.stderr), "{script}");
+        assert!(
+            ours.stdout == theirs.stdout && ours.outputs == theirs.outputs,
+            "{script}: {} bytes",
+            ours.stdout.len()
+        );
+    }
+    // What one second of a core is worth is the same, however it is measured.
+    let busy = "i=0; while test $i -lt 400000; do i=$((i+1)); done";
+    let fuel = |image: &Image| run_under(image, busy, limits(), &StopFlag::new()).fuel;
+    let (ours, theirs) = (fuel(&image), fuel(&same));
+    assert!(ours > theirs / 2 && ours < theirs * 2, "{ours} and {theirs}");
+    let trivial = |image: &Image| {
+        let started = Instant::now();
+        (0..5).for_each(|_| assert!(run_under(image, "true", limits(), &StopFlag::new()).exit.is_ok()));
+        started.elapsed() / 5
+    };
+    eprintln!("start and end of a container: engine {:?}, runc {:?}", trivial(&image), trivial(&same));
+    drop((image, containers, same, direct));
+    assert_eq!(podman.left(), Vec::<String>::new());
+}
+
+#[test]
+fn an_engine_ends_tasks_by_limit_and_by_hand() {
+    let _turn = turn();
+    let Some(podman) = Podman::start(false) else { return };
+    let (containers, image) = podman.shell();
+    let fuel = Limits { fuel: Some(300_000_000), ..limits() };
+    assert_eq!(run_under(&image, "while :; do :; done", fuel, &StopFlag::new()).exit, Exit::Limit(LimitKind::Fuel));
+    let files = Limits { files: 10, ..limits() };
+    let script = "i=0; while test $i -lt 20; do i=$((i+1)); echo x > /out/$i || exit 1; done";
+    assert_eq!(run_under(&image, script, files, &StopFlag::new()).exit, Exit::Limit(LimitKind::Files));
+    let stop = StopFlag::new();
+    let stopped = std::thread::scope(|scope| {
+        let task = scope.spawn(|| {
+            run_under(&image, "busybox sleep 60", Limits { time: Duration::from_secs(50), ..limits() }, &stop)
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        stop.stop();
+        task.join().expect("it ends")
+    });
+    assert_eq!(stopped.exit, Exit::Cancelled);
+    assert!(stopped.wall < Duration::from_secs(10), "{:?}", stopped.wall);
+    let at_once = std::thread::scope(|scope| {
+        let run = || run_under(&image, "echo $$", limits(), &StopFlag::new()).stdout;
+        let tasks: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+        tasks.into_iter().map(|task| task.join().expect("it ends")).collect::<Vec<_>>()
+    });
+    assert_eq!(at_once, vec![b"1\n".to_vec(); 4]);
+
+    let share = Share { workers: 2, ..Share::default() };
+    let refused = image.run(&TaskInput::new(), &share, &StopFlag::new()).expect_err("no workers").to_string();
+    assert!(refused.contains("[cluster]") && refused.contains("provide.engine"), "{refused}");
+    let input = ServiceInput { args: &[], env: &[], memory_bytes: 64 << 20, volume: None };
+    let refused = Service::lay_out(Arc::clone(&image), &input, None).expect_err("no services").to_string();
+    assert!(refused.contains("services") && refused.contains("provide.engine"), "{refused}");
+    assert!(containers.prepare(&archive(b"x")[..700]).is_err(), "damaged");
+    drop((image, containers));
+    assert_eq!(podman.left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_device_reaches_a_task_by_an_engine_unless_it_takes_a_hook() {
+    let _turn = turn();
+    let Some(podman) = Podman::start(false) else { return };
+    let folder = podman.folder.join("cdi");
+    std::fs::create_dir(&folder).expect("a folder");
+    let spec = r#"{ "cdiVersion": "0.6.0", "kind": "example.org/harmless",
+        "devices": [{ "name": "0", "containerEdits": { "deviceNodes": [{ "path": "/dev/harmless", "hostPath": "/dev/null" }] } },
+                    { "name": "1", "containerEdits": { "hooks": [{ "hookName": "createContainer", "path": "/bin/true" }] } }],
+        "containerEdits": { "env": ["DEVICE=given"], "mounts": [{ "hostPath": "/bin/busybox", "containerPath": "/lib/given" }] } }"#;
+    std::fs::write(folder.join("harmless.json"), spec).expect("written");
+    let find = |name: &str| Devices::find(&[name.to_owned()], &[&folder]).expect("it is named");
+    let (containers, image) = podman.shell();
+    let args = ["echo $DEVICE; test -x /lib/given && echo x > /dev/harmless && test -c /dev/harmless".to_owned()];
+    let task = TaskInput { args: &args, limits: limits(), ..TaskInput::new() };
+    let run = |share: &Share| image.run(&task, share, &StopFlag::new());
+    assert_eq!(run(&Share::default()).expect("it runs").exit, Exit::Code(1));
+    let given = run(&Share { devices: find("example.org/harmless=0"), ..Share::default() }).expect("it runs");
+    assert_eq!((given.exit, given.stdout.as_slice()), (Exit::Ok, &b"given\n"[..]), "{given:?}");
+    let hook = run(&Share { devices: find("example.org/harmless=1"), ..Share::default() });
+    let hook = hook.expect_err("a hook").to_string();
+    assert!(hook.contains("/bin/true") && hook.contains("example.org/harmless=1"), "{hook}");
+    drop((image, containers));
+    assert_eq!(podman.left(), Vec::<String>::new());
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let address: EngineAddress = address(folder.path()).parse().expect("an address");
+    let open = || {
+        Containers::open_engine(folder.path(), 1, Devices::default(), &address).expect_err("none is there").to_string()
+    };
+    for _ in 0..2 {
+        let message = open();
+        assert!(message.contains("podman.sock") && message.contains("podman system service"), "{message}");
+        // Then a socket at which nobody listens.
+        drop(std::os::unix::net::UnixListener::bind(folder.path().join("podman.sock")));
+    }
+}
+
+/// Leaves a container that runs and an image: the process that is killed runs this "test" by its name.
+#[test]
+#[ignore = "the test of what a killed process leaves starts it"]
+fn a_process_to_be_killed() {
+    let Some(folder) = std::env::var_os("BMM_TEST_ENGINE").map(PathBuf::from) else { return };
+    let address: EngineAddress = address(&folder).parse().expect("an address");
+    let containers =
+        Containers::open_engine(&folder.join("state"), 1, Devices::default(), &address).expect("it answers");
+    let image = containers.prepare(&shell_archive()).expect("the image is sound");
+    run_under(&image, "busybox sleep 600", Limits { time: Duration::from_secs(600), ..limits() }, &StopFlag::new());
+}
+
+#[test]
+fn what_a_killed_process_leaves_with_an_engine_the_next_start_removes() {
+    let _turn = turn();
+    let Some(podman) = Podman::start(false) else { return };
+    let mut killed = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "engine::a_process_to_be_killed", "--include-ignored"])
+        .env("BMM_TEST_ENGINE", &podman.folder)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let until = Instant::now() + Duration::from_secs(30);
+    let runs = || podman.left().iter().any(|line| line.starts_with("podman ps"));
+    while !runs() {
+        assert!(Instant::now() < until, "it does not run");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // A process that lives keeps what is its own.
+    drop(podman.open());
+    assert!(runs());
+    killed.kill().expect("killed");
+    killed.wait().expect("gone");
+    assert!(podman.left().len() >= 3, "container, image and mount: {:?}", podman.left());
+    let (containers, image) = podman.shell();
+    assert!(run(&image, "exit 0").exit.is_ok());
+    drop((image, containers));
+    assert_eq!(podman.left(), Vec::<String>::new());
+    let group = format!("bmm-{}-", killed.id());
+    let groups = std::fs::read_dir("/sys/fs/cgroup/pids").expect("groups").flatten();
+    assert!(!groups.into_iter().any(|found| found.file_name().to_string_lossy().starts_with(&group)));
+}
+
+#[test]
+fn an_engine_with_users_to_give_maps_the_root_of_a_container_to_nobody() {
+    let _turn = turn();
+    let Some(podman) = Podman::start(true) else { return };
+    let (containers, image) = podman.shell();
+    let script = "busybox id -u; busybox cat /proc/self/uid_map /in/a.txt; echo made > /out/b.txt";
+    let outcome = run(&image, script);
+    let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    let ids: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(outcome.exit, Exit::Ok, "{outcome:?}");
+    assert!(ids[0] == "0" && ids[1] == "0" && ids[2].starts_with("1000") && ids[4] == "given", "{said}");
+    assert_eq!(outcome.outputs.get("b.txt").map(Vec::as_slice), Some(&b"made\n"[..]));
+    assert!(matches!(run(&image, "busybox mount -t tmpfs none /tmp").exit, Exit::Code(1..)));
+    drop((image, containers));
+    assert_eq!(podman.left(), Vec::<String>::new());
+}
