@@ -13,7 +13,7 @@ use crate::{
 };
 use bmm_api::ApiConfig;
 use bmm_ledger::store::{History, MAX_VIEW_DEPTH, StoreOptions};
-use bmm_vm::container::CDI_FOLDERS;
+use bmm_vm::container::{CDI_FOLDERS, EngineAddress};
 use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
@@ -103,8 +103,11 @@ pub struct ProvideConfig {
     /// Memory that the tasks of `bmm provide` may use together, in MiB; 0 means half of the machine's.
     pub memory_mib: u64,
     /// Whether `bmm provide` runs the jobs of others in containers: native programs, which are held back by the system's kernel alone.
-    /// Takes root and `runc`.
+    /// Takes a container engine, or root and `runc`.
     pub containers: bool,
+    /// Socket of the container engine that runs them, such as "unix:///run/podman/podman.sock"; `runc` runs them if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineAddress>,
     /// Where images are unpacked and containers live while they run; every folder above it must be open to all users.
     pub containers_dir: PathBuf,
     /// Devices for jobs that need a GPU, by their CDI names, such as "nvidia.com/gpu=0"; containers get these and no other.
@@ -193,6 +196,7 @@ impl Default for ProvideConfig {
             max_stake: bmm_types::Amount::ZERO,
             memory_mib: 0,
             containers: false,
+            engine: None,
             gpus: Vec::new(),
             cdi_dirs: CDI_FOLDERS.map(PathBuf::from).to_vec(),
             containers_dir: PathBuf::from("/var/lib/bmm/containers"),

@@ -99,10 +99,7 @@ impl Service {
         input: &ServiceInput<'_>,
         snapshot: Option<&[u8]>,
     ) -> Result<Self, ContainerError> {
-        if image.session.engine.is_some() {
-            let reason = "services run by `runc` alone, and this host runs containers by an engine (provide.engine)";
-            return Err(ContainerError::Unavailable(reason.to_owned()));
-        }
+        image.session.needs_runc("services")?;
         let name = image.session.name("service");
         let folder = image.session.folder.join(&name);
         let volume_bytes = input.volume.map(|volume| volume.size_bytes);

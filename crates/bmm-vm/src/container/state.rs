@@ -123,8 +123,23 @@ impl Containers {
     }
 
     /// Returns what a task gets that asks for so many cores, perhaps a GPU, and so many workers.
-    pub fn share(&self, cores: u16, gpu: bool, workers: u16) -> Share {
-        Share { cores: cores.max(1), devices: if gpu { self.devices.clone() } else { Devices::default() }, workers }
+    ///
+    /// # Errors
+    /// Workers where an engine runs the containers.
+    pub fn share(&self, cores: u16, gpu: bool, workers: u16) -> Result<Share, ContainerError> {
+        if workers > 0 {
+            self.session.needs_runc("tasks with workers ([cluster])")?;
+        }
+        let devices = if gpu { self.devices.clone() } else { Devices::default() };
+        Ok(Share { cores: cores.max(1), devices, workers })
+    }
+
+    /// Tells whether services can run here.
+    ///
+    /// # Errors
+    /// Why not: an engine runs the containers.
+    pub fn check_services(&self) -> Result<(), ContainerError> {
+        self.session.needs_runc("services")
     }
 
     /// Unpacks an image from the bytes of its archive, unless it lies unpacked.
@@ -157,6 +172,15 @@ impl Session {
     /// Returns a name that no other image or task of this host has.
     pub(super) fn name(&self, kind: &str) -> String {
         format!("{}-{kind}-{}", self.name, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Refuses what engines do not do here.
+    pub(super) fn needs_runc(&self, what: &str) -> Result<(), ContainerError> {
+        if self.engine.is_none() {
+            return Ok(());
+        }
+        let reason = format!("{what} run by `runc` alone, and this host runs containers by an engine (provide.engine)");
+        Err(ContainerError::Unavailable(reason))
     }
 
     /// Returns the file that is locked while this process lives.

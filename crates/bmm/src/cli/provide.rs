@@ -7,6 +7,7 @@ use crate::{
     provide::{self, ProvideOptions},
 };
 use bmm_types::Amount;
+use bmm_vm::container::EngineAddress;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ enum ProvideCommand {
 #[command(after_help = "Examples:
   bmm provide                                      every core, at the price of the configuration
   bmm provide --slots 2 --price '0.002 BMM'
+  bmm provide --engine unix:///run/podman/podman.sock
   bmm provide --bootstrap /ip4/192.0.2.7/tcp/20190/p2p/12D3KooW…
   bmm provide status                               what runs, and what it has earned
   bmm provide pause                                take no work, until `bmm provide resume`
@@ -55,6 +57,9 @@ pub struct ProvideArgs {
     /// Price of 10^9 units of fuel [default: provide.price_per_gfuel of the configuration]
     #[arg(long, value_name = "AMOUNT")]
     price: Option<Amount>,
+    /// Run containers too, by the container engine (Docker, Podman) at this socket [default: provide.engine of the configuration]
+    #[arg(long, value_name = "SOCKET")]
+    engine: Option<EngineAddress>,
     /// Where to listen for others (repeat for more) [default: network.listen of the configuration where no node has that port, else any free one]
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
@@ -86,6 +91,7 @@ pub fn run(context: &Context, args: &ProvideArgs) -> Outcome {
         password_file: args.password_file.clone(),
         slots: args.slots,
         price: args.price,
+        engine: args.engine.clone(),
         listen: args.listen.clone(),
         external: args.external.clone(),
         bootstrap: args.bootstrap.clone(),

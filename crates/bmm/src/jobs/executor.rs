@@ -34,6 +34,7 @@ impl Runnable {
             Runtime::Container => {
                 let containers = vm.containers().ok_or("containers are not allowed here")?;
                 let share = containers.share(spec.needs.cores, spec.needs.gpu_bytes.is_some(), spec.needs.workers);
+                let share = share.map_err(|error| error.to_string())?;
                 Ok(Self::Container(containers.prepare(app).map_err(|error| error.to_string())?, share))
             }
             Runtime::Miner => Err("hash jobs are not run as tasks".to_owned()),

@@ -29,7 +29,11 @@ use bmm_types::{
     },
     system::{self, Jobs, job_state, stake_state},
 };
-use bmm_vm::{Vm, container::Devices, hardware};
+use bmm_vm::{
+    Vm,
+    container::{ContainerError, Devices},
+    hardware,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -293,9 +297,18 @@ pub(crate) fn post_stake(
 pub(crate) fn allow_containers(data: &DataDir, config: &ProvideConfig, vm: &Vm) -> Outcome {
     let fuel_per_second = rating(data, vm)?;
     let folders: Vec<&Path> = config.cdi_dirs.iter().map(PathBuf::as_path).collect();
-    let allowed = Devices::find(&config.gpus, &folders)
-        .and_then(|devices| vm.allow_containers(&config.containers_dir, fuel_per_second, devices));
-    allowed.map_err(|error| Failure::config(error.to_string()))
+    let allowed = Devices::find(&config.gpus, &folders).and_then(|devices| {
+        vm.allow_containers(&config.containers_dir, fuel_per_second, devices, config.engine.as_ref())
+    });
+    allowed.map_err(|error| {
+        let failure = Failure::config(error.to_string());
+        let engine = matches!(error, ContainerError::Unavailable(_)) && config.engine.is_some();
+        if engine {
+            failure.hint("`provide.engine` of the configuration, or --engine, names the engine")
+        } else {
+            failure
+        }
+    })
 }
 
 /// Makes ready for a job's own runs on this machine, if it comes in a container. A machine that cannot do that is a fault only

@@ -27,7 +27,7 @@ use alloy_signer_local::PrivateKeySigner;
 use bmm_market::provider::ProviderConfig;
 use bmm_net::content::ContentStore;
 use bmm_types::{Amount, market::SignedOffer};
-use bmm_vm::Vm;
+use bmm_vm::{Vm, container::EngineAddress};
 use parking_lot::Mutex;
 use std::{
     fs::File,
@@ -53,6 +53,8 @@ pub struct ProvideOptions {
     pub slots: Option<u16>,
     /// Price of 10^9 units of fuel.
     pub price: Option<Amount>,
+    /// The container engine that runs containers; by default as configured.
+    pub engine: Option<EngineAddress>,
     /// Where to listen; by default as configured.
     pub listen: Vec<String>,
     /// At which addresses others reach it; by default as configured.
@@ -77,6 +79,10 @@ pub fn run(context: &Context, options: &ProvideOptions, interrupts: &Receiver<()
     let mut config = context.config.provide.clone();
     if let Some(price) = options.price {
         config.price_per_gfuel = price;
+    }
+    if let Some(engine) = &options.engine {
+        config.engine = Some(engine.clone());
+        config.containers = true;
     }
     output::note(context.global.json, "rating this machine");
     let memory = match config.memory_mib {

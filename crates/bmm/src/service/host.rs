@@ -24,7 +24,7 @@ use bmm_types::{
 };
 use bmm_vm::{
     Vm,
-    container::{Door, Service, ServiceInput, VolumeInput},
+    container::{Containers, Door, Service, ServiceInput, VolumeInput},
 };
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -204,6 +204,7 @@ impl Begin<'_> {
         if let Some(objection) = objection(&parts.offer, &spec) {
             return Err(objection);
         }
+        parts.vm.containers().map_or(Ok(()), Containers::check_services).map_err(|error| error.to_string())?;
         check_escrow(&parts.rpc, &job)?;
         let before = parts.ledger.enter(&job).and_then(|()| parts.ledger.promised(job.job));
         let before: Amount = before.map_err(|failure| failure.message)?;

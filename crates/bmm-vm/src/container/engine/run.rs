@@ -88,8 +88,7 @@ impl Engine {
         stop: &StopFlag,
     ) -> Result<Outcome, ContainerError> {
         if share.workers > 0 {
-            let reason = "tasks with workers ([cluster]) run by `runc` alone, and this host runs containers by an engine (provide.engine)";
-            return Err(ContainerError::Unavailable(reason.to_owned()));
+            image.session.needs_runc("tasks with workers ([cluster])")?;
         }
         let name = image.session.name("task");
         let mut place = Place {
