@@ -8,6 +8,7 @@ mod cdi;
 mod compressed;
 mod config;
 mod engine;
+mod groups;
 mod image;
 mod layer;
 mod run;

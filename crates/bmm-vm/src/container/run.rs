@@ -31,6 +31,11 @@ impl Place<'_> {
         format!("{}-{rank}", self.name)
     }
 
+    /// Returns the control group of one of them.
+    pub(super) fn container_group(&self, rank: u16) -> String {
+        format!("{}/{rank}", self.name)
+    }
+
     /// Starts one of the task's containers, whose description is written.
     pub(super) fn start(&self, rank: u16, stdin: Stdio, stdout: Stdio) -> Result<Child, ContainerError> {
         let bundle = self.folder.join(rank.to_string());
@@ -52,7 +57,7 @@ impl Drop for Place<'_> {
             delete.args(["delete", "--force", &self.container(rank)]).stdout(Stdio::null()).stderr(Stdio::null());
             let _ = delete.status();
         }
-        state::end_groups(&self.name);
+        self.image.session.groups.end(&self.name);
         state::unmount(&self.folder.join("out"));
         // What stays is swept with the session.
         let _ = fs::remove_dir_all(&self.folder);
@@ -82,7 +87,7 @@ impl Image {
         let name = self.session.name("task");
         let place = Place { folder: self.session.folder.join(&name), name, image: self, share };
         lay_out(&place, task)?;
-        state::make_group(&place.name, task, share)?;
+        self.session.make_group(&place.name, task, share)?;
         let started = Instant::now();
         let stdin = File::open(place.folder.join("stdin")).map_err(host("open the file", &place.folder))?;
         let mut child = place.start(0, stdin.into(), Stdio::piped())?;
@@ -98,8 +103,8 @@ impl Image {
         let ended = watch(&place, &mut child, task, stop, &overflowed);
         let said = workers.finish(&place);
         let ended = ended?;
-        let used_nanos = state::counter("cpuacct", &place.name, "cpuacct.usage", None);
-        let peak_memory_bytes = state::counter("memory", &place.name, "memory.max_usage_in_bytes", None);
+        let used_nanos = self.session.groups.nanos(&place.name);
+        let peak_memory_bytes = self.session.groups.peak_bytes(&place.name);
         let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| {
             reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
         };
@@ -164,12 +169,12 @@ fn watch(
                 return Ok(Ok(exit));
             }
             let logged = fs::read_to_string(place.folder.join("0/log")).unwrap_or_default();
-            if !status.success() && state::counter("cpuacct", &place.name, "cpuacct.usage", None) == 0 {
+            if !status.success() && place.image.session.groups.nanos(&place.name) == 0 {
                 return Err(ContainerError::Host { what: "start", path: "runc".into(), reason: logged });
             }
             return Ok(Err(status.code().unwrap_or(137)));
         }
-        let used = state::counter("cpuacct", &place.name, "cpuacct.usage", None);
+        let used = place.image.session.groups.nanos(&place.name);
         let end = if stop.is_set() {
             Some(Exit::Cancelled)
         } else if overflowed.load(Ordering::Relaxed) {
@@ -196,10 +201,10 @@ fn explain(place: &Place<'_>, code: i32, over: Option<LimitKind>) -> Exit {
     if code == 0 {
         return Exit::Ok;
     }
-    if state::counter_sum("memory", &place.name, "memory.oom_control", "oom_kill ") > 0 {
+    if place.image.session.groups.lacked_memory(&place.name) {
         return Exit::Limit(LimitKind::Memory);
     }
-    if state::counter_sum("pids", &place.name, "pids.events", "max ") > 0 {
+    if place.image.session.groups.lacked_processes(&place.name) {
         return Exit::Limit(LimitKind::Processes);
     }
     over.map_or(Exit::Code(code), Exit::Limit)

@@ -85,7 +85,7 @@ pub struct Service {
 impl Drop for Service {
     fn drop(&mut self) {
         self.delete();
-        state::end_groups(&self.name);
+        self.image.session.groups.end(&self.name);
         state::unmount(&self.folder.join("volume"));
         // What stays is swept with the session.
         let _ = fs::remove_dir_all(&self.folder);
@@ -138,7 +138,7 @@ impl Service {
         let task = TaskInput { args: input.args, env: input.env, limits, ..TaskInput::new() };
         let share = Share::default();
         let subject = Subject { image: &self.image, folder: &self.folder, name: &self.name, share: &share };
-        state::make_group(&self.name, &task, &share)?;
+        self.image.session.make_group(&self.name, &task, &share)?;
         let mut config = describe(&subject, &task, 0, None)?;
         if let Some(mounts) = config["mounts"].as_array_mut() {
             // A service has neither inputs nor outputs.
@@ -185,9 +185,7 @@ impl Service {
         // It may have ended already, as programs do; then there is no door.
         let Ok(space) = File::open(format!("/proc/{pid}/ns/net")) else { return };
         // While the process is in our control group, the number is its own and no other's.
-        let members = Path::new(state::CGROUPS).join("pids").join(&self.name).join("0/cgroup.procs");
-        let members = fs::read_to_string(members).unwrap_or_default();
-        let is_ours = members.lines().any(|line| line.parse() == Ok(pid));
+        let is_ours = self.image.session.groups.members(&format!("{}/0", self.name)).contains(&pid);
         let inode = |found: std::io::Result<fs::Metadata>| found.map(|found| found.ino()).ok();
         if is_ours && inode(space.metadata()) != inode(fs::metadata("/proc/self/ns/net")) {
             *self.door.0.lock() = Some(Arc::new(space));

@@ -7,21 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::engine::{Engine, EngineAddress};
+use super::groups::{GroupLimits, Groups};
 use super::{ContainerError, Devices, Image, OUTER_ID, Share, host, image, most_processes};
 use crate::task::TaskInput;
-
-/// Where the kernel shows control groups.
-pub(super) const CGROUPS: &str = "/sys/fs/cgroup";
-/// Period over which a task's cores are counted, microseconds.
-const CPU_PERIOD_MICROS: u64 = 100_000;
-/// How long processes that were killed may take to go.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs containers on this host.
 #[derive(Debug)]
@@ -48,6 +41,7 @@ pub(super) struct Session {
     pub(super) fuel_per_core_second: u64,
     /// Runs the containers in place of `runc`.
     pub(super) engine: Option<Engine>,
+    pub(super) groups: Groups,
     next: AtomicU64,
     _lock: File,
 }
@@ -68,8 +62,8 @@ impl Containers {
         if !version.is_ok_and(|status| status.success()) {
             return Err(unavailable("`runc` was not found; install it (Debian: apt-get install runc)"));
         }
-        if !Path::new(CGROUPS).join("memory").is_dir() || !Path::new(CGROUPS).join("pids").is_dir() {
-            return Err(unavailable("control groups of version 1 (memory, pids) were not found"));
+        if let Some(controller) = Groups::of_host().lacks() {
+            return Err(unavailable(&format!("control groups with the controller {controller} were not found")));
         }
         Self::begin(root, fuel_per_core_second, devices, None)
     }
@@ -115,8 +109,8 @@ impl Containers {
             fs::DirBuilder::new().mode(mode).create(&folder).map_err(host("make the folder", &folder))?;
             let lock = File::create(folder.join("lock")).map_err(host("make the file", &folder))?;
             lock.lock().map_err(host("lock the folder", &folder))?;
-            let next = AtomicU64::new(0);
-            let session = Arc::new(Session { folder, name, fuel_per_core_second, engine, next, _lock: lock });
+            let (groups, next) = (Groups::of_host(), AtomicU64::new(0));
+            let session = Arc::new(Session { folder, name, fuel_per_core_second, engine, groups, next, _lock: lock });
             return Ok(Self { session, devices, images: Mutex::default() });
         }
         Err(ContainerError::Unavailable("no name was free".to_owned()))
@@ -172,6 +166,13 @@ impl Session {
     /// Returns a name that no other image or task of this host has.
     pub(super) fn name(&self, kind: &str) -> String {
         format!("{}-{kind}-{}", self.name, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Makes the control group of a task with its limits; its containers' groups are made below it.
+    pub(super) fn make_group(&self, name: &str, task: &TaskInput<'_>, share: &Share) -> Result<(), ContainerError> {
+        let memory_bytes = task.limits.memory_bytes;
+        let limits = GroupLimits { memory_bytes, processes: most_processes(memory_bytes), cores: share.cores };
+        self.groups.make(name, Some(limits))
     }
 
     /// Refuses what engines do not do here.
@@ -240,68 +241,12 @@ fn sweep(root: &Path) -> Result<(), ContainerError> {
 /// Ends every container of a session and removes its control groups, mounts and files.
 fn clear(folder: &Path, name: &str) -> Result<(), ContainerError> {
     let prefix = format!("{name}-");
-    for hierarchy in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
-        for group in fs::read_dir(hierarchy.path()).into_iter().flatten().flatten() {
-            if group.file_name().to_string_lossy().starts_with(&prefix) {
-                end_group(&group.path());
-            }
-        }
-    }
+    Groups::of_host().end_all(&prefix);
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(host("read", "/proc/self/mounts"))?;
     for at in mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| Path::new(at).starts_with(folder)) {
         unmount(Path::new(at));
     }
     fs::remove_dir_all(folder).map_err(host("remove the folder", folder))
-}
-
-/// Makes the control group of a task with its limits; its containers' groups are made below it.
-pub(super) fn make_group(name: &str, task: &TaskInput<'_>, share: &Share) -> Result<(), ContainerError> {
-    let memory = task.limits.memory_bytes;
-    let processes = most_processes(memory);
-    for (hierarchy, file, value) in [
-        ("memory", "memory.limit_in_bytes", memory),
-        ("memory", "memory.memsw.limit_in_bytes", memory),
-        ("cpu", "cpu.cfs_period_us", CPU_PERIOD_MICROS),
-        ("cpu", "cpu.cfs_quota_us", CPU_PERIOD_MICROS * u64::from(share.cores.max(1))),
-        ("pids", "pids.max", processes),
-    ] {
-        let group = Path::new(CGROUPS).join(hierarchy).join(name);
-        fs::create_dir_all(&group).map_err(host("make the control group", &group))?;
-        let path = group.join(file);
-        // Kernels without accounting of swap lack its file.
-        if file != "memory.memsw.limit_in_bytes" || path.exists() {
-            fs::write(&path, value.to_string()).map_err(host("write the limit", &path))?;
-        }
-    }
-    Ok(())
-}
-
-/// Ends and removes the control groups of a task in every hierarchy.
-pub(super) fn end_groups(name: &str) {
-    for hierarchy in fs::read_dir(CGROUPS).into_iter().flatten().flatten() {
-        let group = hierarchy.path().join(name);
-        if group.is_dir() {
-            end_group(&group);
-        }
-    }
-}
-
-/// Kills what is in a control group and those below it until they are empty, and removes them.
-fn end_group(group: &Path) {
-    for below in fs::read_dir(group).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
-        end_group(&below.path());
-    }
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let ids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-        for id in ids.lines().filter(|id| *id != "0") {
-            let _ = Command::new("kill").args(["-9", id]).stderr(Stdio::null()).status();
-        }
-        if fs::remove_dir(group).is_ok() || !group.exists() || Instant::now() >= until {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Mounts a file system in memory of so many bytes and files, which belongs to the root of containers.
@@ -319,26 +264,4 @@ pub(super) fn mount_memory(at: &Path, bytes: u64, files: u64) -> Result<(), Cont
 
 pub(super) fn unmount(at: &Path) {
     let _ = Command::new("umount").arg("-l").arg(at).stderr(Stdio::null()).status();
-}
-
-/// Returns one of the kernel's counters for a container, 0 where it is not there.
-pub(super) fn counter(hierarchy: &str, group: &str, file: &str, field: Option<&str>) -> u64 {
-    let text = fs::read_to_string(Path::new(CGROUPS).join(hierarchy).join(group).join(file)).unwrap_or_default();
-    let found = match field {
-        None => Some(text.trim()),
-        Some(field) => text.lines().find_map(|line| line.strip_prefix(field)).map(str::trim),
-    };
-    found.and_then(|number| number.parse().ok()).unwrap_or(0)
-}
-
-/// Returns the sum of a counter over a group and those directly below it.
-pub(super) fn counter_sum(hierarchy: &str, group: &str, file: &str, field: &str) -> u64 {
-    let below = groups_below(hierarchy, group).map(|name| format!("{group}/{name}"));
-    below.chain([group.to_owned()]).map(|group| counter(hierarchy, &group, file, Some(field))).sum()
-}
-
-/// Returns the names of the groups directly below one.
-pub(super) fn groups_below(hierarchy: &str, group: &str) -> impl Iterator<Item = String> {
-    let below = fs::read_dir(Path::new(CGROUPS).join(hierarchy).join(group)).into_iter().flatten().flatten();
-    below.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name().to_string_lossy().into_owned())
 }

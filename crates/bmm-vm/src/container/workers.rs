@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::run::{LOOK, Place, drain};
 use bmm_types::market::MAX_WORKERS;
 
-use super::{ContainerError, config, host, state};
+use super::{ContainerError, config, host};
 use crate::task::TaskInput;
 
 /// How much of what each worker writes to its standard error is kept, bytes.
@@ -94,9 +94,7 @@ fn network(place: &Place<'_>, first: &mut Child) -> Result<Option<File>, Contain
         if let Ok(pid) = pid.trim().parse::<u32>() {
             let Ok(network) = File::open(format!("/proc/{pid}/ns/net")) else { return Ok(None) };
             // While the process is in our control group, the number is its own and no other's.
-            let members = Path::new(state::CGROUPS).join("pids").join(&place.name).join("0/cgroup.procs");
-            let members = fs::read_to_string(members).unwrap_or_default();
-            if !members.lines().any(|line| line.parse() == Ok(pid)) {
+            if !place.image.session.groups.members(&place.container_group(0)).contains(&pid) {
                 return Ok(None);
             }
             let own = fs::metadata("/proc/self/ns/net").map_err(host("look at", "/proc/self/ns/net"))?.ino();

@@ -1,6 +1,5 @@
 //! What a container uses: by the counters of its control group where they are ours to read, else as the engine tells.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use bollard::query_parameters::StatsOptions;
 use futures::StreamExt;
 use parking_lot::Mutex;
 
-use crate::container::{ContainerError, host, state};
+use crate::container::groups::Groups;
 
 /// How often the engine is asked; it takes some milliseconds itself.
 const ASK: Duration = Duration::from_millis(100);
@@ -32,19 +31,29 @@ pub(super) struct Seen {
 
 /// Looks at what a container uses.
 pub(super) enum Meter {
-    /// A control group of ours that the container's is below: its sum stays when the container is gone.
-    Group(String, Seen),
+    /// Control groups whose counters can be read.
+    Read(Groups, Place, Seen),
     /// The engine's word, asked for beside.
     Asked(Arc<Mutex<Seen>>, tokio::task::JoinHandle<()>),
 }
 
+/// Which group is a container's.
+pub(super) enum Place {
+    /// One below this, which is ours: its sum stays when the container is gone.
+    Below(String),
+    /// This one, which goes with the container.
+    Own(String),
+}
+
 impl Meter {
-    /// Begins to look at a container that was started.
-    pub(super) fn begin(docker: &Docker, id: &str, group: Option<&str>, most_processes: u64) -> Self {
-        if let Some(group) = group {
-            return Self::Group(group.to_owned(), Seen::default());
-        }
-        let seen = Arc::new(Mutex::new(Seen::default()));
+    /// Begins to read the counters of a group.
+    pub(super) fn read(groups: &Groups, place: Place) -> Self {
+        Self::Read(groups.clone(), place, Seen::default())
+    }
+
+    /// Begins to ask the engine about a container that was started.
+    pub(super) fn ask(docker: &Docker, id: &str, most_processes: u64) -> Self {
+        let seen = Arc::default();
         let asking = ask(docker.clone(), id.to_owned(), Arc::clone(&seen), most_processes);
         Self::Asked(seen, tokio::spawn(asking))
     }
@@ -52,8 +61,21 @@ impl Meter {
     /// Returns what has been seen up to now.
     pub(super) fn look(&mut self) -> Seen {
         match self {
-            Self::Group(group, seen) => {
-                look_at(group, seen);
+            Self::Read(groups, Place::Own(group), seen) => {
+                seen.nanos = seen.nanos.max(groups.nanos(group));
+                look_at(groups, group, seen);
+                *seen
+            }
+            Self::Read(groups, Place::Below(group), seen) => {
+                let helper = groups.nanos(&format!("{group}/{HELPER}"));
+                seen.nanos = seen.nanos.max(groups.nanos(group).saturating_sub(helper));
+                // These are counted for the container's own group, which goes with it.
+                for own in groups.below(group).iter().filter(|own| *own != HELPER) {
+                    look_at(groups, &format!("{group}/{own}"), seen);
+                }
+                if seen.peak_bytes == 0 {
+                    seen.peak_bytes = groups.peak_bytes(group);
+                }
                 *seen
             }
             Self::Asked(seen, _) => *seen.lock(),
@@ -69,29 +91,10 @@ impl Drop for Meter {
     }
 }
 
-/// Makes a control group without limits, which the engine sets on what is below.
-pub(super) fn make_group(name: &str) -> Result<(), ContainerError> {
-    for hierarchy in ["memory", "cpu", "cpuacct", "pids"] {
-        let group = Path::new(state::CGROUPS).join(hierarchy).join(name);
-        std::fs::create_dir_all(&group).map_err(host("make the control group", &group))?;
-    }
-    Ok(())
-}
-
-fn look_at(group: &str, seen: &mut Seen) {
-    let time = |group: &str| state::counter("cpuacct", group, "cpuacct.usage", None);
-    seen.nanos = seen.nanos.max(time(group).saturating_sub(time(&format!("{group}/{HELPER}"))));
-    // Counted for the container's own group, which goes with it.
-    for own in state::groups_below("memory", group).filter(|own| own != HELPER) {
-        let own = format!("{group}/{own}");
-        let peak = state::counter("memory", &own, "memory.max_usage_in_bytes", None);
-        seen.peak_bytes = seen.peak_bytes.max(peak);
-        seen.lacked_memory |= state::counter("memory", &own, "memory.oom_control", Some("oom_kill ")) > 0;
-        seen.lacked_processes |= state::counter("pids", &own, "pids.events", Some("max ")) > 0;
-    }
-    if seen.peak_bytes == 0 {
-        seen.peak_bytes = state::counter("memory", group, "memory.max_usage_in_bytes", None);
-    }
+fn look_at(groups: &Groups, group: &str, seen: &mut Seen) {
+    seen.peak_bytes = seen.peak_bytes.max(groups.peak_bytes(group));
+    seen.lacked_memory |= groups.lacked_memory(group);
+    seen.lacked_processes |= groups.lacked_processes(group);
 }
 
 /// Asks again and again, until the container is gone.

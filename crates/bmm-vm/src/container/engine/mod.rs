@@ -25,6 +25,7 @@ use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use super::groups::{Groups, Version};
 use super::state::{self, Session};
 use super::{ContainerError, host};
 
@@ -98,6 +99,7 @@ pub(super) struct Engine {
     knows_cdi: bool,
     /// Containers can be put under a control group of ours, whose counters stay when they end.
     takes_groups: bool,
+    groups: Groups,
     /// It was found to have no users for a namespace.
     lacks_namespace: AtomicBool,
 }
@@ -118,6 +120,7 @@ impl Engine {
             root: Root::Host,
             knows_cdi: false,
             takes_groups: false,
+            groups: Groups::of_host(),
             lacks_namespace: AtomicBool::new(false),
         };
         let asked = engine.with(PATIENCE, async |docker| {
@@ -146,9 +149,12 @@ impl Engine {
         }
         self.knows_cdi = info.cdi_spec_dirs.as_ref().is_some_and(|folders| !folders.is_empty());
         let plain = info.cgroup_driver == Some(SystemInfoCgroupDriverEnum::CGROUPFS);
-        let old = info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1);
-        let ours = state::is_root() && Path::new(state::CGROUPS).join("memory").is_dir();
-        self.takes_groups = plain && old && ours && self.root != Root::Owner;
+        let same = match self.groups.version {
+            Version::One => info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1),
+            Version::Two => info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2),
+        };
+        let ours = state::is_root() && self.root != Root::Owner && self.groups.lacks().is_none();
+        self.takes_groups = plain && same && ours;
     }
 
     /// Lets `work` use the engine, on a thread and a runtime of its own.

@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 use futures::{Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
-use super::meter::{Meter, Seen, make_group};
+use super::meter::{self, Meter, Seen};
 use super::{Engine, Loaded, PATIENCE, seccomp, state, watch};
 use crate::container::run::{LOOK, read_outputs, write_inputs};
 use crate::container::{ContainerError, Image, Share, host, most_processes};
@@ -55,7 +55,7 @@ impl Drop for Place<'_> {
             }
         }
         if let Some(group) = &self.group {
-            state::end_groups(group);
+            self.engine.groups.end(group);
         }
         if self.bounded {
             state::unmount(&self.folder.join("out"));
@@ -145,7 +145,7 @@ impl Place<'_> {
         fs::create_dir(&files).map_err(host("make the folder", &files))?;
         // Whoever the program is outside; the session's folder lets nobody else pass.
         fs::set_permissions(&files, Permissions::from_mode(0o777)).map_err(host("set the mode", &files))?;
-        self.group.as_deref().map_or(Ok(()), make_group)
+        self.group.as_deref().map_or(Ok(()), |group| self.engine.groups.make(group, None))
     }
 }
 
@@ -182,16 +182,34 @@ impl Run<'_> {
             let options = AttachContainerOptions { stream: true, stdin: true, ..Default::default() };
             input = Some(self.attach(options).await?);
         }
+        // What was made ready has a process already; once it runs, it may be gone at once.
+        let mut own = self.own_group().await;
         let started = Instant::now();
         let start = self.docker.start_container(self.id, None::<StartContainerOptions>).await;
         start.map_err(self.engine.fault("start a container"))?;
+        if own.is_none() {
+            own = self.own_group().await;
+        }
         let most = most_processes(self.task.limits.memory_bytes);
-        let mut meter = Meter::begin(self.docker, self.id, self.place.group.as_deref(), most);
+        let mut meter = match own {
+            Some(place) => Meter::read(&self.engine.groups, place),
+            None => Meter::ask(self.docker, self.id, most),
+        };
         let (killed, (code, lacked), said) = self.watch(output, input, &mut meter, started, stop).await?;
         let (wall, seen) = (started.elapsed(), meter.look());
         // It may have ended before it could be killed for it.
         let killed = killed.or(said.is_over.then_some(Exit::Limit(LimitKind::Output)));
         Ok(Ended { killed, code, lacked_memory: lacked || seen.lacked_memory, seen, wall, said })
+    }
+
+    /// Finds the control group where the counters can be read.
+    async fn own_group(&self) -> Option<meter::Place> {
+        if let Some(group) = &self.place.group {
+            return Some(meter::Place::Below(group.clone()));
+        }
+        let found = self.docker.inspect_container(self.id, None::<InspectContainerOptions>).await.ok()?;
+        let id = found.state?.pid.filter(|id| *id > 0)?;
+        self.engine.groups.of_process(id).map(meter::Place::Own)
     }
 
     async fn attach(&self, options: AttachContainerOptions) -> Result<AttachContainerResults, ContainerError> {
