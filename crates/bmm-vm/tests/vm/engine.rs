@@ -1,8 +1,8 @@
-//! The programs of the container tests by an engine's API: a Podman of the test's own, with everything of it in one folder.
-#![expect(clippy::print_stderr, reason = "it says why it is skipped")]
+//! The programs of the container tests by the API of a container engine.
+#![expect(clippy::print_stderr, reason = "it tells how long containers take")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,134 +10,7 @@ use bmm_vm::container::{Containers, Devices, EngineAddress, Image, Service, Serv
 use bmm_vm::{Exit, LimitKind, Limits, Outcome, StopFlag, TaskInput};
 
 use crate::containers::{archive, limits, run, turn};
-
-/// What a Podman needs that runs without systemd, and whose user may not raise limits.
-const SETTINGS: &str = "[engine]\ncgroup_manager = \"cgroupfs\"\nruntime = \"runc\"\nevents_logger = \"none\"\n\
-    lock_type = \"file\"\n[containers]\ndefault_ulimits = [\"nofile=8192:8192\", \"nproc=8192:8192\"]\n";
-
-/// A Podman service of this test.
-struct Podman {
-    service: Child,
-    folder: PathBuf,
-}
-
-impl Podman {
-    /// Starts one; `namespaces` gives it users for user namespaces, which takes lines in `/etc/subuid` that it alone sees.
-    fn start(namespaces: bool) -> Option<Self> {
-        let able = Path::new("/sys/fs/cgroup/pids").is_dir() && Path::new("/bin/busybox").exists() && is_root();
-        let there = Command::new("podman").arg("--version").output().is_ok();
-        if !there || !able {
-            eprintln!("skipped: engines take podman, root, busybox-static and control groups of version 1");
-            return None;
-        }
-        let folder = tempfile::Builder::new().prefix("bmm-engine-").tempdir().expect("a folder").keep();
-        std::fs::write(folder.join("containers.conf"), SETTINGS).expect("written");
-        std::fs::write(folder.join("subid"), "containers:1000000000:1048576\n").expect("written");
-        let mut script = String::from("exec \"$@\"");
-        if namespaces {
-            let file = folder.join("subid").display().to_string();
-            script = format!("mount --bind {file} /etc/subuid && mount --bind {file} /etc/subgid && exec \"$@\"");
-        }
-        // A service with mounts of its own must see those that tasks get.
-        let state = folder.join("state").display().to_string();
-        let shared = format!("mkdir {state} && mount --bind {state} {state} && mount --make-shared {state}");
-        assert!(Command::new("sh").args(["-c", &shared]).status().expect("a shell").success());
-        let mut command = Command::new("sh");
-        if namespaces {
-            command = Command::new("unshare");
-            command.args(["--mount", "--propagation", "slave", "sh"]);
-        }
-        command.args(["-c", &script, "sh", "podman"]).args(options(&folder)).args([
-            "system",
-            "service",
-            "--time=0",
-            &address(&folder),
-        ]);
-        // Its helpers write into the folder in which they are started.
-        command.env("CONTAINERS_CONF", folder.join("containers.conf")).current_dir(&folder);
-        let log = std::fs::File::create(folder.join("log")).expect("a file");
-        let service = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("unshare runs");
-        let podman = Self { service, folder };
-        let until = Instant::now() + Duration::from_secs(30);
-        while std::os::unix::net::UnixStream::connect(podman.folder.join("podman.sock")).is_err() {
-            let log = || std::fs::read_to_string(podman.folder.join("log")).unwrap_or_default();
-            assert!(Instant::now() < until, "podman does not listen: {}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(podman)
-    }
-
-    fn state(&self) -> PathBuf {
-        self.folder.join("state")
-    }
-
-    fn open(&self) -> Containers {
-        self.open_with(Devices::default())
-    }
-
-    fn open_with(&self, devices: Devices) -> Containers {
-        let address: EngineAddress = address(&self.folder).parse().expect("an address");
-        Containers::open_engine(&self.state(), 1_000_000_000, devices, &address).expect("the engine answers")
-    }
-
-    fn shell(&self) -> (Containers, Arc<Image>) {
-        let containers = self.open();
-        let image = containers.prepare(&shell_archive()).expect("the image is sound");
-        (containers, image)
-    }
-
-    /// Lists containers and images, and mounts and control groups of the tasks.
-    fn left(&self) -> Vec<String> {
-        let mut left = Vec::new();
-        for list in [&["ps", "--all", "--quiet"][..], &["images", "--quiet"]] {
-            let mut command = Command::new("podman");
-            command.args(options(&self.folder)).args(list).env("CONTAINERS_CONF", self.folder.join("containers.conf"));
-            let told = command.output().expect("podman runs");
-            assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
-            left.extend(String::from_utf8_lossy(&told.stdout).lines().map(|line| format!("podman {} {line}", list[0])));
-        }
-        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
-        let state = self.state().display().to_string();
-        left.extend(mounts.lines().filter(|line| line.contains(&format!("{state}/"))).map(str::to_owned));
-        left.extend(crate::containers::left());
-        left
-    }
-}
-
-impl Drop for Podman {
-    fn drop(&mut self) {
-        let _ = self.service.kill();
-        let _ = self.service.wait();
-        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let inside = mounts
-            .lines()
-            .filter_map(|line| line.split(' ').nth(1))
-            .filter(|at| Path::new(at).starts_with(&self.folder));
-        for at in inside {
-            let _ = Command::new("umount").args(["-l", at]).status();
-        }
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
-
-/// Returns the options that keep a Podman's state in one folder.
-fn options(folder: &Path) -> Vec<String> {
-    let at = |name: &str| folder.join(name).display().to_string();
-    ["--root", &at("root"), "--runroot", &at("run"), "--tmpdir", &at("tmp")].map(str::to_owned).to_vec()
-}
-
-fn address(folder: &Path) -> String {
-    format!("unix://{}/podman.sock", folder.display())
-}
-
-fn shell_archive() -> Vec<u8> {
-    archive(&std::fs::read("/bin/busybox").expect("busybox is there"))
-}
+use crate::service::{Served, address, is_root, shell_archive};
 
 /// Runs a script with other limits.
 fn run_under(image: &Image, script: &str, limits: Limits, stop: &StopFlag) -> Outcome {
@@ -147,10 +20,21 @@ fn run_under(image: &Image, script: &str, limits: Limits, stop: &StopFlag) -> Ou
 }
 
 #[test]
-fn an_engine_stops_hostile_programs_and_keeps_nothing() {
+fn podman_stops_hostile_programs_and_keeps_nothing() {
     let _turn = turn();
-    let Some(podman) = Podman::start(false) else { return };
-    let (containers, image) = podman.shell();
+    let Some(podman) = Served::podman(false) else { return };
+    stops_hostile_programs_and_keeps_nothing(&podman);
+}
+
+#[test]
+fn docker_stops_hostile_programs_and_keeps_nothing() {
+    let _turn = turn();
+    let Some(docker) = Served::docker() else { return };
+    stops_hostile_programs_and_keeps_nothing(&docker);
+}
+
+fn stops_hostile_programs_and_keeps_nothing(engine: &Served) {
+    let (containers, image) = engine.shell();
     let good = run(&image, "busybox cat /in/a.txt; busybox cat; echo made > /out/b.txt; echo aside >&2");
     assert_eq!((good.exit, good.stdout.as_slice()), (Exit::Ok, &b"giventyped"[..]), "{good:?}");
     assert_eq!(good.outputs.get("b.txt").map(Vec::as_slice), Some(&b"made\n"[..]));
@@ -190,14 +74,25 @@ fn an_engine_stops_hostile_programs_and_keeps_nothing() {
     let link = run(&image, "busybox ln -s /etc/passwd /out/link");
     assert!(link.exit.is_ok() && link.outputs.is_empty(), "a link is no output: {link:?}");
     drop((image, containers));
-    assert_eq!(podman.left(), Vec::<String>::new());
+    assert_eq!(engine.left(), Vec::<String>::new());
 }
 
 #[test]
-fn an_engine_gives_what_runc_gives() {
+fn podman_gives_what_runc_gives() {
     let _turn = turn();
-    let Some(podman) = Podman::start(false) else { return };
-    let (containers, image) = podman.shell();
+    let Some(podman) = Served::podman(false) else { return };
+    gives_what_runc_gives(&podman);
+}
+
+#[test]
+fn docker_gives_what_runc_gives() {
+    let _turn = turn();
+    let Some(docker) = Served::docker() else { return };
+    gives_what_runc_gives(&docker);
+}
+
+fn gives_what_runc_gives(engine: &Served) {
+    let (containers, image) = engine.shell();
     let Some((direct, same)) = crate::containers::shell() else { return };
     let many = "i=0; while test $i -lt 20; do echo line $i; i=$((i+1)); done; busybox env | busybox grep BMM_";
     let large = "busybox dd if=/dev/zero bs=65536 count=320 2>/dev/null; busybox cat > /out/all; busybox mkdir /out/a; echo x > /out/a/b";
@@ -227,14 +122,25 @@ fn an_engine_gives_what_runc_gives() {
     };
     eprintln!("start and end of a container: engine {:?}, runc {:?}", trivial(&image), trivial(&same));
     drop((image, containers, same, direct));
-    assert_eq!(podman.left(), Vec::<String>::new());
+    assert_eq!(engine.left(), Vec::<String>::new());
 }
 
 #[test]
-fn an_engine_ends_tasks_by_limit_and_by_hand() {
+fn podman_ends_tasks_by_limit_and_by_hand() {
     let _turn = turn();
-    let Some(podman) = Podman::start(false) else { return };
-    let (containers, image) = podman.shell();
+    let Some(podman) = Served::podman(false) else { return };
+    ends_tasks_by_limit_and_by_hand(&podman);
+}
+
+#[test]
+fn docker_ends_tasks_by_limit_and_by_hand() {
+    let _turn = turn();
+    let Some(docker) = Served::docker() else { return };
+    ends_tasks_by_limit_and_by_hand(&docker);
+}
+
+fn ends_tasks_by_limit_and_by_hand(engine: &Served) {
+    let (containers, image) = engine.shell();
     let fuel = Limits { fuel: Some(300_000_000), ..limits() };
     assert_eq!(run_under(&image, "while :; do :; done", fuel, &StopFlag::new()).exit, Exit::Limit(LimitKind::Fuel));
     let files = Limits { files: 10, ..limits() };
@@ -266,13 +172,13 @@ fn an_engine_ends_tasks_by_limit_and_by_hand() {
     assert!(refused.contains("services") && refused.contains("provide.engine"), "{refused}");
     assert!(containers.prepare(&archive(b"x")[..700]).is_err(), "damaged");
     drop((image, containers));
-    assert_eq!(podman.left(), Vec::<String>::new());
+    assert_eq!(engine.left(), Vec::<String>::new());
 }
 
 #[test]
 fn a_device_reaches_a_task_by_an_engine_unless_it_takes_a_hook() {
     let _turn = turn();
-    let Some(podman) = Podman::start(false) else { return };
+    let Some(podman) = Served::podman(false) else { return };
     let folder = podman.folder.join("cdi");
     std::fs::create_dir(&folder).expect("a folder");
     let spec = r#"{ "cdiVersion": "0.6.0", "kind": "example.org/harmless",
@@ -323,31 +229,42 @@ fn a_process_to_be_killed() {
 }
 
 #[test]
-fn what_a_killed_process_leaves_with_an_engine_the_next_start_removes() {
+fn podman_removes_what_a_killed_process_left() {
     let _turn = turn();
-    let Some(podman) = Podman::start(false) else { return };
+    let Some(podman) = Served::podman(false) else { return };
+    removes_what_a_killed_process_left(&podman);
+}
+
+#[test]
+fn docker_removes_what_a_killed_process_left() {
+    let _turn = turn();
+    let Some(docker) = Served::docker() else { return };
+    removes_what_a_killed_process_left(&docker);
+}
+
+fn removes_what_a_killed_process_left(engine: &Served) {
     let mut killed = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "engine::a_process_to_be_killed", "--include-ignored"])
-        .env("BMM_TEST_ENGINE", &podman.folder)
+        .env("BMM_TEST_ENGINE", &engine.folder)
         .stdout(Stdio::null())
         .spawn()
         .expect("it starts");
     let until = Instant::now() + Duration::from_secs(30);
-    let runs = || podman.left().iter().any(|line| line.starts_with("podman ps"));
+    let runs = || engine.left().iter().any(|line| line.starts_with("containers"));
     while !runs() {
         assert!(Instant::now() < until, "it does not run");
         std::thread::sleep(Duration::from_millis(100));
     }
     // A process that lives keeps what is its own.
-    drop(podman.open());
+    drop(engine.open());
     assert!(runs());
     killed.kill().expect("killed");
     killed.wait().expect("gone");
-    assert!(podman.left().len() >= 3, "container, image and mount: {:?}", podman.left());
-    let (containers, image) = podman.shell();
+    assert!(engine.left().len() >= 3, "container, image and mount: {:?}", engine.left());
+    let (containers, image) = engine.shell();
     assert!(run(&image, "exit 0").exit.is_ok());
     drop((image, containers));
-    assert_eq!(podman.left(), Vec::<String>::new());
+    assert_eq!(engine.left(), Vec::<String>::new());
     let group = format!("bmm-{}-", killed.id());
     let groups = std::fs::read_dir("/sys/fs/cgroup/pids").expect("groups").flatten();
     assert!(!groups.into_iter().any(|found| found.file_name().to_string_lossy().starts_with(&group)));
@@ -356,7 +273,7 @@ fn what_a_killed_process_leaves_with_an_engine_the_next_start_removes() {
 #[test]
 fn an_engine_with_users_to_give_maps_the_root_of_a_container_to_nobody() {
     let _turn = turn();
-    let Some(podman) = Podman::start(true) else { return };
+    let Some(podman) = Served::podman(true) else { return };
     let (containers, image) = podman.shell();
     let script = "busybox id -u; busybox cat /proc/self/uid_map /in/a.txt; echo made > /out/b.txt";
     let outcome = run(&image, script);
@@ -417,7 +334,7 @@ fn a_process_of_a_plain_user() {
 fn an_engine_runs_tasks_for_a_user_who_is_not_root() {
     use std::os::unix::fs::PermissionsExt;
     let _turn = turn();
-    let Some(podman) = Podman::start(false) else { return };
+    let Some(podman) = Served::podman(false) else { return };
     let (program, plain) = (podman.folder.join("program"), podman.folder.join("plain"));
     std::fs::copy(std::env::current_exe().expect("this program"), &program).expect("copied");
     std::fs::create_dir(&plain).expect("a folder");

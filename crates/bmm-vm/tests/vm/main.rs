@@ -9,6 +9,7 @@ mod hostile;
 mod modules;
 mod python;
 mod reactors;
+mod service;
 mod system;
 
 use std::sync::{Arc, LazyLock};
