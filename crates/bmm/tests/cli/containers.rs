@@ -180,3 +180,21 @@ fn a_provider_that_is_killed_leaves_ten_containers_and_its_next_start_none() {
     let output = std::fs::read_to_string(bmm.dir.path().join("out/out.txt")).expect("the output");
     assert_eq!(output.lines().collect::<Vec<_>>(), (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
 }
+
+#[test]
+fn an_engine_that_is_wrong_or_silent_is_told_with_the_remedy() {
+    let bmm = Bmm::new();
+    let told = bmm.fails(2, &["provide", "--engine", "tcp://127.0.0.1:2375"]);
+    assert!(told.contains("--engine") && told.contains("unix:///run/podman/podman.sock"), "{told}");
+    let config = |text: &str| bmm.file("config.toml", text).to_str().expect("UTF-8").to_owned();
+    let wrong = config("[provide]\nengine = \"podman.sock\"\n");
+    let told = bmm.fails(2, &["--config", &wrong, "config", "show"]);
+    assert!(told.contains("engine = ") && told.contains("unix:///run/podman/podman.sock"), "{told}");
+    let silent = config(&format!("[provide]\nengine = \"{}/podman.sock\"\n", bmm.dir.path().display()));
+    let mut image = [0; 512];
+    image[257..262].copy_from_slice(b"ustar");
+    bmm.bytes("shell.tar", &image);
+    let job = bmm.file("job.toml", "app = \"oci:./shell.tar\"\n");
+    let told = bmm.fails(2, &["--config", &silent, "run", job.to_str().expect("UTF-8")]);
+    assert!(told.contains("provide.engine") && told.contains("podman system service"), "{told}");
+}
