@@ -15,6 +15,7 @@
 //!                                        └────────── Event::Message(ToRequester) ───┘ Event::Ready, Done
 //! ```
 
+mod form;
 pub mod job;
 pub mod money;
 pub mod provider;
@@ -22,6 +23,9 @@ pub mod rental;
 pub mod requester;
 pub mod service;
 pub mod trust;
+mod voucher;
+
+pub use form::FormError;
 
 /// Microseconds since the Unix epoch, as the wiring's clock shows them; they must not run backwards.
 pub type Micros = u64;

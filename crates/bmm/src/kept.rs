@@ -3,12 +3,18 @@
 use crate::{
     cli::Context,
     failure::{Failure, IoContext, Outcome},
-    jobs::{Escrow, REFUND_PATIENCE, short_id},
+    jobs::{Escrow, REFUND_PATIENCE, now_secs, short_id},
     paths::{DataDir, write_atomically},
 };
 use alloy_primitives::{Address, B256};
+use alloy_signer::SignerSync;
+use alloy_signer_local::PrivateKeySigner;
 use bmm_market::requester::{Accepted, ProviderTotal, Settlement, merkle_root};
-use bmm_types::{Amount, market::Wire};
+use bmm_types::{
+    Amount,
+    market::{JobAnnouncement, SignatureBytes, SignedVoucher, Wire, voucher_hash},
+    system::{self, Voucher},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -63,6 +69,52 @@ pub struct Account {
 }
 
 impl Account {
+    /// Begins one that nobody has paid into.
+    pub fn new(name: String, chain_id: u64, requester: Address, budget_bmm: Amount, deadline: u64) -> Self {
+        let salt = B256::random();
+        Self {
+            id: system::job_id(chain_id, requester, salt),
+            name,
+            state: KeptState::Opening,
+            requester,
+            chain_id,
+            salt,
+            budget_bmm,
+            deadline,
+            created: now_secs(),
+            promised_bmm: BTreeMap::new(),
+            settle_transaction: None,
+            refunded_bmm: None,
+        }
+    }
+
+    /// Locks the budget for what `spec` describes.
+    pub fn open(&mut self, escrow: &Escrow, spec: B256) -> Outcome {
+        escrow.open(self.salt, spec, self.deadline, self.budget_bmm, None)?;
+        self.state = KeptState::Open;
+        Ok(())
+    }
+
+    /// Returns what providers are told of it.
+    pub fn announcement(&self, spec: Vec<u8>) -> JobAnnouncement {
+        JobAnnouncement {
+            job: self.id,
+            requester: self.requester,
+            chain_id: self.chain_id,
+            budget: self.budget_bmm,
+            deadline: self.deadline,
+            spec,
+        }
+    }
+
+    /// Signs a promise to a provider.
+    pub fn promise(&self, key: &PrivateKeySigner, provider: Address, total: Amount) -> Result<SignedVoucher, String> {
+        let job = self.id;
+        let hash = voucher_hash(self.chain_id, &Voucher { job, provider, total: total.units() });
+        let signature = key.sign_hash_sync(&hash).map_err(|error| error.to_string())?;
+        Ok(SignedVoucher { job, provider, total, signature: SignatureBytes::from(signature.as_bytes()) })
+    }
+
     /// Returns the beginning of the id, by which people name it.
     pub fn short_id(&self) -> String {
         short_id(self.id)

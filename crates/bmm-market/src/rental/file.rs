@@ -1,36 +1,16 @@
 //! The file of a rental: TOML, read strictly.
 
+use crate::form::{FormError, wrong};
 use crate::job::units;
 use bmm_types::{
     Amount,
-    market::{RentalSpec, Wire, WireError},
+    market::{RentalSpec, Wire},
 };
 use serde::Deserialize;
 
 /// Most pools of a list, and most providers at once.
 const MAX_POOLS: usize = 16;
 const MAX_PROVIDERS: u16 = 1_024;
-
-/// Says why a file describes no rental.
-#[derive(Debug, thiserror::Error)]
-pub enum RentalFileError {
-    /// It is no TOML of the right form.
-    #[error("{0}")]
-    Form(#[from] toml::de::Error),
-    /// A value is not usable.
-    #[error("{key} is {value:?}; write {instead}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What it was.
-        value: String,
-        /// What could stand there.
-        instead: &'static str,
-    },
-    /// A bound is passed.
-    #[error("{0}")]
-    Bounds(#[from] WireError),
-}
 
 /// Where the hashes go: the own part of a rental, which no provider sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
@@ -93,18 +73,14 @@ fn hour() -> String {
     "1 h".to_owned()
 }
 
-fn wrong(key: &'static str, value: &str, instead: &'static str) -> RentalFileError {
-    RentalFileError::Value { key, value: value.to_owned(), instead }
-}
-
 impl RentalFile {
     /// Reads a file's text.
-    pub fn parse(text: &str) -> Result<Self, RentalFileError> {
+    pub fn parse(text: &str) -> Result<Self, FormError> {
         Ok(toml::from_str(text)?)
     }
 
     /// Returns what providers are told, what only the requester knows, and the budget.
-    pub fn build(self, stem: &str) -> Result<(RentalSpec, RentedPool, Amount), RentalFileError> {
+    pub fn build(self, stem: &str) -> Result<(RentalSpec, RentedPool, Amount), FormError> {
         let time = |key, text: &str| units::millis(text).ok_or_else(|| wrong(key, text, "a time such as \"1 min\""));
         let amount = |key, text: &str| {
             let read = text.parse().ok().filter(|amount: &Amount| !amount.is_zero());

@@ -1,7 +1,7 @@
 //! The provider's side: counts what the pool accepted, and notices who does not pay, refuses good work, or has none.
 
 use super::worth;
-use crate::{MILLISECOND, Micros, SECOND};
+use crate::{MILLISECOND, Micros, SECOND, voucher::is_good};
 use alloy_primitives::Address;
 use bmm_types::{
     Amount,
@@ -122,11 +122,7 @@ impl HashMeter {
 
     /// Takes a voucher, if it is signed for this provider, promises no less than the last one and no more than the escrow holds.
     pub fn pay(&mut self, voucher: &SignedVoucher, job: &JobAnnouncement, own: Address) -> bool {
-        let good = voucher.job == job.job
-            && voucher.provider == own
-            && voucher.total >= self.promised
-            && voucher.total <= job.budget
-            && voucher.is_signed(job.chain_id, job.requester);
+        let good = is_good(voucher, job, own, self.promised);
         if good {
             self.promised = voucher.total;
         }
@@ -137,11 +133,7 @@ impl HashMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloy_primitives::B256;
-    use alloy_signer::SignerSync;
-    use alloy_signer_local::PrivateKeySigner;
-    use bmm_types::market::{SignatureBytes, voucher_hash};
-    use bmm_types::system::Voucher;
+    use crate::voucher::tests::{between, voucher};
 
     const GHASH: u64 = 1_000_000_000;
 
@@ -155,24 +147,13 @@ mod tests {
         HashMeter::new(&spec, Amount::from_bmm(2), Amount::from_bmm(4), 0)
     }
 
-    fn voucher(key: &PrivateKeySigner, provider: Address, bmm: u64) -> SignedVoucher {
-        let total = Amount::from_bmm(bmm);
-        let hash = voucher_hash(7, &Voucher { job: B256::ZERO, provider, total: total.units() });
-        let signature = SignatureBytes::from(key.sign_hash_sync(&hash).expect("signed").as_bytes());
-        SignedVoucher { job: B256::ZERO, provider, total, signature }
-    }
-
     #[test]
     fn accepted_work_must_be_paid() {
-        let (key, own) = (PrivateKeySigner::random(), Address::repeat_byte(5));
-        let (budget, requester) = (Amount::from_bmm(100), key.address());
-        let job = JobAnnouncement { job: B256::ZERO, requester, chain_id: 7, budget, deadline: 9, spec: Vec::new() };
+        let (key, own, job) = between();
         let mut meter = meter();
         meter.accept(3 * GHASH, 3 * GHASH);
         assert_eq!(meter.earned(), Amount::from_bmm(10), "the four of before, and six");
         assert_eq!(meter.tick(60 * SECOND, 3 * GHASH, GHASH), Ok(()), "now the ten are due");
-        assert!(!meter.pay(&voucher(&PrivateKeySigner::random(), own, 10), &job, own), "a stranger's");
-        assert!(!meter.pay(&voucher(&key, requester, 10), &job, own), "another provider's");
         assert!(!meter.pay(&voucher(&key, own, 101), &job, own), "more than the escrow holds");
         assert!(!meter.pay(&voucher(&key, own, 3), &job, own), "less than before");
         assert!(meter.pay(&voucher(&key, own, 9), &job, own), "it is something");

@@ -4,7 +4,7 @@ mod file;
 mod meter;
 mod payer;
 
-pub use file::{RentalFile, RentalFileError, RentedPool};
+pub use file::{RentalFile, RentedPool};
 pub use meter::{HashMeter, Verdict};
 pub use payer::HashPayer;
 

@@ -1,44 +1,13 @@
 //! The file of a service: TOML, read strictly.
 
+use crate::form::{FormError, wrong};
 use crate::job::{layout::read_image, units};
 use bmm_types::{
     Amount,
     market::{Content, Probe, ServicePort, ServiceSpec, ServiceVolume, Wire},
 };
 use serde::Deserialize;
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
-
-/// Says why a file describes no service.
-#[derive(Debug, thiserror::Error)]
-pub enum ServiceFileError {
-    /// It is no TOML of the right form.
-    #[error("{0}")]
-    Form(#[from] toml::de::Error),
-    /// A value is not usable.
-    #[error("{key} is {value:?}; write {instead}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What it was.
-        value: String,
-        /// What could stand there.
-        instead: &'static str,
-    },
-    /// A bound is passed.
-    #[error("{0}")]
-    Bounds(#[from] bmm_types::market::WireError),
-    /// The image cannot be read.
-    #[error("the image {path} cannot be read: {reason}")]
-    Image {
-        /// Where it should be.
-        path: PathBuf,
-        /// What the system said.
-        reason: std::io::Error,
-    },
-}
+use std::{collections::BTreeMap, path::Path};
 
 /// A service as it was written.
 #[derive(Clone, Debug, Deserialize)]
@@ -108,25 +77,21 @@ fn ten_seconds() -> String {
     "10 s".to_owned()
 }
 
-fn wrong(key: &'static str, value: &str, instead: &'static str) -> ServiceFileError {
-    ServiceFileError::Value { key, value: value.to_owned(), instead }
-}
-
 impl ServiceFile {
     /// Reads a file's text.
-    pub fn parse(text: &str) -> Result<Self, ServiceFileError> {
+    pub fn parse(text: &str) -> Result<Self, FormError> {
         Ok(toml::from_str(text)?)
     }
 
     /// Reads the image, from `base` where its path is relative; returns the description and the image's bytes.
-    pub fn build(&self, base: &Path) -> Result<(ServiceSpec, Vec<u8>), ServiceFileError> {
+    pub fn build(&self, base: &Path) -> Result<(ServiceSpec, Vec<u8>), FormError> {
         let path = self.app.strip_prefix("oci:").ok_or_else(|| {
             wrong("app", &self.app, "a container image such as \"oci:./image.tar\": only those can be services")
         })?;
         let path = base.join(path);
         // Whatever else is wrong is told before a large file is read.
         let mut spec = self.describe(&path)?;
-        let image = read_image(&path).map_err(|reason| ServiceFileError::Image { path, reason })?;
+        let image = read_image(&path).map_err(|reason| FormError::Image { path, reason })?;
         let image = image.ok_or_else(|| {
             wrong(
                 "app",
@@ -138,7 +103,7 @@ impl ServiceFile {
         Ok((spec, image))
     }
 
-    fn describe(&self, image: &Path) -> Result<ServiceSpec, ServiceFileError> {
+    fn describe(&self, image: &Path) -> Result<ServiceSpec, FormError> {
         let section = &self.service;
         let time = |key, text: &str| units::millis(text).ok_or_else(|| wrong(key, text, "a time such as \"10 s\""));
         let size = |key, text: &str| units::size(text).ok_or_else(|| wrong(key, text, "a size such as \"256 MiB\""));

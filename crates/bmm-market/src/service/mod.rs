@@ -4,7 +4,7 @@ mod file;
 mod meter;
 mod payer;
 
-pub use file::{ServiceFile, ServiceFileError};
+pub use file::ServiceFile;
 pub use meter::{Meter, Step};
 pub use payer::{Payer, Unpaid};
 

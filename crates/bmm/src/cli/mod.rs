@@ -2,6 +2,7 @@
 
 mod account;
 mod bench;
+mod buyer;
 mod chain;
 mod dashboard;
 mod db;

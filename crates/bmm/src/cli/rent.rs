@@ -1,10 +1,11 @@
 //! `bmm rent …`: other people's miners, for a pool of one's own.
 
-use super::Context;
+use super::{
+    Context,
+    buyer::{Buyer, Which, read_file},
+};
 use crate::{
-    config::Reach,
-    failure::{Failure, IoContext, Outcome},
-    jobs::NetChoice,
+    failure::{Failure, Outcome},
     output,
     rental::{NewRental, RentalFolder, RentalRecord, resume, stop},
 };
@@ -12,13 +13,8 @@ use bmm_market::rental::RentalFile;
 use clap::{Args, Subcommand};
 use std::{
     fmt::Write as _,
-    fs::File,
-    io::Read,
     path::{Path, PathBuf},
 };
-
-/// Longest file of a rental, bytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// `bmm rent …`
 #[derive(Debug, Subcommand)]
@@ -41,38 +37,14 @@ pub enum RentCommand {
     Stop(Which),
 }
 
-/// Which rental.
-#[derive(Debug, Args)]
-pub struct Which {
-    /// The rental
-    #[arg(value_name = "ID")]
-    id: String,
-    /// File that holds the wallet's password
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-}
-
 /// `bmm rent run`
 #[derive(Debug, Args)]
 pub struct Run {
     /// The file of the rental: see docs/rental.md
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Look for providers on this local network too
-    #[arg(long)]
-    network: bool,
-    /// A node of the network to begin with (repeat for more)
-    #[arg(long, value_name = "ADDRESS")]
-    bootstrap: Vec<String>,
-    /// How far the network reaches [default: network.reach of the configuration]
-    #[arg(long, value_name = "HOW_FAR")]
-    reach: Option<Reach>,
-    /// Wallet that pays [default: the dev chain's own, or the default wallet]
-    #[arg(long, value_name = "WALLET")]
-    wallet: Option<String>,
-    /// File that holds the wallet's password
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    buyer: Buyer,
 }
 
 /// Answers `bmm rent`.
@@ -87,17 +59,15 @@ pub fn run(context: &Context, command: &RentCommand) -> Outcome {
 }
 
 fn begin(context: &Context, args: &Run) -> Outcome {
-    let mut text = String::new();
-    let file = File::open(&args.file).doing("open", &args.file)?;
-    file.take(MAX_FILE_BYTES).read_to_string(&mut text).doing("read", &args.file)?;
+    let text = read_file(&args.file)?;
     let stem = args.file.file_stem().unwrap_or(Path::new("rental").as_os_str()).to_string_lossy().into_owned();
     let built = RentalFile::parse(&text).and_then(|file| file.build(&stem));
     let (spec, pool, budget) = built.map_err(|error| {
         Failure::user(format!("{}: {error}", args.file.display())).hint("docs/rental.md has a whole example")
     })?;
-    let network = NetChoice::new(&context.config.network, &args.bootstrap, args.network, args.reach)?;
-    let rental = NewRental { spec, pool, budget, network, wallet: args.wallet.clone() };
-    rental.run(context, args.password_file.as_deref())
+    let network = args.buyer.network(context)?;
+    let rental = NewRental { spec, pool, budget, network, wallet: args.buyer.wallet.clone() };
+    rental.run(context, args.buyer.password_file.as_deref())
 }
 
 fn list(context: &Context) -> Outcome {

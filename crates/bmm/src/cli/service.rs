@@ -1,14 +1,16 @@
 //! `bmm service …`: programs that run on, on other people's machines.
 
-use super::Context;
+use super::{
+    Context,
+    buyer::{Buyer, Which, read_file},
+};
 use crate::{
-    config::Reach,
     failure::{Failure, IoContext, Outcome},
-    jobs::{NetChoice, fetch_image},
+    jobs::fetch_image,
     output,
     service::{NewService, ServiceFolder, resume, stop},
 };
-use bmm_market::service::{ServiceFile, ServiceFileError};
+use bmm_market::{FormError, service::ServiceFile};
 use clap::{Args, Subcommand};
 use std::{
     collections::BTreeMap,
@@ -19,8 +21,6 @@ use std::{
     time::Duration,
 };
 
-/// Longest file of a service, bytes.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 /// How often a followed log is looked at.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -54,17 +54,6 @@ pub enum ServiceCommand {
     Stop(Which),
 }
 
-/// Which service.
-#[derive(Debug, Args)]
-pub struct Which {
-    /// The service
-    #[arg(value_name = "ID")]
-    id: String,
-    /// File that holds the wallet's password
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
-}
-
 /// `bmm service run`
 #[derive(Debug, Args)]
 pub struct Run {
@@ -74,21 +63,8 @@ pub struct Run {
     /// Reach the port called NAME at this port of 127.0.0.1 (repeat for more) [default: the service's own number; 0 is any free one]
     #[arg(long, value_name = "NAME=PORT")]
     listen: Vec<String>,
-    /// Look for providers on this local network too
-    #[arg(long)]
-    network: bool,
-    /// A node of the network to begin with (repeat for more)
-    #[arg(long, value_name = "ADDRESS")]
-    bootstrap: Vec<String>,
-    /// How far the network reaches [default: network.reach of the configuration]
-    #[arg(long, value_name = "HOW_FAR")]
-    reach: Option<Reach>,
-    /// Wallet that pays [default: the dev chain's own, or the default wallet]
-    #[arg(long, value_name = "WALLET")]
-    wallet: Option<String>,
-    /// File that holds the wallet's password
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    buyer: Buyer,
 }
 
 /// Answers `bmm service`.
@@ -104,11 +80,9 @@ pub fn run(context: &Context, command: &ServiceCommand) -> Outcome {
 }
 
 fn begin(context: &Context, args: &Run) -> Outcome {
-    let mut text = String::new();
-    let file = File::open(&args.file).doing("open", &args.file)?;
-    file.take(MAX_FILE_BYTES).read_to_string(&mut text).doing("read", &args.file)?;
+    let text = read_file(&args.file)?;
     let base = args.file.parent().unwrap_or(Path::new(""));
-    let wrong = |error: ServiceFileError| {
+    let wrong = |error: FormError| {
         Failure::user(format!("{}: {error}", args.file.display())).hint("docs/services.md has a whole example")
     };
     let mut file = ServiceFile::parse(&text).map_err(wrong)?;
@@ -126,9 +100,9 @@ fn begin(context: &Context, args: &Run) -> Outcome {
         })?;
         listen.insert(name, port);
     }
-    let network = NetChoice::new(&context.config.network, &args.bootstrap, args.network, args.reach)?;
-    let service = NewService { spec, image, listen, network, wallet: args.wallet.clone() };
-    service.run(context, args.password_file.as_deref())
+    let network = args.buyer.network(context)?;
+    let service = NewService { spec, image, listen, network, wallet: args.buyer.wallet.clone() };
+    service.run(context, args.buyer.password_file.as_deref())
 }
 
 fn list(context: &Context) -> Outcome {

@@ -78,8 +78,8 @@ mod tests {
     fn a_slot_is_taken_when_its_task_has_left_it() {
         let holds = Holds::new(2);
         holds.told(0, 2);
-        let taker = holds.clone();
-        let taken = std::thread::spawn(move || taker.take(Duration::from_mins(1)));
+        let other = holds.clone();
+        let taken = std::thread::spawn(move || other.take(Duration::from_mins(1)));
         while holds.told(0, 2) == 0 {
             sleep(LOOK);
         }
@@ -88,9 +88,9 @@ mod tests {
         let hold = taken.join().expect("no panic").expect("a slot");
         assert!(holds.take(Duration::ZERO).is_none(), "a task runs on the other one");
         assert_eq!(holds.told(1, 0), 1);
-        let other = {
-            let taker = holds.clone();
-            let taken = std::thread::spawn(move || taker.take(Duration::from_mins(1)));
+        let last = {
+            let other = holds.clone();
+            let taken = std::thread::spawn(move || other.take(Duration::from_mins(1)));
             while holds.told(1, 0) < 2 {
                 sleep(LOOK);
             }
@@ -98,7 +98,7 @@ mod tests {
             taken.join().expect("no panic").expect("a slot")
         };
         assert!(holds.take(Duration::from_mins(1)).is_none(), "there is no third");
-        drop((hold, other));
+        drop((hold, last));
         assert_eq!(holds.told(2, 0), 0);
     }
 }

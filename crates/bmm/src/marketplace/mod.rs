@@ -3,8 +3,10 @@
 mod dial;
 mod place;
 mod serve;
+mod talk;
 
 pub(crate) use dial::reach;
 pub use dial::{Dialer, Wanted};
 pub use place::{Joining, Membership, Place, unix_millis};
 pub use serve::{Advert, ContentDesk, take_sessions};
+pub(crate) use talk::{introduced, talk};

@@ -12,11 +12,10 @@ use crate::{
     output,
     paths::write_atomically,
 };
-use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_market::rental::RentedPool;
 use bmm_pool::upstream::{LinkConfig, PoolAccount};
-use bmm_types::{Amount, market::RentalSpec, system};
+use bmm_types::{Amount, market::RentalSpec};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
@@ -48,23 +47,11 @@ impl NewRental {
         let told = format!("the rental's budget is {}", self.budget);
         let hint = "lower budget.max, or choose another wallet with --wallet";
         check_funds(&network.rpc, key.address(), self.budget, GAS_ROOM, &told, hint)?;
-        let (chain_id, salt, now) = (network.rpc.chain_id()?, B256::random(), now_secs());
-        let ends = now.saturating_add(self.spec.duration_millis / 1_000);
+        let chain_id = network.rpc.chain_id()?;
+        let ends = now_secs().saturating_add(self.spec.duration_millis / 1_000);
+        let deadline = ends.saturating_add(SPARE_SECS);
         let record = RentalRecord {
-            account: Account {
-                id: system::job_id(chain_id, key.address(), salt),
-                name: self.spec.name.clone(),
-                state: KeptState::Opening,
-                requester: key.address(),
-                chain_id,
-                salt,
-                budget_bmm: self.budget,
-                deadline: ends.saturating_add(SPARE_SECS),
-                created: now,
-                promised_bmm: BTreeMap::new(),
-                settle_transaction: None,
-                refunded_bmm: None,
-            },
+            account: Account::new(self.spec.name.clone(), chain_id, key.address(), self.budget, deadline),
             ends,
             shares: BTreeMap::new(),
             hashes: BTreeMap::new(),
@@ -134,8 +121,7 @@ fn keep(
     if record.account.state == KeptState::Opening {
         let account = &mut record.account;
         output::note(json, format!("rental {}: up to {}", account.short_id(), account.budget_bmm));
-        escrow.open(account.salt, spec.hash().0, account.deadline, account.budget_bmm, None)?;
-        account.state = KeptState::Open;
+        account.open(&escrow, spec.hash().0)?;
         folder.save(&record)?;
     }
     if record.account.state == KeptState::Open && !folder.stop_mark().exists() {

@@ -3,7 +3,7 @@
 use crate::{
     failure::{Failure, Outcome},
     jobs::{hosts::check_escrow, now_micros},
-    marketplace::Place,
+    marketplace::{Place, talk},
     mine::{Cores, Engine, Work, share_of},
     provide::Ledger,
     rpc::RpcClient,
@@ -12,7 +12,7 @@ use alloy_primitives::Address;
 use bmm_market::rental::{HashMeter, agree};
 use bmm_net::{
     PeerId, Stream,
-    market::{Pulse, RENTAL_PROTOCOL, Role, SessionSender, Speaker, introduce, run_session},
+    market::{RENTAL_PROTOCOL, Role, SessionSender, Speaker, introduce},
 };
 use bmm_pool::upstream::{LinkEvent, PoolAccount, PoolUrl, UpstreamWork, link};
 use bmm_types::{
@@ -32,8 +32,7 @@ const FIRST_WORD: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the own link may take to take a line.
 const LINE_PATIENCE: Duration = Duration::from_secs(10);
-/// Messages, events and shares that wait.
-const INBOX: usize = 256;
+/// Events and shares that wait.
 const MAX_EVENTS: usize = 1_024;
 const MAX_SHARES: usize = 1_024;
 /// Bytes that wait between session and link.
@@ -81,19 +80,9 @@ pub fn rent_out(parts: MinerParts) -> Outcome {
 async fn attend(peer: PeerId, mut stream: Stream, parts: &MinerParts, room: &Semaphore) -> Result<(), String> {
     let requester = introduce(&mut stream, &parts.speaker, Role::Provider, &peer.to_bytes()).await;
     let requester = requester.map_err(|error| error.to_string())?;
-    let (sender, mut receiver) = run_session(stream, Pulse::default());
-    let first = timeout(FIRST_WORD, receiver.next()).await.map_err(|_| "it says nothing".to_owned())?;
-    let first = ToMiner::decode(&first.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-    let ToMiner::Begin { job, price } = first else { return Err("it does not say what to do".to_owned()) };
-    let (to_inbox, inbox) = mpsc::channel(INBOX);
-    tokio::spawn(async move {
-        while let Ok(bytes) = receiver.next().await {
-            let Ok(message) = ToMiner::decode(&bytes) else { return };
-            if to_inbox.send(message).await.is_err() {
-                return;
-            }
-        }
-    });
+    let (sender, mut inbox) = talk::<ToMiner>(stream);
+    let first = timeout(FIRST_WORD, inbox.recv()).await.ok().flatten();
+    let Some(ToMiner::Begin { job, price }) = first else { return Err("it does not say what to do".to_owned()) };
     let ended = async {
         let _place = room.try_acquire().map_err(|_| "it works for another rental already".to_owned())?;
         let meter = begin(parts.clone(), job.clone(), price, requester).await?;

@@ -1,21 +1,13 @@
 //! One stay of a rental at one provider, as who rents sees it.
 
 use super::keep::Shared;
-use crate::marketplace::reach;
+use crate::marketplace::{introduced, talk};
 use alloy_primitives::Address;
-use alloy_signer::SignerSync;
-use bmm_net::{
-    PeerId,
-    market::{Pulse, RENTAL_PROTOCOL, Role, SessionSender, introduce, run_session},
-};
+use bmm_net::market::{RENTAL_PROTOCOL, SessionSender};
 use bmm_pool::proxy::{Proxy, WorkerCount};
 use bmm_types::{
     Amount,
-    market::{
-        FromMiner, JobAnnouncement, Listing, MAX_STRATUM_BYTES, SignatureBytes, SignedVoucher, ToMiner, Wire,
-        voucher_hash,
-    },
-    system::Voucher,
+    market::{FromMiner, Listing, MAX_STRATUM_BYTES, ToMiner, Wire},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -32,8 +24,6 @@ const BEGIN_PATIENCE: Duration = Duration::from_mins(1);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the own proxy may take to take a line.
 const LINE_PATIENCE: Duration = Duration::from_secs(10);
-/// Messages that wait.
-const INBOX: usize = 256;
 /// Bytes that wait between session and proxy.
 const PIPE_BYTES: usize = 64 << 10;
 
@@ -57,34 +47,9 @@ pub(super) async fn stay(
     listing: &Listing,
     price: Amount,
 ) -> Result<(), String> {
-    let peer = PeerId::from_bytes(&listing.peer).map_err(|error| error.to_string())?;
-    let mut stream = reach(&shared.place, peer, listing, RENTAL_PROTOCOL).await?;
-    let provider = introduce(&mut stream, &shared.speaker, Role::Requester, &listing.peer).await;
-    let provider = provider.map_err(|error| error.to_string())?;
-    if provider != listing.offer.provider {
-        return Err(format!("the peer speaks for {provider}"));
-    }
-    let (sender, mut receiver) = run_session(stream, Pulse::default());
-    let (to_stay, mut inbox) = mpsc::channel(INBOX);
-    tokio::spawn(async move {
-        while let Ok(bytes) = receiver.next().await {
-            let Ok(message) = FromMiner::decode(&bytes) else { return };
-            if to_stay.send(message).await.is_err() {
-                return;
-            }
-        }
-    });
-    let job = {
-        let account = &shared.book.lock().record.account;
-        JobAnnouncement {
-            job: account.id,
-            requester: account.requester,
-            chain_id: account.chain_id,
-            budget: account.budget_bmm,
-            deadline: account.deadline,
-            spec: shared.spec.encode(),
-        }
-    };
+    let (_, provider, stream) = introduced(&shared.place, &shared.speaker, listing, RENTAL_PROTOCOL).await?;
+    let (sender, mut inbox) = talk::<FromMiner>(stream);
+    let job = shared.book.lock().record.account.announcement(shared.spec.encode());
     sender.try_send(ToMiner::Begin { job, price }.encode()).map_err(|error| error.to_string())?;
     match timeout(BEGIN_PATIENCE, inbox.recv()).await {
         Ok(Some(FromMiner::Begun)) => {}
@@ -172,13 +137,8 @@ impl Stay<'_> {
         let mut book = self.shared.book.lock();
         let total = book.payer.pay(self.provider);
         self.shared.save(&mut book)?;
-        let (job, chain_id) = (book.record.account.id, book.record.account.chain_id);
+        let voucher = total.map(|total| book.record.account.promise(&self.shared.key, self.provider, total));
         drop(book);
-        let Some(total) = total else { return Ok(()) };
-        let provider = self.provider;
-        let hash = voucher_hash(chain_id, &Voucher { job, provider, total: total.units() });
-        let signature = self.shared.key.sign_hash_sync(&hash).map_err(|error| error.to_string())?;
-        let signature = SignatureBytes::from(signature.as_bytes());
-        self.say(&ToMiner::Pay(SignedVoucher { job, provider, total, signature }))
+        voucher.map_or(Ok(()), |voucher| self.say(&ToMiner::Pay(voucher?)))
     }
 }

@@ -13,10 +13,9 @@ use crate::{
     kept::{Account, KeptState},
     output,
 };
-use alloy_primitives::B256;
 use alloy_signer_local::PrivateKeySigner;
 use bmm_net::content::ContentStore;
-use bmm_types::{market::ServiceSpec, system};
+use bmm_types::market::ServiceSpec;
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 /// How much longer than its paid time a service may be under way, seconds, and as much again as that.
@@ -55,27 +54,15 @@ impl NewService {
         let told = format!("the service costs up to {cost}");
         let hint = "lower service.duration or service.price, or choose another wallet with --wallet";
         check_funds(&network.rpc, key.address(), cost, GAS_ROOM, &told, hint)?;
-        let (chain_id, salt, now) = (network.rpc.chain_id()?, B256::random(), now_secs());
+        let chain_id = network.rpc.chain_id()?;
         let seconds = self.spec.interval_millis.saturating_mul(self.spec.intervals) / 1_000;
+        let deadline = now_secs().saturating_add(seconds.saturating_mul(2)).saturating_add(SPARE_SECS);
         let ports = self.spec.ports.iter().map(|port| {
             let local = self.listen.get(&port.name).copied().unwrap_or(port.port);
             (port.name.clone(), SocketAddr::from(([127, 0, 0, 1], local)))
         });
         let record = ServiceRecord {
-            account: Account {
-                id: system::job_id(chain_id, key.address(), salt),
-                name: self.spec.name.clone(),
-                state: KeptState::Opening,
-                requester: key.address(),
-                chain_id,
-                salt,
-                budget_bmm: cost,
-                deadline: now.saturating_add(seconds.saturating_mul(2)).saturating_add(SPARE_SECS),
-                created: now,
-                promised_bmm: BTreeMap::new(),
-                settle_transaction: None,
-                refunded_bmm: None,
-            },
+            account: Account::new(self.spec.name.clone(), chain_id, key.address(), cost, deadline),
             intervals: 0,
             host: None,
             healthy: false,
@@ -135,9 +122,7 @@ fn keep(context: &Context, network: &Network, key: &PrivateKeySigner, folder: &S
                 spec.intervals
             ),
         );
-        let account = &mut record.account;
-        escrow.open(account.salt, spec.hash().0, account.deadline, account.budget_bmm, None)?;
-        account.state = KeptState::Open;
+        record.account.open(&escrow, spec.hash().0)?;
         folder.save(&record)?;
     }
     if record.account.state == KeptState::Open && !folder.stop_mark().exists() {

@@ -4,7 +4,7 @@ use super::tend::{Hosting, Tended};
 use crate::{
     failure::{Failure, Outcome},
     jobs::{Holds, hosts::check_escrow},
-    marketplace::Place,
+    marketplace::{Place, talk},
     provide::Ledger,
     rpc::RpcClient,
 };
@@ -13,10 +13,7 @@ use bmm_market::service::{Meter, objection};
 use bmm_net::{
     PeerId, Stream,
     content::{ContentStore, Fetcher, Pin},
-    market::{
-        Pulse, RELAY_PROTOCOL, RelayRequest, Role, SERVICE_PROTOCOL, Speaker, answer_relay, introduce, relay,
-        run_session,
-    },
+    market::{RELAY_PROTOCOL, RelayRequest, Role, SERVICE_PROTOCOL, Speaker, answer_relay, introduce, relay},
 };
 use bmm_types::{
     Amount,
@@ -28,12 +25,9 @@ use bmm_vm::{
 };
 use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::mpsc;
 
 /// How long a requester may take to say what it wants.
 const FIRST_WORD: Duration = Duration::from_secs(30);
-/// Messages of a requester that wait.
-const INBOX: usize = 64;
 /// Connections to the services here, and those of one peer.
 const RELAYS: usize = 256;
 const RELAYS_PER_PEER: usize = 64;
@@ -132,19 +126,9 @@ async fn let_in(peer: PeerId, mut stream: Stream, doors: &Doors) -> std::io::Res
 async fn attend(peer: PeerId, mut stream: Stream, parts: HostParts, doors: Doors) -> Result<(), String> {
     let requester = introduce(&mut stream, &parts.speaker, Role::Provider, &peer.to_bytes()).await;
     let requester = requester.map_err(|error| error.to_string())?;
-    let (sender, mut receiver) = run_session(stream, Pulse::default());
-    let first = tokio::time::timeout(FIRST_WORD, receiver.next()).await.map_err(|_| "it says nothing".to_owned())?;
-    let first = ToHost::decode(&first.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-    let ToHost::Begin { job, snapshot } = first else { return Err("it does not say what to host".to_owned()) };
-    let (to_thread, inbox) = mpsc::channel(INBOX);
-    tokio::spawn(async move {
-        while let Ok(bytes) = receiver.next().await {
-            let Ok(message) = ToHost::decode(&bytes) else { return };
-            if to_thread.send(message).await.is_err() {
-                return;
-            }
-        }
-    });
+    let (sender, mut inbox) = talk::<ToHost>(stream);
+    let first = tokio::time::timeout(FIRST_WORD, inbox.recv()).await.ok().flatten();
+    let Some(ToHost::Begin { job, snapshot }) = first else { return Err("it does not say what to host".to_owned()) };
     let handle = tokio::runtime::Handle::current();
     let host = move || {
         let said = sender.clone();

@@ -4,19 +4,16 @@ use super::{
     forward::connect,
     keep::{Keeper, State},
 };
-use crate::{jobs::now_micros, marketplace::reach};
+use crate::{
+    jobs::now_micros,
+    marketplace::{introduced, talk},
+};
 use alloy_primitives::Address;
-use alloy_signer::SignerSync;
 use bmm_net::{
     PeerId,
-    market::{Pulse, RelayRequest, Role, SERVICE_PROTOCOL, SessionSender, introduce, run_session},
+    market::{RelayRequest, SERVICE_PROTOCOL, SessionSender},
 };
-use bmm_types::{
-    market::{
-        FromHost, JobAnnouncement, Listing, Probe, SignatureBytes, SignedVoucher, Snapshot, ToHost, Wire, voucher_hash,
-    },
-    system::Voucher,
-};
+use bmm_types::market::{FromHost, Listing, Probe, Snapshot, ToHost, Wire};
 use std::time::Duration;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
@@ -26,8 +23,6 @@ const LOOK: Duration = Duration::from_millis(300);
 const BEGIN_PATIENCE: Duration = Duration::from_mins(10);
 /// How long it may take for the last copy.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
-/// Messages that wait.
-const INBOX: usize = 256;
 
 /// How a stay ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,32 +55,10 @@ impl Keeper {
     }
 
     async fn try_stay(&mut self, listing: &Listing) -> Result<Left, String> {
-        let peer = PeerId::from_bytes(&listing.peer).map_err(|error| error.to_string())?;
-        let mut stream = reach(&self.place, peer, listing, SERVICE_PROTOCOL).await?;
-        let provider = introduce(&mut stream, &self.speaker, Role::Requester, &listing.peer).await;
-        let provider = provider.map_err(|error| error.to_string())?;
-        if provider != listing.offer.provider {
-            return Err(format!("the peer speaks for {provider}"));
-        }
-        let (sender, mut receiver) = run_session(stream, Pulse::default());
-        let (to_stay, mut inbox) = mpsc::channel(INBOX);
-        tokio::spawn(async move {
-            while let Ok(bytes) = receiver.next().await {
-                let Ok(message) = FromHost::decode(&bytes) else { return };
-                if to_stay.send(message).await.is_err() {
-                    return;
-                }
-            }
-        });
+        let (peer, provider, stream) = introduced(&self.place, &self.speaker, listing, SERVICE_PROTOCOL).await?;
+        let (sender, mut inbox) = talk::<FromHost>(stream);
         let State { record, spec } = &self.state;
-        let job = JobAnnouncement {
-            job: record.account.id,
-            requester: record.account.requester,
-            chain_id: record.account.chain_id,
-            budget: record.account.budget_bmm,
-            deadline: record.account.deadline,
-            spec: spec.encode(),
-        };
+        let job = record.account.announcement(spec.encode());
         let snapshot = record.snapshot.clone().map(|chunks| Snapshot { chunks });
         sender.try_send(ToHost::Begin { job, snapshot }.encode()).map_err(|error| error.to_string())?;
         let mut stay = Stay { keeper: self, provider, peer, sender, copying: None, stopping: None };
@@ -174,12 +147,9 @@ impl Stay<'_> {
         let record = &mut self.keeper.state.record;
         record.account.promised_bmm.clone_from(self.keeper.payer.totals());
         record.intervals = self.keeper.payer.intervals();
-        let (job, chain_id) = (record.account.id, record.account.chain_id);
         self.keeper.save()?;
-        let hash = voucher_hash(chain_id, &Voucher { job, provider: self.provider, total: total.units() });
-        let signature = self.keeper.key.sign_hash_sync(&hash).map_err(|error| error.to_string())?;
-        let signature = SignatureBytes::from(signature.as_bytes());
-        self.say(&ToHost::Pay(SignedVoucher { job, provider: self.provider, total, signature }))
+        let voucher = self.keeper.state.record.account.promise(&self.keeper.key, self.provider, total)?;
+        self.say(&ToHost::Pay(voucher))
     }
 
     /// Fetches the chunks of a copy that are not here yet.
