@@ -87,6 +87,21 @@ pub struct Outcome {
     pub outputs: BTreeMap<String, Vec<u8>>,
 }
 
+impl Outcome {
+    /// What comes of a task that is called off before it begins.
+    pub(crate) fn cancelled() -> Self {
+        Self {
+            exit: Exit::Cancelled,
+            fuel: 0,
+            peak_memory_bytes: 0,
+            wall: Duration::ZERO,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            outputs: BTreeMap::new(),
+        }
+    }
+}
+
 /// Says how a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {

@@ -112,6 +112,8 @@ pub struct ProvideConfig {
     pub containers_dir: PathBuf,
     /// Devices for jobs that need a GPU, by their CDI names, such as "nvidia.com/gpu=0"; containers get these and no other.
     pub gpus: Vec<String>,
+    /// What a second of one of these devices counts as, in units of fuel, beside the time on cores; 0 takes nothing for them.
+    pub fuel_per_gpu_second: u64,
     /// Where CDI specifications are (`nvidia-ctk cdi generate` writes one).
     pub cdi_dirs: Vec<PathBuf>,
     /// Whether `bmm provide` hashes for who rents it, on the slots that have no task.
@@ -198,6 +200,7 @@ impl Default for ProvideConfig {
             containers: false,
             engine: None,
             gpus: Vec::new(),
+            fuel_per_gpu_second: 0,
             cdi_dirs: CDI_FOLDERS.map(PathBuf::from).to_vec(),
             containers_dir: PathBuf::from("/var/lib/bmm/containers"),
             miner: false,

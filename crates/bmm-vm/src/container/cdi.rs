@@ -85,6 +85,7 @@ struct Hook {
 pub struct Devices {
     names: Vec<String>,
     edits: Vec<Edits>,
+    fuel_per_second: u64,
 }
 
 /// What devices take, for engines that do not read specifications themselves.
@@ -117,6 +118,17 @@ impl Devices {
             found.names.push(name.clone());
         }
         Ok(found)
+    }
+
+    /// Rates them: a second of one of them counts as so much fuel beside that of the cores.
+    #[must_use]
+    pub fn rated(self, fuel_per_second: u64) -> Self {
+        Self { fuel_per_second, ..self }
+    }
+
+    /// Returns what a second of all of them counts as.
+    pub(super) fn fuel_per_second(&self) -> u64 {
+        u64::try_from(self.names.len()).unwrap_or(u64::MAX).saturating_mul(self.fuel_per_second)
     }
 
     /// Tells whether there are none.

@@ -14,6 +14,7 @@ mod layer;
 mod run;
 mod service;
 mod state;
+mod used;
 mod volume;
 mod workers;
 
@@ -24,6 +25,7 @@ pub use engine::EngineAddress;
 pub use image::{Image, is_image};
 pub use service::{Door, Service, ServiceInput, VolumeInput};
 pub use state::Containers;
+pub use used::used_nanos;
 
 /// What of the machine a container gets.
 #[derive(Clone, Debug)]

@@ -10,8 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::used::Used;
 use super::workers::Workers;
 use super::{ContainerError, Image, Share, host, state};
+use parking_lot::Mutex;
+
 use crate::task::{Exit, LimitKind, Outcome, STDERR_KEPT_BYTES, StopFlag, TaskInput};
 
 /// How often a running container is looked at.
@@ -23,6 +26,7 @@ pub(super) struct Place<'a> {
     pub(super) name: String,
     pub(super) image: &'a Image,
     pub(super) share: &'a Share,
+    used: Mutex<Used>,
 }
 
 impl Place<'_> {
@@ -41,6 +45,11 @@ impl Place<'_> {
         let bundle = self.folder.join(rank.to_string());
         let mut command = runc_run(self.image, &bundle, &self.container(rank));
         command.stdin(stdin).stdout(stdout).spawn().map_err(host("start", "runc"))
+    }
+
+    /// Returns the time on cores that all of the task's containers have used.
+    fn used_nanos(&self) -> u64 {
+        self.used.lock().see(self.image.session.groups.nanos(&self.name))
     }
 
     /// Ends one of the task's containers: the first process takes every other one of its name space along.
@@ -81,11 +90,21 @@ pub(super) fn runc_run(image: &Image, bundle: &Path, name: &str) -> Command {
 impl Image {
     /// Runs one task to its end on this thread; whatever the program does is an [`Outcome`].
     pub fn run(&self, task: &TaskInput<'_>, share: &Share, stop: &StopFlag) -> Result<Outcome, ContainerError> {
+        let devices = &self.session.devices;
+        // One task at a time has the devices.
+        let _alone = loop {
+            let wanted = !share.devices.is_empty();
+            match wanted.then(|| devices.try_lock_for(LOOK)) {
+                Some(None) if stop.is_set() => return Ok(Outcome::cancelled()),
+                Some(None) => {}
+                taken => break taken,
+            }
+        };
         if let (Some(engine), Some(loaded)) = (&self.session.engine, &self.loaded) {
             return engine.run(self, loaded, task, share, stop);
         }
         let name = self.session.name("task");
-        let place = Place { folder: self.session.folder.join(&name), name, image: self, share };
+        let place = Place { folder: self.session.folder.join(&name), name, image: self, share, used: Mutex::default() };
         lay_out(&place, task)?;
         self.session.make_group(&place.name, task, share)?;
         let started = Instant::now();
@@ -103,7 +122,7 @@ impl Image {
         let ended = watch(&place, &mut child, task, stop, &overflowed);
         let said = workers.finish(&place);
         let ended = ended?;
-        let used_nanos = self.session.groups.nanos(&place.name);
+        let used_nanos = place.used_nanos();
         let peak_memory_bytes = self.session.groups.peak_bytes(&place.name);
         let text = |reader: Option<std::thread::JoinHandle<Vec<u8>>>| {
             reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
@@ -117,7 +136,7 @@ impl Image {
             Some(limit) if exit.is_ok() && outputs.is_empty() => Exit::Limit(limit),
             _ => exit,
         };
-        let fuel = self.session.fuel_of(used_nanos);
+        let fuel = self.session.fuel_of(used_nanos, share, wall);
         if !exit.is_ok() {
             stderr.splice(0..0, said);
             stderr.drain(..stderr.len().saturating_sub(STDERR_KEPT_BYTES));
@@ -159,7 +178,8 @@ fn watch(
     stop: &StopFlag,
     overflowed: &AtomicBool,
 ) -> Result<Result<Exit, i32>, ContainerError> {
-    let until = Instant::now() + task.limits.time;
+    let started = Instant::now();
+    let until = started + task.limits.time;
     let most = task.limits.fuel.unwrap_or(u64::MAX);
     // Why it was killed, and when.
     let mut killed: Option<(Exit, Instant)> = None;
@@ -169,17 +189,17 @@ fn watch(
                 return Ok(Ok(exit));
             }
             let logged = fs::read_to_string(place.folder.join("0/log")).unwrap_or_default();
-            if !status.success() && place.image.session.groups.nanos(&place.name) == 0 {
+            if !status.success() && place.used_nanos() == 0 {
                 return Err(ContainerError::Host { what: "start", path: "runc".into(), reason: logged });
             }
             return Ok(Err(status.code().unwrap_or(137)));
         }
-        let used = place.image.session.groups.nanos(&place.name);
+        let fuel = place.image.session.fuel_of(place.used_nanos(), place.share, started.elapsed());
         let end = if stop.is_set() {
             Some(Exit::Cancelled)
         } else if overflowed.load(Ordering::Relaxed) {
             Some(Exit::Limit(LimitKind::Output))
-        } else if place.image.session.fuel_of(used) > most {
+        } else if fuel > most {
             Some(Exit::Limit(LimitKind::Fuel))
         } else {
             (Instant::now() >= until).then_some(Exit::Limit(LimitKind::Time))

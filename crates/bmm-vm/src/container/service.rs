@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::config::{Subject, describe};
 use super::run::{runc, runc_run};
+use super::used::Used;
 use super::{ContainerError, Image, OUTER_ID, Share, host, layer, state, volume};
 use crate::task::{Limits, TaskInput};
 
@@ -80,6 +81,7 @@ pub struct Service {
     door: Door,
     log: Arc<Mutex<VecDeque<u8>>>,
     volume_bytes: Option<u64>,
+    used: Used,
 }
 
 impl Drop for Service {
@@ -104,7 +106,7 @@ impl Service {
         let folder = image.session.folder.join(&name);
         let volume_bytes = input.volume.map(|volume| volume.size_bytes);
         let (door, log) = (Door::default(), Arc::default());
-        let service = Self { image, folder, name, child: None, door, log, volume_bytes };
+        let service = Self { image, folder, name, child: None, door, log, volume_bytes, used: Used::default() };
         let folder = &service.folder;
         fs::DirBuilder::new().mode(0o755).create(folder).map_err(host("make the folder", folder))?;
         if let Some(volume) = input.volume {
@@ -194,6 +196,7 @@ impl Service {
 
     /// Whether the program runs.
     pub fn is_running(&mut self) -> bool {
+        self.used.see(self.image.session.groups.nanos(&self.name));
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -42,6 +43,8 @@ pub(super) struct Session {
     /// Runs the containers in place of `runc`.
     pub(super) engine: Option<Engine>,
     pub(super) groups: Groups,
+    /// Held by the task that has the devices.
+    pub(super) devices: Mutex<()>,
     next: AtomicU64,
     _lock: File,
 }
@@ -110,7 +113,16 @@ impl Containers {
             let lock = File::create(folder.join("lock")).map_err(host("make the file", &folder))?;
             lock.lock().map_err(host("lock the folder", &folder))?;
             let (groups, next) = (Groups::of_host(), AtomicU64::new(0));
-            let session = Arc::new(Session { folder, name, fuel_per_core_second, engine, groups, next, _lock: lock });
+            let session = Arc::new(Session {
+                folder,
+                name,
+                fuel_per_core_second,
+                engine,
+                groups,
+                devices: Mutex::default(),
+                next,
+                _lock: lock,
+            });
             return Ok(Self { session, devices, images: Mutex::default() });
         }
         Err(ContainerError::Unavailable("no name was free".to_owned()))
@@ -189,10 +201,12 @@ impl Session {
         self.folder.join("lock")
     }
 
-    /// Returns the work of a time on one core, nanoseconds, at the speed of this host.
-    pub(super) fn fuel_of(&self, nanos: u64) -> u64 {
-        let fuel = u128::from(nanos) * u128::from(self.fuel_per_core_second) / 1_000_000_000;
-        u64::try_from(fuel).unwrap_or(u64::MAX)
+    /// Returns the work of a task: its time on cores, nanoseconds, at the speed of this host, and the time for which it had devices,
+    /// at theirs.
+    pub(super) fn fuel_of(&self, nanos: u64, share: &Share, wall: Duration) -> u64 {
+        let cores = u128::from(nanos).saturating_mul(self.fuel_per_core_second.into());
+        let devices = wall.as_nanos().saturating_mul(share.devices.fuel_per_second().into());
+        u64::try_from(cores.saturating_add(devices) / 1_000_000_000).unwrap_or(u64::MAX)
     }
 }
 

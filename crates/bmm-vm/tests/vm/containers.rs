@@ -246,6 +246,20 @@ fn a_task_gets_the_device_that_a_specification_names_and_no_other() {
         (more, plain.iter().all(|line| given.contains(line) || line.is_empty())),
         (vec!["/dev/harmless", "given"], true)
     );
+    // A second with a device counts beside the time on cores, and two tasks do not have it at once.
+    let rated = find("example.org/harmless=0").expect("it is named").rated(1_000_000_000_000);
+    let share = Share { devices: rated, ..Share::default() };
+    let nap = || {
+        let args = ["/bin/busybox sleep 1".to_owned()];
+        let task = TaskInput { args: &args, limits: limits(), ..TaskInput::new() };
+        image.run(&task, &share, &StopFlag::new()).expect("the host can run it")
+    };
+    let began = std::time::Instant::now();
+    let naps = std::thread::scope(|scope| [scope.spawn(nap), scope.spawn(nap)].map(|nap| nap.join().expect("a nap")));
+    assert!(began.elapsed() >= std::time::Duration::from_secs(2), "one after the other");
+    for outcome in naps {
+        assert!(outcome.exit.is_ok() && outcome.fuel >= 1_000_000_000_000, "{outcome:?}");
+    }
     let message = find("nvidia.com/gpu=0").expect_err("there is none").to_string();
     assert!(
         message.contains("nvidia.com/gpu=0") && message.contains(folder.path().to_str().expect("text")),

@@ -298,6 +298,7 @@ pub(crate) fn allow_containers(data: &DataDir, config: &ProvideConfig, vm: &Vm) 
     let fuel_per_second = rating(data, vm)?;
     let folders: Vec<&Path> = config.cdi_dirs.iter().map(PathBuf::as_path).collect();
     let allowed = Devices::find(&config.gpus, &folders).and_then(|devices| {
+        let devices = devices.rated(config.fuel_per_gpu_second);
         vm.allow_containers(&config.containers_dir, fuel_per_second, devices, config.engine.as_ref())
     });
     allowed.map_err(|error| {

@@ -2,6 +2,7 @@
 
 use super::hands;
 use crate::failure::{Failure, Outcome};
+use bmm_vm::container::used_nanos;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -72,7 +73,7 @@ impl fmt::Display for Hours {
     }
 }
 
-/// Processor time of the machine and of this process, in the system's ticks.
+/// Processor time of the machine, and of this process with its containers, in the system's ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ticks {
     all: u64,
@@ -83,7 +84,16 @@ struct Ticks {
 impl Ticks {
     fn now() -> Option<Self> {
         let read = |path| std::fs::read_to_string(path).ok();
-        Self::parse(&read("/proc/stat")?, &read("/proc/self/stat")?)
+        let ticks = Self::parse(&read("/proc/stat")?, &read("/proc/self/stat")?)?;
+        Some(ticks.with_containers(used_nanos()))
+    }
+
+    /// Adds what containers have used; they are processes of their own.
+    fn with_containers(self, nanos: u64) -> Self {
+        let a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten();
+        let a_second = a_second.and_then(|ticks| u128::try_from(ticks).ok()).unwrap_or(100);
+        let ticks = u64::try_from(u128::from(nanos).saturating_mul(a_second) / 1_000_000_000).unwrap_or(u64::MAX);
+        Self { own: self.own.saturating_add(ticks), ..self }
     }
 
     fn parse(machine: &str, own: &str) -> Option<Self> {
@@ -218,6 +228,8 @@ mod tests {
         assert_eq!(at(1_150, 5_050, 550).others_percent(before), 0);
         assert_eq!(at(1_150, 5_050, 450).others_percent(before), 50);
         assert_eq!(before.others_percent(before), 0);
+        // A second of 100 ticks in which containers were busy on one core and others for half of that.
+        assert_eq!(at(1_150, 5_050, 400).with_containers(1_000_000_000).others_percent(before), 25);
         assert_eq!(Ticks::parse("", ""), None);
     }
 }

@@ -9,7 +9,7 @@ use bollard::query_parameters::StatsOptions;
 use futures::StreamExt;
 use parking_lot::Mutex;
 
-use crate::container::groups::Groups;
+use crate::container::{groups::Groups, used::Used};
 
 /// How often the engine is asked; it takes some milliseconds itself.
 const ASK: Duration = Duration::from_millis(100);
@@ -30,7 +30,12 @@ pub(super) struct Seen {
 }
 
 /// Looks at what a container uses.
-pub(super) enum Meter {
+pub(super) struct Meter {
+    how: How,
+    used: Used,
+}
+
+enum How {
     /// Control groups whose counters can be read.
     Read(Groups, Place, Seen),
     /// The engine's word, asked for beside.
@@ -48,18 +53,26 @@ pub(super) enum Place {
 impl Meter {
     /// Begins to read the counters of a group.
     pub(super) fn read(groups: &Groups, place: Place) -> Self {
-        Self::Read(groups.clone(), place, Seen::default())
+        Self { how: How::Read(groups.clone(), place, Seen::default()), used: Used::default() }
     }
 
     /// Begins to ask the engine about a container that was started.
     pub(super) fn ask(docker: &Docker, id: &str, most_processes: u64) -> Self {
         let seen = Arc::default();
         let asking = ask(docker.clone(), id.to_owned(), Arc::clone(&seen), most_processes);
-        Self::Asked(seen, tokio::spawn(asking))
+        Self { how: How::Asked(seen, tokio::spawn(asking)), used: Used::default() }
     }
 
     /// Returns what has been seen up to now.
     pub(super) fn look(&mut self) -> Seen {
+        let seen = self.how.look();
+        self.used.see(seen.nanos);
+        seen
+    }
+}
+
+impl How {
+    fn look(&mut self) -> Seen {
         match self {
             Self::Read(groups, Place::Own(group), seen) => {
                 seen.nanos = seen.nanos.max(groups.nanos(group));
@@ -85,7 +98,7 @@ impl Meter {
 
 impl Drop for Meter {
     fn drop(&mut self) {
-        if let Self::Asked(_, asking) = self {
+        if let How::Asked(_, asking) = &self.how {
             asking.abort();
         }
     }

@@ -104,7 +104,7 @@ impl Engine {
         let ended = self.with(PATIENCE, async |docker| {
             let id = self.create(&docker, &place, image, task, share).await?;
             let id = place.id.get_or_init(|| id);
-            Run { engine: self, docker: &docker, id, place: &place, image, task }.perform(stop).await
+            Run { engine: self, docker: &docker, id, place: &place, image, task, share }.perform(stop).await
         })??;
         if !place.bounded {
             watch::open_up(&place.outputs());
@@ -116,7 +116,7 @@ impl Engine {
             Some(limit) if exit.is_ok() && outputs.is_empty() => Exit::Limit(limit),
             _ => exit,
         };
-        let fuel = image.session.fuel_of(ended.seen.nanos);
+        let fuel = image.session.fuel_of(ended.seen.nanos, share, ended.wall);
         let Ended { wall, said: Said { stdout, stderr, .. }, seen, .. } = ended;
         Ok(Outcome { exit, fuel, peak_memory_bytes: seen.peak_bytes, wall, stdout, stderr, outputs })
     }
@@ -170,6 +170,7 @@ struct Run<'a> {
     place: &'a Place<'a>,
     image: &'a Image,
     task: &'a TaskInput<'a>,
+    share: &'a Share,
 }
 
 impl Run<'_> {
@@ -288,7 +289,7 @@ impl Run<'_> {
     /// Says why the program must end now, if it must.
     fn over(&self, meter: &mut Meter, started: Instant, stop: &StopFlag) -> Option<Exit> {
         let limits = &self.task.limits;
-        let used = self.image.session.fuel_of(meter.look().nanos);
+        let used = self.image.session.fuel_of(meter.look().nanos, self.share, started.elapsed());
         if stop.is_set() {
             Some(Exit::Cancelled)
         } else if limits.fuel.is_some_and(|most| used > most) {
