@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use crate::error::VmError;
@@ -54,6 +55,40 @@ impl<K: PartialEq, V> Recent<K, V> {
     }
 }
 
+/// Is machine code that can be written down and read again.
+pub(crate) trait Code: Sized {
+    /// Writes the code down.
+    fn to_bytes(&self) -> wasmtime::Result<Vec<u8>>;
+
+    /// Makes code of bytes that [`Self::to_bytes`] gave in this program or another run of it, and that nobody changed since.
+    #[expect(unsafe_code, reason = "machine code can only be loaded by trusting it")]
+    unsafe fn from_bytes(engine: &Engine, code: &[u8]) -> wasmtime::Result<Self>;
+}
+
+#[expect(unsafe_code, reason = "machine code can only be loaded by trusting it")]
+impl Code for Module {
+    fn to_bytes(&self) -> wasmtime::Result<Vec<u8>> {
+        self.serialize()
+    }
+
+    unsafe fn from_bytes(engine: &Engine, code: &[u8]) -> wasmtime::Result<Self> {
+        // SAFETY: the caller knows who wrote the bytes.
+        unsafe { Self::deserialize(engine, code) }
+    }
+}
+
+#[expect(unsafe_code, reason = "machine code can only be loaded by trusting it")]
+impl Code for Component {
+    fn to_bytes(&self) -> wasmtime::Result<Vec<u8>> {
+        self.serialize()
+    }
+
+    unsafe fn from_bytes(engine: &Engine, code: &[u8]) -> wasmtime::Result<Self> {
+        // SAFETY: the caller knows who wrote the bytes.
+        unsafe { Self::deserialize(engine, code) }
+    }
+}
+
 /// Keeps machine code in a directory that only this user can write to.
 ///
 /// Loading machine code is trusting it, so a file is used only if its digest over engine, module and code is right.
@@ -73,29 +108,29 @@ impl DiskCache {
         Ok(Self { dir: dir.to_owned(), max_bytes })
     }
 
-    /// Loads the code of a module, if it is there and sound.
-    pub fn load(&self, engine: &Engine, engine_key: u64, wasm_hash: &[u8; 32]) -> Option<Module> {
+    /// Loads the code of a program, if it is there and sound.
+    pub fn load<C: Code>(&self, engine: &Engine, engine_key: u64, wasm_hash: &[u8; 32]) -> Option<C> {
         let path = self.path(engine_key, wasm_hash);
         let file = fs::read(&path).ok()?;
         let checked = check_file(&file, engine_key, wasm_hash);
-        let module = checked.and_then(|code| deserialize(engine, code));
-        if module.is_none() {
+        let code = checked.and_then(|code| deserialize(engine, code));
+        if code.is_none() {
             tracing::warn!(path = %path.display(), "compiled code is damaged or of another engine; compiling again");
             let _ = fs::remove_file(&path);
         }
-        module
+        code
     }
 
-    /// Stores the code of a module; a failure costs a later compilation, so it is only logged.
-    pub fn store(&self, module: &Module, engine_key: u64, wasm_hash: &[u8; 32]) {
+    /// Stores the code of a program; a failure costs a later compilation, so it is only logged.
+    pub fn store(&self, code: &impl Code, engine_key: u64, wasm_hash: &[u8; 32]) {
         let path = self.path(engine_key, wasm_hash);
-        if let Err(error) = self.try_store(module, engine_key, wasm_hash, &path) {
+        if let Err(error) = self.try_store(code, engine_key, wasm_hash, &path) {
             tracing::warn!(path = %path.display(), %error, "compiled code could not be stored");
         }
     }
 
-    fn try_store(&self, module: &Module, engine_key: u64, wasm_hash: &[u8; 32], path: &Path) -> io::Result<()> {
-        let code = module.serialize().map_err(|error| io::Error::other(format!("{error:#}")))?;
+    fn try_store(&self, code: &impl Code, engine_key: u64, wasm_hash: &[u8; 32], path: &Path) -> io::Result<()> {
+        let code = code.to_bytes().map_err(|error| io::Error::other(format!("{error:#}")))?;
         let mut file = Vec::with_capacity(HEADER_BYTES + code.len());
         file.extend_from_slice(MAGIC);
         file.extend_from_slice(&digest(engine_key, wasm_hash, &code));
@@ -154,13 +189,13 @@ fn check_file<'a>(file: &'a [u8], engine_key: u64, wasm_hash: &[u8; 32]) -> Opti
     (magic == MAGIC && recorded == digest(engine_key, wasm_hash, code)).then_some(code)
 }
 
-/// Makes a module of machine code.
+/// Makes a program's code of its file.
 #[expect(unsafe_code, reason = "machine code can only be loaded by trusting it; the caller has checked who made it")]
-fn deserialize(engine: &Engine, code: &[u8]) -> Option<Module> {
-    // SAFETY: the bytes were produced by `Module::serialize` in this program: `check_file` has compared their digest with
+fn deserialize<C: Code>(engine: &Engine, code: &[u8]) -> Option<C> {
+    // SAFETY: the bytes were produced by `Code::to_bytes` in this program: `check_file` has compared their digest with
     // the one recorded beside them, in a directory that `check_private` found writable by this user alone. The engine
     // itself refuses code of another version or configuration. They are in our memory and cannot change any more.
-    unsafe { Module::deserialize(engine, code) }.ok()
+    unsafe { C::from_bytes(engine, code) }.ok()
 }
 
 #[cfg(unix)]

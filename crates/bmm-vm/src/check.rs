@@ -1,9 +1,14 @@
-//! Which modules become programs: one check a rule, before any of their code runs.
+//! Which modules and components become programs: one check a rule, before any of their code runs.
+
+mod parts;
 
 use std::time::Instant;
 
 use wasmparser::{FunctionBody, Parser, Payload, TypeRef};
 use wasmtime::{ExternType, FuncType, Linker, Module, Store, ValType};
+
+use parts::Parts;
+pub(crate) use parts::{MAX_COMPONENT_MEMORIES, MAX_CORE_INSTANCES, run_export};
 
 use crate::error::ModuleError;
 use crate::state::TaskState;
@@ -13,7 +18,7 @@ use crate::weight::{self, Arity, Signatures};
 
 /// Most entries of one table.
 pub(crate) const MAX_TABLE_ELEMENTS: usize = 100_000;
-/// Most tables of a module.
+/// Most tables of a program.
 pub(crate) const MAX_TABLES: u32 = 4;
 /// Most functions of a module; an interpreter of Python has about 20,000.
 const MAX_FUNCTIONS: u64 = 200_000;
@@ -30,7 +35,7 @@ const UNITS_PER_BYTE: u64 = 2;
 /// Bytes of a page of linear memory.
 pub(crate) const PAGE_BYTES: u64 = 65_536;
 
-/// Checks what can be checked of a module before it is compiled, which is all that bounds the compiler's work: its header, and how much of
+/// Checks what can be checked of a module or a component before it is compiled, which is all that bounds the compiler's work: its header, and how much of
 /// everything it has. [`crate::Vm::prepare`] does so first.
 ///
 /// # Errors
@@ -40,7 +45,12 @@ pub fn check_module(wasm: &[u8], max_module_bytes: u64, max_memory_bytes: u64) -
     contents(wasm, max_memory_bytes)
 }
 
-/// A module begins with the magic number and version 1, is no component, and is not too large.
+/// Tells components from modules: the upper half of the version field is the layer, 0 for modules and 1 for components.
+pub(crate) fn is_component(wasm: &[u8]) -> bool {
+    wasm.get(6..8) == Some(&[1, 0])
+}
+
+/// A program begins with the magic number, and is not too large.
 pub(crate) fn header(wasm: &[u8], max_bytes: u64) -> Result<(), ModuleError> {
     let bytes = wasm.len() as u64;
     if bytes > max_bytes {
@@ -48,10 +58,6 @@ pub(crate) fn header(wasm: &[u8], max_bytes: u64) -> Result<(), ModuleError> {
     }
     if !wasm.starts_with(b"\0asm") {
         return Err(ModuleError::NotWasm);
-    }
-    // The upper half of the version field is the layer: 0 for modules, 1 for components.
-    if wasm.get(6..8) == Some(&[1, 0]) {
-        return Err(ModuleError::Component);
     }
     Ok(())
 }
@@ -81,36 +87,69 @@ pub(crate) fn entry(module: &Module, name: &str) -> Result<bool, ModuleError> {
     }
 }
 
-/// A module has no more of anything than can be compiled in reasonable time and fits into an instance.
+/// A program has no more of anything than can be compiled in reasonable time and fits into an instance.
 ///
 /// A few bytes can declare 50,000 local variables, and a module can do so in every function: without bounds a small file
 /// keeps the compiler busy for hours.
 pub(crate) fn contents(wasm: &[u8], max_memory_bytes: u64) -> Result<(), ModuleError> {
     let mut bodies = Bodies {
         max_units: MAX_MODULE_UNITS.saturating_add(UNITS_PER_BYTE.saturating_mul(wasm.len() as u64)),
+        max_memory_bytes,
         ..Bodies::default()
     };
+    let mut parts = Parts::default();
     for payload in Parser::new(0).parse_all(wasm) {
-        match payload.map_err(malformed)? {
+        let payload = payload.map_err(malformed)?;
+        parts.check(&payload)?;
+        bodies.payload(payload)?;
+    }
+    Ok(())
+}
+
+/// Turns the parser's error into the room's.
+fn malformed(error: impl std::fmt::Display) -> ModuleError {
+    ModuleError::Malformed(error.to_string())
+}
+
+/// Follows the modules of a program: one, or those of a component.
+#[derive(Default)]
+struct Bodies {
+    max_memory_bytes: u64,
+    signatures: Signatures,
+    /// Number of the next function.
+    next: u32,
+    locals: u64,
+    units: u64,
+    max_units: u64,
+}
+
+impl Bodies {
+    /// Checks the next part of a module; what belongs to components is passed over.
+    fn payload(&mut self, payload: Payload<'_>) -> Result<(), ModuleError> {
+        match payload {
+            Payload::Version { .. } => {
+                self.signatures = Signatures::default();
+                self.next = 0;
+            }
             Payload::TypeSection(section) => {
                 for ty in section.into_iter_err_on_gc_types() {
                     let ty = ty.map_err(malformed)?;
                     let count = |values: &[_]| u32::try_from(values.len()).unwrap_or(u32::MAX);
-                    bodies.signatures.types.push(Arity { params: count(ty.params()), results: count(ty.results()) });
+                    self.signatures.types.push(Arity { params: count(ty.params()), results: count(ty.results()) });
                 }
             }
             Payload::ImportSection(section) => {
                 for import in section.into_imports() {
                     if let TypeRef::Func(ty) | TypeRef::FuncExact(ty) = import.map_err(malformed)?.ty {
-                        bodies.signatures.functions.push(ty);
-                        bodies.next = bodies.next.saturating_add(1);
+                        self.signatures.functions.push(ty);
+                        self.next = self.next.saturating_add(1);
                     }
                 }
             }
             Payload::FunctionSection(section) => {
                 at_most("functions", section.count().into(), MAX_FUNCTIONS)?;
                 for ty in section {
-                    bodies.signatures.functions.push(ty.map_err(malformed)?);
+                    self.signatures.functions.push(ty.map_err(malformed)?);
                 }
             }
             Payload::GlobalSection(section) => at_most("globals", section.count().into(), MAX_GLOBALS)?,
@@ -122,33 +161,15 @@ pub(crate) fn contents(wasm: &[u8], max_memory_bytes: u64) -> Result<(), ModuleE
             }
             Payload::MemorySection(section) => {
                 for memory in section {
-                    first_memory(memory.map_err(malformed)?.initial, max_memory_bytes)?;
+                    first_memory(memory.map_err(malformed)?.initial, self.max_memory_bytes)?;
                 }
             }
-            Payload::CodeSectionEntry(body) => bodies.check(&body)?,
+            Payload::CodeSectionEntry(body) => self.check(&body)?,
             _ => {}
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Turns the parser's error into the room's.
-fn malformed(error: impl std::fmt::Display) -> ModuleError {
-    ModuleError::Malformed(error.to_string())
-}
-
-/// Follows the bodies of a module's functions.
-#[derive(Default)]
-struct Bodies {
-    signatures: Signatures,
-    /// Number of the next function.
-    next: u32,
-    locals: u64,
-    units: u64,
-    max_units: u64,
-}
-
-impl Bodies {
     /// All functions together have no more variables, and make no more work for the compiler, than the bounds say.
     fn check(&mut self, body: &FunctionBody<'_>) -> Result<(), ModuleError> {
         let mut own = 0_u64;

@@ -15,14 +15,32 @@ pub enum ModuleError {
     },
     /// The file does not begin with the magic number of WebAssembly.
     #[error(
-        "the app is not a WebAssembly module (it lacks the bytes \\0asm at its start); compile it for wasm32-wasip1"
+        "the app is not a WebAssembly module (it lacks the bytes \\0asm at its start); compile it for wasm32-wasip1 or wasm32-wasip2"
     )]
     NotWasm,
-    /// The file is a WebAssembly component.
-    #[error("the app is a WebAssembly component; compile it as a core module (target wasm32-wasip1)")]
-    Component,
+    /// The component is no command.
+    #[error(
+        "the component exports no `wasi:cli/run@0.2` with a function `run`, only {exports}; build it as a command (a program with `main`, target wasm32-wasip2), not as a library"
+    )]
+    NoRun {
+        /// What it exports instead.
+        exports: String,
+    },
+    /// The job names an entry, and the program is a component.
+    #[error(
+        "the app is a WebAssembly component, which begins at `wasi:cli/run`; `entry` ({0:?}) is for modules only, so leave it out or compile the app as a module"
+    )]
+    ComponentEntry(String),
+    /// The component asks for something that the VM does not have.
+    #[error("the component asks for what does not exist here: {0}; only the interfaces of `wasi:cli/command@0.2` do")]
+    ComponentImport(String),
+    /// The component has others inside that have code of their own.
+    #[error(
+        "the component is composed of components with code of their own, and what passes between them could not be counted; build it as one component"
+    )]
+    Composed,
     /// The module is damaged, invalid or uses a feature that is switched off (threads, several memories, 64-bit memory).
-    #[error("the module is not valid here: {0}; compile it for wasm32-wasip1 without threads")]
+    #[error("the module is not valid here: {0}; compile it for wasm32-wasip1 or wasm32-wasip2 without threads")]
     Malformed(String),
     /// The module has more of something than the host compiles.
     #[error("the module has {count} {what}, more than the {max} allowed")]

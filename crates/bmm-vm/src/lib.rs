@@ -3,8 +3,8 @@
 //! Layer: above `bmm-types`, below the binary. It knows programs, tasks, limits and fuel; it must not know jobs, chains,
 //! money or the network.
 //!
-//! A program is a WASI preview 1 command (a core WebAssembly module that exports `_start`). It sees its arguments, its
-//! standard input, a read-only `/in`, a writable `/out` and nothing else: the file system lives in this process's
+//! A program is a WASI preview 1 command (a core WebAssembly module that exports `_start`) or a WASI preview 2 command (a
+//! component that exports `wasi:cli/run`). It sees its arguments, its standard input, a read-only `/in`, a writable `/out` and nothing else: the file system lives in this process's
 //! memory, clocks are virtual and randomness is a stream of the task's seed. Two runs of one task therefore give the
 //! same bytes and the same fuel, on any host.
 //!
@@ -25,6 +25,7 @@
 
 mod cache;
 mod check;
+mod compile;
 pub mod container;
 mod error;
 pub mod hardware;

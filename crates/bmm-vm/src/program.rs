@@ -6,25 +6,41 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use wasmtime::{InstancePre, ModuleExport, Store, Trap};
+use wasmtime::component::{self, ComponentExportIndex};
+use wasmtime::{Engine, InstancePre, ModuleExport, Store, Trap};
 
 use crate::error::VmError;
-use crate::state::{End, SLICE_FUEL, TaskState};
+use crate::state::{End, MemoryLimiter, SLICE_FUEL, TaskState};
 use crate::task::{Exit, LimitKind, MAX_ARGUMENT_BYTES, Outcome, StopFlag, TaskInput, TrapKind};
 use crate::vm::Slots;
+use crate::wasi::p2::{MAX_COMPONENT_HANDLES, MAX_HANDED_BYTES};
 
 /// Fuel of a task without a bound; the engine counts in signed 64-bit numbers.
 const UNBOUNDED_FUEL: u64 = i64::MAX as u64;
 
+/// Holds code that is linked, and where it begins.
+pub(crate) enum Ready {
+    /// A core module.
+    Module {
+        pre: InstancePre<TaskState>,
+        /// Function that a reactor wants to be called first.
+        initialize: Option<ModuleExport>,
+        start: ModuleExport,
+        /// Whether the entry returns its exit code.
+        returns_code: bool,
+    },
+    /// A component.
+    Component {
+        pre: component::InstancePre<TaskState>,
+        /// The function `run` of `wasi:cli/run`.
+        run: ComponentExportIndex,
+    },
+}
+
 /// Holds compiled code that is linked and ready: any number of threads may run it at once.
 pub struct Program {
     pub(crate) hash: [u8; 32],
-    pub(crate) pre: InstancePre<TaskState>,
-    /// Function that a reactor wants to be called first.
-    pub(crate) initialize: Option<ModuleExport>,
-    pub(crate) start: ModuleExport,
-    /// Whether the entry returns its exit code.
-    pub(crate) returns_code: bool,
+    pub(crate) ready: Ready,
     pub(crate) first_memory_bytes: u64,
     pub(crate) slots: Arc<Slots>,
 }
@@ -36,20 +52,30 @@ impl std::fmt::Debug for Program {
 }
 
 impl Program {
-    /// Returns the SHA-256 of the module's bytes.
+    /// Returns the SHA-256 of the bytes of the module or component.
     pub fn hash(&self) -> [u8; 32] {
         self.hash
     }
 
-    /// Returns the memory that the program starts with, bytes.
+    /// Returns the memory that the program starts with, bytes; of a component with several the largest.
     pub fn first_memory_bytes(&self) -> u64 {
         self.first_memory_bytes
     }
 
     /// Returns the size of the machine code with its tables, bytes.
     pub(crate) fn code_bytes(&self) -> usize {
-        let image = self.pre.module().image_range();
+        let image = match &self.ready {
+            Ready::Module { pre, .. } => pre.module().image_range(),
+            Ready::Component { pre, .. } => pre.component().image_range(),
+        };
         (image.end as usize).saturating_sub(image.start as usize)
+    }
+
+    fn engine(&self) -> &Engine {
+        match &self.ready {
+            Ready::Module { pre, .. } => pre.module().engine(),
+            Ready::Component { pre, .. } => pre.engine(),
+        }
     }
 
     /// Runs one task to its end on this thread, waiting for a free instance if all are in use.
@@ -63,8 +89,10 @@ impl Program {
         let _slot = self.slots.take();
         let started = Instant::now();
         let fuel = task.limits.fuel.unwrap_or(UNBOUNDED_FUEL).min(UNBOUNDED_FUEL);
-        let mut store = Store::new(self.pre.module().engine(), TaskState::new(task, stop, fuel, started));
+        let mut store = Store::new(self.engine(), TaskState::new(task, stop, fuel, started));
         store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(MAX_HANDED_BYTES);
+        store.set_max_component_handles(MAX_COMPONENT_HANDLES);
         store.set_fuel(fuel).map_err(internal)?;
         store.fuel_async_yield_interval(Some(SLICE_FUEL)).map_err(internal)?;
 
@@ -76,7 +104,9 @@ impl Program {
             // A fault in the sandbox's own code must not take the host's thread along; the store is thrown away then.
             let ended = std::panic::catch_unwind(AssertUnwindSafe(|| self.drive(&mut store)));
             let ended = ended.map_err(|_| internal("a system call panicked"))?;
-            exit_of(ended, store.data().limiter.denied)?
+            // Of a component the engine tells some faults in words alone. Before its first instruction they are the host's.
+            let ran = matches!(self.ready, Ready::Component { .. }) && store.get_fuel().map_err(internal)? < fuel;
+            exit_of(ended, &store.data().limiter, ran)?
         };
         let used = fuel - store.get_fuel().map_err(internal)?.min(fuel);
         let wall = started.elapsed();
@@ -91,19 +121,7 @@ impl Program {
     /// was measured to cost 11 % more time on an integer kernel.
     fn drive(&self, store: &mut Store<TaskState>) -> wasmtime::Result<()> {
         let watch = store.data().watch.clone();
-        let mut running = pin!(async {
-            let instance = self.pre.instantiate_async(&mut *store).await?;
-            for export in self.initialize.iter().chain([&self.start]) {
-                let function = instance.get_module_export(&mut *store, export).and_then(wasmtime::Extern::into_func);
-                let function = function.ok_or_else(|| wasmtime::format_err!("an export vanished"))?;
-                if std::ptr::eq(export, &raw const self.start) && self.returns_code {
-                    let code = function.typed::<(), u32>(&mut *store)?.call_async(&mut *store, ()).await?;
-                    return Err(End::Exit(code).into());
-                }
-                function.typed::<(), ()>(&mut *store)?.call_async(&mut *store, ()).await?;
-            }
-            Ok(())
-        });
+        let mut running = pin!(self.begin(store));
         let mut context = Context::from_waker(Waker::noop());
         loop {
             if let Poll::Ready(ended) = running.as_mut().poll(&mut context) {
@@ -112,6 +130,31 @@ impl Program {
             if let Some(end) = watch.look() {
                 // Dropping the future unwinds the program's stack.
                 return Err(end.into());
+            }
+        }
+    }
+
+    /// Creates the instances, and calls what the program begins with.
+    async fn begin(&self, store: &mut Store<TaskState>) -> wasmtime::Result<()> {
+        match &self.ready {
+            Ready::Module { pre, initialize, start, returns_code } => {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                for export in initialize.iter().chain([start]) {
+                    let function = instance.get_module_export(&mut *store, export).and_then(wasmtime::Extern::into_func);
+                    let function = function.ok_or_else(|| wasmtime::format_err!("an export vanished"))?;
+                    if std::ptr::eq(export, start) && *returns_code {
+                        let code = function.typed::<(), u32>(&mut *store)?.call_async(&mut *store, ()).await?;
+                        return Err(End::Exit(code).into());
+                    }
+                    function.typed::<(), ()>(&mut *store)?.call_async(&mut *store, ()).await?;
+                }
+                Ok(())
+            }
+            Ready::Component { pre, run } => {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, run)?;
+                let (status,) = run.call_async(&mut *store, ()).await?;
+                status.map_err(|()| End::Exit(1).into())
             }
         }
     }
@@ -143,8 +186,9 @@ fn check_task(task: &TaskInput<'_>, slots: &Slots) -> Result<(), VmError> {
     Ok(())
 }
 
-/// Reads the end of a program from what the engine returned.
-fn exit_of(ended: wasmtime::Result<()>, memory_denied: bool) -> Result<Exit, VmError> {
+/// Reads the end of a program from what the engine returned. Of a component that `ran`, faults without a name are its own: the
+/// engine has none for a handle that does not exist, or a text that is none.
+fn exit_of(ended: wasmtime::Result<()>, memory: &MemoryLimiter, ran: bool) -> Result<Exit, VmError> {
     let Err(error) = ended else { return Ok(Exit::Ok) };
     let exit = match (error.downcast_ref::<End>(), error.downcast_ref::<Trap>()) {
         (Some(End::Exit(0)), _) => Exit::Ok,
@@ -157,11 +201,14 @@ fn exit_of(ended: wasmtime::Result<()>, memory_denied: bool) -> Result<Exit, VmE
         (None, None) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
             return Err(VmError::Instance(format!("{error:#}")));
         }
+        // Refused before it could begin: a component's memories are counted when they are made.
+        (None, None) if memory.denied => Exit::Limit(LimitKind::Memory),
+        (None, None) if ran && !memory.host_failed => Exit::Trap(TrapKind::Other),
         (None, None) => return Err(internal(error)),
     };
     // A refused allocation usually ends in an abort or a failure code: name the cause, not the symptom.
     let failed = matches!(exit, Exit::Code(_) | Exit::Trap(_));
-    Ok(if memory_denied && failed { Exit::Limit(LimitKind::Memory) } else { exit })
+    Ok(if memory.denied && failed { Exit::Limit(LimitKind::Memory) } else { exit })
 }
 
 /// Names a trap.

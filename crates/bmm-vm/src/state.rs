@@ -50,6 +50,7 @@ impl TaskState {
                 total_bytes: 0,
                 peak_bytes: 0,
                 denied: false,
+                host_failed: false,
             },
             // A time limit too long for the clock is none.
             watch: Watch { deadline: started.checked_add(task.limits.time), stop: stop.clone(), looked_at: fuel },
@@ -96,6 +97,8 @@ pub(crate) struct MemoryLimiter {
     pub peak_bytes: u64,
     /// Whether the program asked for more than the limit.
     pub denied: bool,
+    /// Whether the host had no memory for what the limit allows.
+    pub host_failed: bool,
 }
 
 impl ResourceLimiter for MemoryLimiter {
@@ -116,7 +119,11 @@ impl ResourceLimiter for MemoryLimiter {
     /// A growth that was permitted fails for want of the host's memory: answering -1 would make the result depend on the
     /// host, so the task ends as the host's failure. Passing the program's own bounds stays the program's affair.
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        if OWN_BOUNDS.contains(&error.to_string().as_str()) { Ok(()) } else { Err(error) }
+        if OWN_BOUNDS.contains(&error.to_string().as_str()) {
+            return Ok(());
+        }
+        self.host_failed = true;
+        Err(error)
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {

@@ -220,6 +220,8 @@ pub enum LimitKind {
     Stack,
     /// Processes and threads of a container.
     Processes,
+    /// Streams and other handles that a component holds at once.
+    Handles,
 }
 
 impl LimitKind {
@@ -233,6 +235,7 @@ impl LimitKind {
             Self::Fuel => "limit:fuel",
             Self::Stack => "limit:stack_overflow",
             Self::Processes => "limit:processes",
+            Self::Handles => "limit:handles",
         }
     }
 
@@ -246,6 +249,7 @@ impl LimitKind {
             Self::Fuel => "the program used more fuel than its limit",
             Self::Stack => "the program's calls went too deep (stack overflow)",
             Self::Processes => "the program started more processes or threads than a container may have",
+            Self::Handles => "the program held more streams and other handles at once than a component may have",
         }
     }
 }

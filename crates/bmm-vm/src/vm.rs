@@ -1,37 +1,20 @@
-//! The sandbox engine: its configuration, its places for running tasks, and the way from a module to a program.
+//! The sandbox engine: its configuration, its places for running tasks, and the way from a file to a program.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use sha2::{Digest, Sha256};
-use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, Linker, Module, OptLevel, PoolingAllocationConfig, Strategy,
-};
 
 use crate::cache::{DiskCache, Recent};
 use crate::check;
+use crate::compile::{Compiler, Source};
 use crate::container::{ContainerError, Containers, Devices, EngineAddress};
 use crate::error::{ModuleError, VmError};
 use crate::program::Program;
-use crate::state::TaskState;
-use crate::wasi;
 
-/// Stack of a program's calls, bytes: fixed, so that recursion ends at the same depth on every host of one kind.
-const WASM_STACK_BYTES: usize = 8 << 20;
 /// Export at which a command begins.
 pub const COMMAND_ENTRY: &str = "_start";
-/// Stack on which a program and the system calls that it makes run, bytes.
-const TASK_STACK_BYTES: usize = WASM_STACK_BYTES + (256 << 10);
-/// Address space of one linear memory, bytes: with all of 32 bits reserved, no access needs an explicit check.
-const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
-/// Most that an instance takes besides its memory and tables, bytes: 16 a function that can be called through a table, of which
-/// large interpreters have a hundred thousand.
-const MAX_INSTANCE_BYTES: usize = 4 << 20;
-/// Unreadable space behind each memory, bytes: covers the constant offsets of accesses.
-const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 /// Programs kept ready in memory.
 const RECENT_PROGRAMS: usize = 64;
 /// Machine code of all programs that are kept ready, bytes.
@@ -68,10 +51,10 @@ impl Default for VmConfig {
     }
 }
 
-/// Names a program: whether it has canonical NaNs, the SHA-256 of its module, and its entry.
+/// Names a program: whether it has canonical NaNs, the SHA-256 of its bytes, and its entry.
 type ProgramKey = (bool, [u8; 32], String);
 
-/// Compiles modules into programs; cheap to share by `Arc`, used from any number of threads.
+/// Compiles modules and components into programs; cheap to share by `Arc`, used from any number of threads.
 pub struct Vm {
     config: VmConfig,
     /// Without and with canonical NaNs; the second is made when first needed.
@@ -88,14 +71,6 @@ impl std::fmt::Debug for Vm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Vm").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// Holds an engine and the system calls for it.
-struct Compiler {
-    engine: Engine,
-    linker: Linker<TaskState>,
-    /// Names the engine's version and configuration, so that no other engine loads this one's code.
-    key: u64,
 }
 
 impl Vm {
@@ -153,19 +128,19 @@ impl Vm {
         self.containers.get()
     }
 
-    /// Makes a program of a module's bytes, from memory or disk where this very module was compiled before.
+    /// Makes a program of the bytes of a module or a component, from memory or disk where these very bytes were compiled before.
     ///
     /// `canonical_nans` makes float results agree across instruction sets, at a cost of up to twice the time.
     ///
     /// # Errors
-    /// Whatever is wrong with the module; see [`ModuleError`].
+    /// Whatever is wrong with the program; see [`ModuleError`].
     pub fn prepare(&self, wasm: &[u8], canonical_nans: bool) -> Result<Arc<Program>, PrepareError> {
         self.prepare_entry(wasm, canonical_nans, COMMAND_ENTRY)
     }
 
     /// Makes a program that begins at the export `entry` instead of `_start`: a reactor, whose `_initialize` is called first
     /// if it has one. The entry may return an exit code. Reactors are made for hosts of many kinds, so a function that they
-    /// import and that does not exist here traps when it is called.
+    /// import and that does not exist here traps when it is called. Components have no such entries.
     ///
     /// # Errors
     /// As [`Self::prepare`].
@@ -190,34 +165,13 @@ impl Vm {
         self.recent.lock().get(&(canonical_nans, *hash, COMMAND_ENTRY.to_owned())).cloned()
     }
 
-    /// Compiles a module or loads its code, and checks and links it.
+    /// Compiles a program or loads its code, and checks and links it.
     fn compile(&self, wasm: &[u8], hash: [u8; 32], canonical_nans: bool, entry: &str) -> Result<Program, PrepareError> {
         let compiler = self.compiler(canonical_nans)?;
-        let cached = self.disk.as_ref().and_then(|disk| disk.load(&compiler.engine, compiler.key, &hash));
-        let fresh = cached.is_none();
-        let module = if let Some(module) = cached {
-            module
-        } else {
-            check::contents(wasm, self.config.max_memory_bytes)?;
-            let made = Module::from_binary(&compiler.engine, wasm);
-            made.map_err(|error| ModuleError::Malformed(format!("{error:#}")))?
-        };
-        let returns_code = check::entry(&module, entry)?;
-        let mut linker = compiler.linker.clone();
-        if entry != COMMAND_ENTRY {
-            wasi::trap_unknown(&mut linker, &module)?;
-        }
-        check::imports(&module, &linker)?;
-        let pages = module.resources_required().max_initial_memory_size.unwrap_or(0);
-        let first_memory_bytes = check::first_memory(pages, self.config.max_memory_bytes)?;
-        let pre = linker.instantiate_pre(&module).map_err(|error| VmError::Internal(format!("{error:#}")))?;
-        let start = module.get_export_index(entry).ok_or(ModuleError::NoStart)?;
-        let initialize = (entry != COMMAND_ENTRY).then(|| module.get_export_index("_initialize")).flatten();
-        if let (true, Some(disk)) = (fresh, &self.disk) {
-            disk.store(&module, compiler.key, &hash);
-        }
-        let slots = Arc::clone(&self.slots);
-        Ok(Program { hash, pre, initialize, start, returns_code, first_memory_bytes, slots })
+        let source = Source { wasm, hash, disk: self.disk.as_ref(), max_memory_bytes: self.config.max_memory_bytes };
+        let (ready, first_memory_bytes) =
+            if check::is_component(wasm) { compiler.component(&source, entry)? } else { compiler.module(&source, entry)? };
+        Ok(Program { hash, ready, first_memory_bytes, slots: Arc::clone(&self.slots) })
     }
 
     /// Returns the engine of a class, made when first needed.
@@ -241,63 +195,6 @@ pub enum PrepareError {
     /// The host failed.
     #[error(transparent)]
     Host(#[from] VmError),
-}
-
-impl Compiler {
-    fn new(config: &VmConfig, canonical_nans: bool) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&engine_config(config, canonical_nans))?;
-        let linker = wasi::linker(&engine)?;
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { engine, linker, key: hasher.finish() })
-    }
-}
-
-/// Returns the engine's configuration: deterministic, counted, and as fast as counted code can be.
-fn engine_config(vm: &VmConfig, canonical_nans: bool) -> Config {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_core_instances(vm.max_instances)
-        // The heap of a program that throws exceptions is a memory of its own.
-        .total_memories(vm.max_instances.saturating_mul(2))
-        .total_stacks(vm.max_instances)
-        .total_gc_heaps(vm.max_instances)
-        .max_core_instance_size(MAX_INSTANCE_BYTES)
-        .total_tables(vm.max_instances.saturating_mul(check::MAX_TABLES))
-        .max_tables_per_module(check::MAX_TABLES)
-        .table_elements(check::MAX_TABLE_ELEMENTS)
-        .max_memories_per_module(1)
-        // Every task's own limit is enforced by its limiter.
-        .max_memory_size(usize::try_from(MEMORY_RESERVATION_BYTES).unwrap_or(usize::MAX));
-    let mut config = Config::new();
-    config
-        .strategy(Strategy::Cranelift)
-        .cranelift_opt_level(OptLevel::Speed)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        // Work: every instruction is counted, and time is cut into slices by the same count.
-        .consume_fuel(true)
-        .epoch_interruption(false)
-        // Speed: no bounds checks, and a base address that never moves and may stay in a register.
-        .signals_based_traps(true)
-        .memory_reservation(MEMORY_RESERVATION_BYTES)
-        .memory_guard_size(MEMORY_GUARD_BYTES)
-        .memory_may_move(false)
-        .memory_init_cow(true)
-        // Light traps: reasons are named, traces are not shown.
-        .wasm_backtrace_max_frames(None)
-        .generate_address_map(false)
-        // Determinism.
-        .wasm_relaxed_simd(true)
-        .relaxed_simd_deterministic(true)
-        .wasm_multi_memory(false)
-        .wasm_memory64(false)
-        // Exceptions need heap objects inside; programs cannot have any of their own.
-        .wasm_exceptions(true)
-        .wasm_gc(false)
-        .cranelift_nan_canonicalization(canonical_nans)
-        // Bounds.
-        .max_wasm_stack(WASM_STACK_BYTES)
-        .async_stack_size(TASK_STACK_BYTES);
-    config
 }
 
 /// Counts the tasks that may run at once, and carries the host's bounds to the programs.

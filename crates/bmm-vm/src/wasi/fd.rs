@@ -8,12 +8,12 @@ use super::path::{Node, Side, inode};
 use super::tree;
 
 /// Fuel for one entry of a directory's listing, besides the length of its directory's path.
-const ENTRY_FUEL: u64 = 64;
+pub(super) const ENTRY_FUEL: u64 = 64;
 /// Bytes of an entry's head in a listing.
 const DIRENT_BYTES: usize = 24;
 
 /// Kinds of files, as numbered by WASI.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum FileType {
     /// A stream; not a character device, which programs take for a terminal.
@@ -22,18 +22,27 @@ pub(super) enum FileType {
     Regular = 4,
 }
 
+/// Tells what a file or directory is.
+#[derive(Clone, Copy)]
+pub(super) struct Stat {
+    pub kind: FileType,
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// Writes the answer of a `filestat` call: no device, no times, one link.
-pub(super) fn put_filestat(guest: &mut Guest<'_>, at: u32, kind: FileType, inode: u64, size: u64) -> Call {
-    let mut stat = [0; 64];
-    stat[8..16].copy_from_slice(&inode.to_le_bytes());
-    stat[16] = kind as u8;
-    stat[24] = 1;
-    stat[32..40].copy_from_slice(&size.to_le_bytes());
-    guest.write(at, &stat)
+pub(super) fn put_filestat(guest: &mut Guest<'_>, at: u32, stat: Stat) -> Call {
+    let mut bytes = [0; 64];
+    bytes[8..16].copy_from_slice(&stat.inode.to_le_bytes());
+    bytes[16] = stat.kind as u8;
+    bytes[24] = 1;
+    bytes[32..40].copy_from_slice(&stat.size.to_le_bytes());
+    guest.write(at, &bytes)
 }
 
 /// Numbers a file of `/out`: by the order in which files were made.
-pub(super) fn out_inode(id: usize) -> u64 {
+fn out_inode(id: usize) -> u64 {
     id as u64 + 1
 }
 
@@ -234,17 +243,30 @@ impl Wasi {
     }
 
     pub(super) fn fd_filestat_get(&mut self, guest: &mut Guest<'_>, fd: u32, out: u32) -> Call {
-        let (kind, number, size) = match &self.descriptors.get(fd)?.handle {
-            Handle::Stdin { .. } | Handle::Stdout | Handle::Stderr => (FileType::Unknown, 0, 0),
-            Handle::Dir { side, path, .. } => (FileType::Directory, inode(*side, path), 0),
-            Handle::InFile { blob, inode, .. } => (FileType::Regular, *inode, blob.len() as u64),
-            Handle::OutFile { id, .. } => (FileType::Regular, out_inode(*id), self.out.data(*id).len() as u64),
-        };
-        put_filestat(guest, out, kind, number, size)
+        put_filestat(guest, out, self.stat(fd)?)
+    }
+
+    /// Tells what a descriptor leads to.
+    pub(super) fn stat(&self, fd: u32) -> Call<Stat> {
+        Ok(match &self.descriptors.get(fd)?.handle {
+            Handle::Stdin { .. } | Handle::Stdout | Handle::Stderr => {
+                Stat { kind: FileType::Unknown, inode: 0, size: 0 }
+            }
+            Handle::Dir { side, path, .. } => Stat { kind: FileType::Directory, inode: inode(*side, path), size: 0 },
+            Handle::InFile { blob, inode, .. } => {
+                Stat { kind: FileType::Regular, inode: *inode, size: blob.len() as u64 }
+            }
+            Handle::OutFile { id, .. } => self.stat_out(*id),
+        })
+    }
+
+    /// Tells what a file of `/out` is.
+    pub(super) fn stat_out(&self, id: usize) -> Stat {
+        Stat { kind: FileType::Regular, inode: out_inode(id), size: self.out.data(id).len() as u64 }
     }
 
     /// Returns the file of `/out` behind a descriptor that may write.
-    fn writable(&self, fd: u32) -> Call<usize> {
+    pub(super) fn writable(&self, fd: u32) -> Call<usize> {
         match self.descriptors.get(fd)? {
             Descriptor { handle: Handle::OutFile { id, .. }, write: true, .. } => Ok(*id),
             Descriptor { handle: Handle::Dir { .. }, .. } => Err(Errno::Isdir.into()),
@@ -354,7 +376,7 @@ impl Wasi {
     }
 
     /// Returns the next child of a directory: name, kind, inode, and where the one after it is found.
-    fn child(&self, side: Side, prefix: &str, from: &str) -> Option<(String, FileType, u64, String)> {
+    pub(super) fn child(&self, side: Side, prefix: &str, from: &str) -> Option<(String, FileType, u64, String)> {
         let (name, next) = match side {
             Side::In | Side::Root => {
                 tree::next_child(self.files(side), prefix, from, true).map(|c| (c.name.to_owned(), c.next))

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use wasmtime::{Caller, Engine, Extern, ExternType, Linker, Module, Store, Trap, Val};
+use wasmtime::{AsContextMut, Caller, Engine, Extern, ExternType, Linker, Module, Store, StoreContextMut, Trap, Val};
 
 use super::Wasi;
 use super::errno::{Call, Errno, Fault};
@@ -34,7 +34,7 @@ fn call(mut task: Task<'_>, body: impl FnOnce(&mut Wasi, &mut Guest<'_>) -> Call
         // Without a memory every address is outside it.
         None => body(&mut task.data_mut().wasi, &mut Guest(&mut [])),
     };
-    charge(&mut task)?;
+    charge(task.as_context_mut())?;
     match answer {
         Ok(()) => Ok(Errno::Success as u32),
         Err(Fault::Errno(errno)) => Ok(errno as u32),
@@ -43,7 +43,7 @@ fn call(mut task: Task<'_>, body: impl FnOnce(&mut Wasi, &mut Guest<'_>) -> Call
 }
 
 /// Takes the fuel of the call just made, and looks at the clock if a slice is used up.
-fn charge(task: &mut Task<'_>) -> wasmtime::Result<()> {
+pub(super) fn charge(mut task: StoreContextMut<'_, TaskState>) -> wasmtime::Result<()> {
     let owed = CALL_FUEL.saturating_add(std::mem::take(&mut task.data_mut().wasi.owed_fuel));
     let left = task.get_fuel()?;
     task.set_fuel(left.saturating_sub(owed))?;

@@ -1,4 +1,4 @@
-//! WASI preview 1, implemented on nothing but memory: what a program calls can reach no file, clock or network of the
+//! WASI, preview 1 for modules and [preview 2](p2) for components, implemented on nothing but memory: what a program calls can reach no file, clock or network of the
 //! host, because no code here could. Source: the witx files of WASI snapshot preview 1.
 
 mod descriptors;
@@ -7,6 +7,7 @@ mod fd;
 mod guest;
 mod link;
 mod out;
+pub(crate) mod p2;
 mod path;
 mod path_calls;
 mod process;
@@ -34,6 +35,8 @@ pub(crate) struct Wasi {
     inputs: InputSet,
     out: OutFiles,
     descriptors: Descriptors,
+    /// What a component holds besides descriptors.
+    held: p2::Held,
     clock: Clock,
     random: RandomStream,
     /// Fuel that the call under way costs besides its fixed charge.
@@ -64,6 +67,7 @@ impl Wasi {
             inputs: task.inputs.clone(),
             out: OutFiles::new(task.limits.output_bytes, task.limits.files),
             descriptors: Descriptors::new(!task.inputs.root().is_empty()),
+            held: p2::Held::default(),
             clock: Clock::default(),
             random: RandomStream::new(task.seed),
             owed_fuel: 0,

@@ -3,7 +3,7 @@
 use super::Wasi;
 use super::descriptors::{Descriptor, FLAGS_ALL, Handle, rights};
 use super::errno::{Call, Errno};
-use super::fd::{FileType, out_inode, put_filestat};
+use super::fd::{FileType, Stat, put_filestat};
 use super::guest::Guest;
 use super::path::{Node, Place, Side, inode};
 use crate::input::MAX_PATH_BYTES;
@@ -40,10 +40,16 @@ impl Wasi {
         if len as usize > MAX_PATH_BYTES {
             return Err(Errno::Nametoolong.into());
         }
+        self.descriptors.dir(fd)?;
+        self.place_of(fd, guest.read(at, len)?)
+    }
+
+    /// Resolves a path against an open directory.
+    pub(super) fn place_of(&mut self, fd: u32, raw: &[u8]) -> Call<Place> {
         let (side, dir) = self.descriptors.dir(fd)?;
         let dir = dir.to_owned();
-        self.owed_fuel += u64::from(len) + dir.len() as u64;
-        self.resolve(side, &dir, guest.read(at, len)?)
+        self.owed_fuel += raw.len() as u64 + dir.len() as u64;
+        self.resolve(side, &dir, raw)
     }
 
     pub(super) fn path_open(
@@ -57,6 +63,12 @@ impl Wasi {
         guest.range(out, 4)?;
         let flags = u16::try_from(how.fdflags).ok().filter(|flags| flags & !FLAGS_ALL == 0).ok_or(Errno::Inval)?;
         let place = self.place(guest, fd, path.0, path.1)?;
+        let opened = self.open(place, how, flags)?;
+        guest.put_u32(out, opened)
+    }
+
+    /// Opens what lies at a place, or a new file; returns the descriptor's number.
+    pub(super) fn open(&mut self, place: Place, how: OpenHow, flags: u16) -> Call<u32> {
         let opened = self.descriptors.next()?;
         let handle = match self.node(place.side, &place.path) {
             Some(Node::Dir) => open_dir(&place, how)?,
@@ -84,7 +96,7 @@ impl Wasi {
         };
         let descriptor = Descriptor { handle, flags, read: how.rights & rights::READING != 0, write: how.writes() };
         self.descriptors.put(opened, descriptor);
-        guest.put_u32(out, opened)
+        Ok(opened)
     }
 
     /// Makes the file that `path_open` did not find.
@@ -105,23 +117,39 @@ impl Wasi {
 
     pub(super) fn path_filestat_get(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32), out: u32) -> Call {
         let place = self.place(guest, fd, path.0, path.1)?;
-        let (kind, number, size) = match self.node_at(&place)? {
-            Node::Dir => (FileType::Directory, inode(place.side, &place.path), 0),
-            Node::InFile(blob) => (FileType::Regular, inode(place.side, &place.path), blob.len() as u64),
-            Node::OutFile(id) => (FileType::Regular, out_inode(id), self.out.data(id).len() as u64),
-        };
-        put_filestat(guest, out, kind, number, size)
+        put_filestat(guest, out, self.stat_at(&place)?)
+    }
+
+    /// Tells what lies at a place.
+    pub(super) fn stat_at(&self, place: &Place) -> Call<Stat> {
+        Ok(match self.node_at(place)? {
+            Node::Dir => Stat { kind: FileType::Directory, inode: inode(place.side, &place.path), size: 0 },
+            Node::InFile(blob) => {
+                Stat { kind: FileType::Regular, inode: inode(place.side, &place.path), size: blob.len() as u64 }
+            }
+            Node::OutFile(id) => self.stat_out(id),
+        })
     }
 
     /// Accepts times for files that may be changed; times are not kept.
     pub(super) fn path_filestat_set_times(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Call {
         let place = self.place(guest, fd, path.0, path.1)?;
-        self.node_at(&place)?;
+        self.set_times(&place)
+    }
+
+    /// Accepts times for what lies at a place of `/out`.
+    pub(super) fn set_times(&self, place: &Place) -> Call {
+        self.node_at(place)?;
         if place.side == Side::Out { Ok(()) } else { Err(Errno::Rofs.into()) }
     }
 
     pub(super) fn path_create_directory(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Call {
         let place = self.place(guest, fd, path.0, path.1)?;
+        self.make_dir(place)
+    }
+
+    /// Makes a directory.
+    pub(super) fn make_dir(&mut self, place: Place) -> Call {
         if self.node(place.side, &place.path).is_some() {
             return Err(Errno::Exist.into());
         }
@@ -129,37 +157,55 @@ impl Wasi {
         self.out.make_dir(place.path)
     }
 
-    /// Finds a place of `/out` whose name may be taken away.
-    fn removable(&mut self, guest: &Guest<'_>, fd: u32, path: (u32, u32)) -> Call<Place> {
-        let place = self.place(guest, fd, path.0, path.1)?;
-        self.node_at(&place)?;
+    /// Fails unless the name of a place may be taken away: it lies in `/out`.
+    fn require_removable(&self, place: &Place) -> Call {
+        self.node_at(place)?;
         if place.side != Side::Out {
             return Err(Errno::Rofs.into());
         }
         if place.path.is_empty() {
             return Err(Errno::Busy.into());
         }
-        Ok(place)
+        Ok(())
     }
 
     pub(super) fn path_remove_directory(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Call {
-        let place = self.removable(guest, fd, path)?;
+        let place = self.place(guest, fd, path.0, path.1)?;
+        self.remove_dir(&place)
+    }
+
+    /// Removes an empty directory.
+    pub(super) fn remove_dir(&mut self, place: &Place) -> Call {
+        self.require_removable(place)?;
         self.out.remove_dir(&place.path)
     }
 
     pub(super) fn path_unlink_file(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32)) -> Call {
-        let place = self.removable(guest, fd, path)?;
+        let place = self.place(guest, fd, path.0, path.1)?;
+        self.unlink(&place)
+    }
+
+    /// Takes a file's name away.
+    pub(super) fn unlink(&mut self, place: &Place) -> Call {
+        self.require_removable(place)?;
         self.out.unlink(&place.path)
     }
 
     pub(super) fn path_rename(&mut self, guest: &mut Guest<'_>, from: (u32, u32, u32), to: (u32, u32, u32)) -> Call {
-        let from = self.removable(guest, from.0, (from.1, from.2))?;
+        let from = self.place(guest, from.0, from.1, from.2)?;
+        self.require_removable(&from)?;
         let to = self.place(guest, to.0, to.1, to.2)?;
-        self.require_parent(&to)?;
+        self.rename(&from, &to)
+    }
+
+    /// Moves what lies at a place to another.
+    pub(super) fn rename(&mut self, from: &Place, to: &Place) -> Call {
+        self.require_removable(from)?;
+        self.require_parent(to)?;
         if to.path.is_empty() {
             return Err(Errno::Busy.into());
         }
-        if to.only_dir && !matches!(self.node_at(&from)?, Node::Dir) {
+        if to.only_dir && !matches!(self.node_at(from)?, Node::Dir) {
             return Err(Errno::Notdir.into());
         }
         let moved = self.out.rename(&from.path, &to.path)?;

@@ -10,21 +10,21 @@ use super::guest::{Guest, MAX_CALL_BYTES, offset};
 /// Time at which every task starts: 2020-01-01 00:00:00 UTC, nanoseconds since 1970.
 const START_NS: u64 = 1_577_836_800_000_000_000;
 /// How far the clock moves at each reading, nanoseconds, so that a program that waits for time to pass ends.
-const TICK_NS: u64 = 1_000;
+pub(super) const TICK_NS: u64 = 1_000;
 /// Most subscriptions of one poll.
-const MAX_SUBSCRIPTIONS: u32 = 1_024;
+pub(super) const MAX_SUBSCRIPTIONS: u32 = 1_024;
 /// Fuel for one random byte: what hashing costs compared with copying.
-const RANDOM_FUEL_PER_BYTE: u64 = 8;
+pub(super) const RANDOM_FUEL_PER_BYTE: u64 = 8;
 
 /// Tells a time that depends on nothing but how often it was asked and how long the program meant to sleep.
 #[derive(Default)]
 pub(super) struct Clock {
-    elapsed_ns: u64,
+    pub elapsed_ns: u64,
 }
 
 impl Clock {
     /// Reads one of the four clocks: real time, monotonic, and the two of processor time.
-    fn read(&mut self, id: u32) -> Call<u64> {
+    pub fn read(&mut self, id: u32) -> Call<u64> {
         let base = Self::base(id)?;
         self.elapsed_ns = self.elapsed_ns.saturating_add(TICK_NS);
         Ok(base.saturating_add(self.elapsed_ns))

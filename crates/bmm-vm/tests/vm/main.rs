@@ -1,6 +1,7 @@
 //! Whole-room tests: programs written as text, run in the real sandbox.
 
 mod abuse;
+mod components;
 mod containers;
 mod determinism;
 mod engine;
