@@ -203,7 +203,10 @@ fn exit_of(ended: wasmtime::Result<()>, memory: &MemoryLimiter, ran: bool) -> Re
         }
         // Refused before it could begin: a component's memories are counted when they are made.
         (None, None) if memory.denied => Exit::Limit(LimitKind::Memory),
-        (None, None) if ran && !memory.host_failed => Exit::Trap(TrapKind::Other),
+        (None, None) if ran && !memory.host_failed => {
+            tracing::debug!(error = format!("{error:#}"), "a component broke a rule");
+            Exit::Trap(TrapKind::Other)
+        }
         (None, None) => return Err(internal(error)),
     };
     // A refused allocation usually ends in an abort or a failure code: name the cause, not the symptom.
