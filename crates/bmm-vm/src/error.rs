@@ -40,7 +40,9 @@ pub enum ModuleError {
     )]
     Composed,
     /// The module is damaged, invalid or uses a feature that is switched off (threads, several memories, 64-bit memory).
-    #[error("the module is not valid here: {0}; compile it for wasm32-wasip1 or wasm32-wasip2 without threads")]
+    #[error(
+        "the module or component is not valid here: {0}; compile it for wasm32-wasip1 or wasm32-wasip2 without threads"
+    )]
     Malformed(String),
     /// The module has more of something than the host compiles.
     #[error("the module has {count} {what}, more than the {max} allowed")]

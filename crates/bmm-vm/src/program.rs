@@ -140,7 +140,8 @@ impl Program {
             Ready::Module { pre, initialize, start, returns_code } => {
                 let instance = pre.instantiate_async(&mut *store).await?;
                 for export in initialize.iter().chain([start]) {
-                    let function = instance.get_module_export(&mut *store, export).and_then(wasmtime::Extern::into_func);
+                    let function =
+                        instance.get_module_export(&mut *store, export).and_then(wasmtime::Extern::into_func);
                     let function = function.ok_or_else(|| wasmtime::format_err!("an export vanished"))?;
                     if std::ptr::eq(export, start) && *returns_code {
                         let code = function.typed::<(), u32>(&mut *store)?.call_async(&mut *store, ()).await?;

@@ -169,8 +169,11 @@ impl Vm {
     fn compile(&self, wasm: &[u8], hash: [u8; 32], canonical_nans: bool, entry: &str) -> Result<Program, PrepareError> {
         let compiler = self.compiler(canonical_nans)?;
         let source = Source { wasm, hash, disk: self.disk.as_ref(), max_memory_bytes: self.config.max_memory_bytes };
-        let (ready, first_memory_bytes) =
-            if check::is_component(wasm) { compiler.component(&source, entry)? } else { compiler.module(&source, entry)? };
+        let (ready, first_memory_bytes) = if check::is_component(wasm) {
+            compiler.component(&source, entry)?
+        } else {
+            compiler.module(&source, entry)?
+        };
         Ok(Program { hash, ready, first_memory_bytes, slots: Arc::clone(&self.slots) })
     }
 

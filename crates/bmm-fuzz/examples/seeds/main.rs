@@ -238,6 +238,24 @@ fn modules() -> Result<Inputs, Box<dyn Error>> {
             (func $f (type $t) (loop (result i32) (block (br_table 0 1 0 (local.get 0))) (i32.const 1)))
             (func (export "_start") (drop (call_indirect (type $t) (i32.const 3) (i32.const 0)))))"#,
         ),
+        (
+            "command",
+            r#"(component (import "wasi:io/poll@0.2.0" (instance $p (export "pollable" (type (sub resource)))))
+            (alias export $p "pollable" (type $t)) (type $r (resource (rep i32)))
+            (core func $new (canon resource.new $r)) (core func $drop (canon resource.drop $t))
+            (core module $m (import "" "new" (func (param i32) (result i32))) (import "" "drop" (func (param i32)))
+                (memory (export "m") 1) (table 2 funcref) (func (export "run") (result i32) (i32.const 0)))
+            (core instance $i (instantiate $m (with "" (instance (export "new" (func $new)) (export "drop" (func $drop))))))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $e (export "run" (func $run))) (export "wasi:cli/run@0.2.0" (instance $e)))"#,
+        ),
+        (
+            "inner",
+            r#"(component (core module $m (func (export "run") (result i32) (i32.const 0))) (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (component $c (type $t (record (field "a" (list string)))) (import "f" (func $f (result (result)))) (export "run" (func $f)))
+            (instance $e (instantiate $c (with "f" (func $run)))) (export "wasi:cli/run@0.2.0" (instance $e)))"#,
+        ),
         ("simd", r#"(module (func (export "_start") (local v128) (drop (i8x16.add (local.get 0) (local.get 0)))))"#),
     ];
     let mut inputs = Inputs::new();

@@ -291,8 +291,8 @@ impl Builder<'_> {
         }
         let (content, bytes) = self.read(key, app)?;
         let found = match bytes.get(..8) {
-            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Ok(content),
-            Some([0, b'a', b's', b'm', _, _, 1, 0]) => "it is a component, a core module is needed",
+            // A module, or a component.
+            Some([0, b'a', b's', b'm', 1, 0, 0, 0] | [0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => return Ok(content),
             Some([0, b'a', b's', b'm', ..]) => "its version is unknown",
             Some([0x7f, b'E', b'L', b'F', ..]) => "it is a native program (ELF)",
             Some([b'M', b'Z', ..]) => "it is a native program (PE)",

@@ -37,7 +37,7 @@ pub(super) struct Parts {
     core_instances: u64,
     type_bytes: u64,
     /// Parts of the outermost component with all that it instantiates.
-    parts: u64,
+    outer: u64,
     /// Parts of the inner component that is open, and the most that one had.
     inner: u64,
     largest_inner: u64,
@@ -105,7 +105,7 @@ impl Parts {
 
     /// Counts parts of the component that is open.
     fn add(&mut self, count: u64) -> Result<(), ModuleError> {
-        let parts = if self.open.len() > 1 { &mut self.inner } else { &mut self.parts };
+        let parts = if self.open.len() > 1 { &mut self.inner } else { &mut self.outer };
         *parts = parts.saturating_add(count);
         at_most("parts", *parts, MAX_PARTS)?;
         self.largest_inner = self.largest_inner.max(self.inner);

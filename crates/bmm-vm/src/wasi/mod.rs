@@ -11,6 +11,7 @@ pub(crate) mod p2;
 mod path;
 mod path_calls;
 mod process;
+mod stat;
 mod tree;
 
 use std::collections::BTreeMap;

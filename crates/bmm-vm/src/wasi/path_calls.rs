@@ -3,9 +3,9 @@
 use super::Wasi;
 use super::descriptors::{Descriptor, FLAGS_ALL, Handle, rights};
 use super::errno::{Call, Errno};
-use super::fd::{FileType, Stat, put_filestat};
 use super::guest::Guest;
 use super::path::{Node, Place, Side, inode};
+use super::stat::put_filestat;
 use crate::input::MAX_PATH_BYTES;
 
 const OPEN_CREATE: u32 = 1;
@@ -118,17 +118,6 @@ impl Wasi {
     pub(super) fn path_filestat_get(&mut self, guest: &mut Guest<'_>, fd: u32, path: (u32, u32), out: u32) -> Call {
         let place = self.place(guest, fd, path.0, path.1)?;
         put_filestat(guest, out, self.stat_at(&place)?)
-    }
-
-    /// Tells what lies at a place.
-    pub(super) fn stat_at(&self, place: &Place) -> Call<Stat> {
-        Ok(match self.node_at(place)? {
-            Node::Dir => Stat { kind: FileType::Directory, inode: inode(place.side, &place.path), size: 0 },
-            Node::InFile(blob) => {
-                Stat { kind: FileType::Regular, inode: inode(place.side, &place.path), size: blob.len() as u64 }
-            }
-            Node::OutFile(id) => self.stat_out(id),
-        })
     }
 
     /// Accepts times for files that may be changed; times are not kept.

@@ -5,26 +5,24 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 use super::held::{Sink, Source, Thing};
 use super::io::{bytes_at, drop_held};
 use super::types::{
-    Advice, Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream, ErrorCode,
-    InputStream, IoError, MetadataHash, NewTimestamp, OpenFlags, OutputStream, PathFlags,
+    Advice, Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream,
+    ErrorCode, InputStream, IoError, MetadataHash, NewTimestamp, OpenFlags, OutputStream, PathFlags,
 };
 use super::{Instance, Task, call, interface, sure};
 use crate::state::TaskState;
 use crate::wasi::Wasi;
 use crate::wasi::descriptors::{Descriptor as Open, Handle, rights};
 use crate::wasi::errno::{Call, Errno};
-use crate::wasi::fd::{ENTRY_FUEL, Stat};
+use crate::wasi::fd::ENTRY_FUEL;
 use crate::wasi::path::Side;
 use crate::wasi::path_calls::OpenHow;
+use crate::wasi::stat::Stat;
 use crate::wasi::tree;
 
 type Fd = Resource<Descriptor>;
 
 /// Runs the body of a function that can fail.
-fn file<R>(
-    task: Task<'_>,
-    body: impl FnOnce(&mut Wasi) -> Call<R>,
-) -> wasmtime::Result<(Result<R, ErrorCode>,)> {
+fn file<R>(task: Task<'_>, body: impl FnOnce(&mut Wasi) -> Call<R>) -> wasmtime::Result<(Result<R, ErrorCode>,)> {
     Ok((call(task, body)?.map_err(ErrorCode::from),))
 }
 
@@ -186,9 +184,8 @@ impl Wasi {
     fn open_path(&mut self, fd: u32, path: &str, open: OpenFlags, flags: DescriptorFlags) -> Call<u32> {
         let place = self.place_of(fd, path.as_bytes())?;
         let mut oflags = 0;
-        for (number, flag) in [OpenFlags::CREATE, OpenFlags::DIRECTORY, OpenFlags::EXCLUSIVE, OpenFlags::TRUNCATE]
-            .into_iter()
-            .enumerate()
+        for (number, flag) in
+            [OpenFlags::CREATE, OpenFlags::DIRECTORY, OpenFlags::EXCLUSIVE, OpenFlags::TRUNCATE].into_iter().enumerate()
         {
             // Preview 1 numbers them in this order.
             oflags |= u32::from(open.contains(flag)) << number;

@@ -31,10 +31,14 @@ fn stream<R>(task: Task<'_>, body: impl FnOnce(&mut Wasi) -> Call<Option<R>>) ->
 pub(super) fn link(linker: &mut Linker<TaskState>) -> wasmtime::Result<()> {
     let mut l = interface(linker, "wasi:io/error")?;
     l.resource("error", ResourceType::host::<IoError>(), |_: Task<'_>, _| Ok(()))?;
-    l.func_wrap("[method]error.to-debug-string", |t: Task<'_>, (_,): (Resource<IoError>,)| sure(t, |_| Ok(String::new())))?;
+    l.func_wrap("[method]error.to-debug-string", |t: Task<'_>, (_,): (Resource<IoError>,)| {
+        sure(t, |_| Ok(String::new()))
+    })?;
     let mut l = interface(linker, "wasi:io/poll")?;
     l.resource("pollable", ResourceType::host::<Pollable>(), drop_held)?;
-    l.func_wrap("[method]pollable.ready", |t: Task<'_>, (it,): (Resource<Pollable>,)| sure(t, |w| w.is_ready(it.rep())))?;
+    l.func_wrap("[method]pollable.ready", |t: Task<'_>, (it,): (Resource<Pollable>,)| {
+        sure(t, |w| w.is_ready(it.rep()))
+    })?;
     l.func_wrap("[method]pollable.block", |t: Task<'_>, (it,): (Resource<Pollable>,)| {
         sure(t, |w| w.poll(&[it.rep()]).map(drop)).map(|_| ())
     })?;

@@ -3,7 +3,7 @@
 use wasmtime::component::{ComponentType, Lift, Lower, Resource, flags};
 
 use crate::wasi::errno::Errno;
-use crate::wasi::fd::{FileType, Stat};
+use crate::wasi::stat::{FileType, Stat};
 
 /// Marks descriptors.
 pub(super) enum Descriptor {}

@@ -101,7 +101,8 @@ fn sockets_and_names_are_denied() {
     // Access denied is number 1.
     assert_eq!(exit("", "(call $tcp (i32.const 0) (i32.const 16)) (call $good (i32.const 4))"), Exit::Code(101));
     assert_eq!(exit("", "(call $udp (i32.const 1) (i32.const 16)) (call $good (i32.const 4))"), Exit::Code(101));
-    let lookup = "(call $lookup (call $network) (i32.const 64) (i32.const 5) (i32.const 16)) (call $good (i32.const 4))";
+    let lookup =
+        "(call $lookup (call $network) (i32.const 64) (i32.const 5) (i32.const 16)) (call $good (i32.const 4))";
     assert_eq!(exit(NAMES, lookup), Exit::Code(101));
 }
 
@@ -148,20 +149,29 @@ fn faults_are_the_programs_own() {
     for (what, body) in [
         ("a handle that does not exist", "(call $block (i32.const 77))"),
         ("a handle of another kind", "(call $block (call $stdout))"),
-        ("a handle that is gone", "(local.set $i (call $subscribe (i64.const 0))) (call $drop_pollable (local.get $i)) (call $block (local.get $i))"),
+        (
+            "a handle that is gone",
+            "(local.set $i (call $subscribe (i64.const 0))) (call $drop_pollable (local.get $i)) (call $block (local.get $i))",
+        ),
         ("random bytes without end", "(call $random (i64.const -1) (i32.const 16))"),
         ("a poll of nothing", "(call $poll (i32.const 64) (i32.const 0) (i32.const 16))"),
         ("a list outside the memory", "(call $poll (i32.const 64) (i32.const 0x3fffffff) (i32.const 16))"),
         ("more than was allowed", "(call $write (call $stdout) (i32.const 0) (i32.const 2000000) (i32.const 16))"),
         ("zeros without end", "(call $zeroes (call $stdout) (i64.const -1) (i32.const 16))"),
         ("an answer outside the memory", "(call $directories (i32.const 0x7ffffff0))"),
-        ("a name that is no text", "(call $open (call $dir (i32.const 1)) (i32.const 0) (i32.const 96) (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 16))"),
+        (
+            "a name that is no text",
+            "(call $open (call $dir (i32.const 1)) (i32.const 0) (i32.const 96) (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 16))",
+        ),
         ("a stream that is in use", "(call $drop_input (call $stdout))"),
     ] {
         let found = exit(NAMES, body);
         assert!(matches!(found, Exit::Trap(_)), "{what}: {found}");
     }
-    let outcome = run("", "(call $random (i64.const 1000) (i32.const 16)) (call $put (i32.load (i32.const 16)) (i32.load (i32.const 20)))");
+    let outcome = run(
+        "",
+        "(call $random (i64.const 1000) (i32.const 16)) (call $put (i32.load (i32.const 16)) (i32.load (i32.const 20)))",
+    );
     assert_eq!((outcome.exit, outcome.stdout.len()), (Exit::Ok, 1000));
 }
 

@@ -25,7 +25,7 @@ fn component(module: &[u8]) -> Vec<u8> {
     let exit = imported(module, "proc_exit").1.expect("it can exit");
     let instructions = [vec![0x10], encoded(run), vec![0x10], encoded(exit)].concat();
     let start = Addition { params: 0, results: 0, locals: 0, instructions: &instructions, export: "_start" };
-    let host = "(module (func (export \"call\") (param i32 i32 i32 i32 i32 i32) (result i32) unreachable))";
+    let host = "(module (func (export \"call\") (param i32 i32 i32 i32) (result i32) unreachable))";
     let host = wat::parse_str(host).expect("well formed");
     componentize_with(&add(module, &start), &[("host", &host)])
 }
@@ -39,7 +39,10 @@ fn run(program: &Program, folder: &Path, script: &str, memory_bytes: u64) -> Out
     let task = TaskInput { args: &args, env: &env, stdin: b"3 4\n", inputs: &inputs, limits, ..TaskInput::new() };
     let outcome = program.run(&task, &StopFlag::new()).unwrap();
     let errors = String::from_utf8_lossy(&outcome.stderr);
-    eprintln!("{} in {:?}, {} fuel, {} bytes\n{errors}", outcome.exit, outcome.wall, outcome.fuel, outcome.peak_memory_bytes);
+    eprintln!(
+        "{} in {:?}, {} fuel, {} bytes\n{errors}",
+        outcome.exit, outcome.wall, outcome.fuel, outcome.peak_memory_bytes
+    );
     outcome
 }
 

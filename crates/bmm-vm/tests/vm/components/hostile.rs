@@ -62,7 +62,10 @@ fn memory_is_limited_from_the_first_page_on() {
         assert_eq!((outcome.exit, outcome.fuel), (Exit::Limit(LimitKind::Memory), 0));
     }
     // Enough for the program, not for what it needs to be a component.
-    assert_eq!(run("", "(call $put (i32.const 1) (i32.const 64) (i32.const 1))", limits(|l| l.memory_bytes = 4 * 65_536)).exit, Exit::Limit(LimitKind::Memory));
+    assert_eq!(
+        run("", "(call $put (i32.const 1) (i32.const 64) (i32.const 1))", limits(|l| l.memory_bytes = 4 * 65_536)).exit,
+        Exit::Limit(LimitKind::Memory)
+    );
 }
 
 #[test]
@@ -86,13 +89,16 @@ fn two_memories_count_together() {
 
 #[test]
 fn output_is_limited() {
-    let open = "(call $check (call $open (i32.const 4) (i32.const 64) (i32.const 4) (i32.const 1) (i64.const 0x600062)))";
+    let open =
+        "(call $check (call $open (i32.const 4) (i32.const 64) (i32.const 4) (i32.const 1) (i64.const 0x600062)))";
     let fd = "(i32.load (i32.const 12))";
     for start in [
         "(loop $l (call $put (i32.const 1) (i32.const 64) (i32.const 60000)) (br $l))".to_owned(),
         format!("{open} (loop $l (call $put {fd} (i32.const 64) (i32.const 60000)) (br $l))"),
-        format!("{open} (call $check (call $fd_seek {fd} (i64.const 0x7ffffffffffffff0) (i32.const 0) (i32.const 16)))
-            (call $put {fd} (i32.const 64) (i32.const 60000))"),
+        format!(
+            "{open} (call $check (call $fd_seek {fd} (i64.const 0x7ffffffffffffff0) (i32.const 0) (i32.const 16)))
+            (call $put {fd} (i32.const 64) (i32.const 60000))"
+        ),
         format!("{open} (call $check (call $set_size {fd} (i64.const -1)))"),
     ] {
         let outcome = run("(data (i32.const 64) \"bomb\")", &start, limits(|l| l.output_bytes = 1 << 20));
@@ -113,7 +119,9 @@ fn nothing_outside_can_be_reached_and_inputs_cannot_be_changed() {
     let names = r#"(data (i32.const 64) "../../etc/passwd") (data (i32.const 96) "/etc/passwd") (data (i32.const 128) "scene.txt")
         (data (i32.const 160) "new") (data (i32.const 192) "..") (data (i32.const 224) "/out/x")"#;
     let open = |fd: u32, at: u32, len: u32, flags: u32, rights: &str| {
-        format!("(call $open (i32.const {fd}) (i32.const {at}) (i32.const {len}) (i32.const {flags}) (i64.const {rights}))")
+        format!(
+            "(call $open (i32.const {fd}) (i32.const {at}) (i32.const {len}) (i32.const {flags}) (i64.const {rights}))"
+        )
     };
     // Not permitted (63), read-only (69).
     for (call, errno) in [

@@ -62,6 +62,7 @@ fn ready(wasm: &[u8]) -> Arc<Program> {
 
 /// Tells that the sandbox is sound: an innocent component runs.
 fn assert_sound() {
-    static INNOCENT: std::sync::LazyLock<Arc<Program>> = std::sync::LazyLock::new(|| ready(&componentize(&module("", ""))));
+    static INNOCENT: std::sync::LazyLock<Arc<Program>> =
+        std::sync::LazyLock::new(|| ready(&componentize(&module("", ""))));
     assert!(INNOCENT.run(&TaskInput::new(), &StopFlag::new()).expect("the host goes on").exit.is_ok());
 }

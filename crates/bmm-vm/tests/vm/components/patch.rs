@@ -84,7 +84,13 @@ pub fn add(module: &[u8], added: &Addition<'_>) -> Vec<u8> {
     let sections = sections(module);
     let count = |wanted| sections.iter().find(|(id, _)| *id == wanted).map_or(0, |(_, body)| number(body).0);
     let (types, function) = (count(1), imported(module, "").0 + count(3));
-    let ty = [vec![0x60], encoded(added.params), vec![0x7f; added.params], encoded(added.results), vec![0x7f; added.results]];
+    let ty = [
+        vec![0x60],
+        encoded(added.params),
+        vec![0x7f; added.params],
+        encoded(added.results),
+        vec![0x7f; added.results],
+    ];
     let export = [encoded(added.export.len()), added.export.as_bytes().to_vec(), vec![0], encoded(function)];
     let code = [vec![1, added.locals, 0x7f], added.instructions.to_vec(), vec![0x0b]].concat();
     let code = [encoded(code.len()), code];

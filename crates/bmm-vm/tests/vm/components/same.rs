@@ -20,7 +20,10 @@ const GIVEN_AT: u8 = 32;
 fn program(path: &str) -> Vec<u8> {
     let instructions = [
         // The size in front of a place that is a multiple of 16, from 1,024 on.
-        vec![0x41, GIVEN_AT, 0x41, GIVEN_AT, 0x28, 2, 0, 0x22, 4, 0x20, 3, 0x41, 15, 0x6a, 0x41, 0x70, 0x71, 0x6a, 0x36, 2, 0],
+        vec![
+            0x41, GIVEN_AT, 0x41, GIVEN_AT, 0x28, 2, 0, 0x22, 4, 0x20, 3, 0x41, 15, 0x6a, 0x41, 0x70, 0x71, 0x6a, 0x36,
+            2, 0,
+        ],
         vec![0x20, 4, 0x41, 0x80, 0x08, 0x6a],
     ]
     .concat();
@@ -82,7 +85,16 @@ fn the_examples_give_the_same() {
     let scene = example("render/scenes/still-life.txt");
     let inputs = InputSet::builder().file("scene.txt", scene).unwrap().build();
     let args = texts(&[
-        "--scene", "/in/scene.txt", "--size", "64x36", "--samples", "4", "--rows", "8..16", "--out", "/out/tile",
+        "--scene",
+        "/in/scene.txt",
+        "--size",
+        "64x36",
+        "--samples",
+        "4",
+        "--rows",
+        "8..16",
+        "--out",
+        "/out/tile",
     ]);
     let limits = Limits { memory_bytes: 512 << 20, time: Duration::from_mins(10), ..Limits::default() };
     let task = TaskInput { args: &args, inputs: &inputs, limits, seed: [5; 32], ..TaskInput::new() };
@@ -135,33 +147,43 @@ const OPERATIONS: i32 = 7;
 fn operations() -> Vec<u8> {
     let names = r#"(data (i32.const 64) "a ") (data (i32.const 72) "b ") (data (i32.const 80) "d ") (data (i32.const 88) "d/e")"#;
     let path = "(i32.const 4) (local.get $name) (local.get $len)";
-    let open = |flags: u32| {
-        format!("(call $open {path} (i32.const {flags}) (i64.const 0x600062))")
-    };
+    let open = |flags: u32| format!("(call $open {path} (i32.const {flags}) (i64.const 0x600062))");
     let used = "(if (i32.eqz (local.get $errno)) (then";
     let fd = "(i32.load (i32.const 12))";
     let cases = [
         // Makes a file, and writes at its end.
-        format!("(local.set $errno {}) {used} (drop (call $fd_seek {fd} (i64.const 0) (i32.const 2) (i32.const 16)))
-            (call $put {fd} (i32.const 64) (i32.const 30)) (drop (call $fd_close {fd}))))", open(1)),
+        format!(
+            "(local.set $errno {}) {used} (drop (call $fd_seek {fd} (i64.const 0) (i32.const 2) (i32.const 16)))
+            (call $put {fd} (i32.const 64) (i32.const 30)) (drop (call $fd_close {fd}))))",
+            open(1)
+        ),
         // Makes it anew.
         format!("(local.set $errno {}) {used} (drop (call $fd_close {fd}))))", open(9)),
         // Cuts or lengthens it, and overwrites a part.
-        format!("(local.set $errno {}) {used} (drop (call $set_size {fd} (i64.const 17)))
+        format!(
+            "(local.set $errno {}) {used} (drop (call $set_size {fd} (i64.const 17)))
             (drop (call $fd_seek {fd} (i64.const 9) (i32.const 0) (i32.const 16)))
-            (call $put {fd} (i32.const 72) (i32.const 5)) (drop (call $fd_close {fd}))))", open(0)),
+            (call $put {fd} (i32.const 72) (i32.const 5)) (drop (call $fd_close {fd}))))",
+            open(0)
+        ),
         // Reads it twice.
-        format!("(local.set $errno {}) {used} (drop (call $take {fd} (i32.const 4096) (i32.const 10)))
+        format!(
+            "(local.set $errno {}) {used} (drop (call $take {fd} (i32.const 4096) (i32.const 10)))
             (call $put (i32.const 1) (i32.const 4096) (call $take {fd} (i32.const 4096) (i32.const 100)))
-            (drop (call $fd_close {fd}))))", open(0)),
+            (drop (call $fd_close {fd}))))",
+            open(0)
+        ),
         format!("(local.set $errno (call $mkdir {path}))"),
-        format!("(local.set $errno (call $unlink {path})) (if (i32.ne (local.get $errno) (i32.const 0)) (then (drop (call $rmdir {path}))))"),
+        format!(
+            "(local.set $errno (call $unlink {path})) (if (i32.ne (local.get $errno) (i32.const 0)) (then (drop (call $rmdir {path}))))"
+        ),
         format!("(local.set $errno (call $rename {path} (i32.const 4) (i32.const 72) (i32.const 1)))"),
     ];
-    let cases: String = (0..)
+    let cases: Vec<String> = (0..)
         .zip(cases)
         .map(|(number, case): (i32, _)| format!("(if (i32.eq (local.get $what) (i32.const {number})) (then {case}))"))
         .collect();
+    let cases = cases.concat();
     let start = format!(
         "(local $at i32) (local $end i32) (local $what i32) (local $name i32) (local $len i32) (local $errno i32)
         (local.set $at (i32.const 8192))

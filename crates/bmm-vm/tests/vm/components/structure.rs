@@ -1,4 +1,5 @@
 //! Which components are programs: each other is refused with its reason.
+#![expect(clippy::print_stderr, reason = "it tells what was measured")]
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -85,7 +86,7 @@ fn damaged_components_are_refused() {
     for cut in (8..whole.len()).step_by(97) {
         assert!(VM.prepare(&whole[..cut], false).is_err(), "cut at {cut}");
     }
-    for at in (8..whole.len()).step_by(61) {
+    for at in (8..whole.len()).step_by(397) {
         let mut changed = whole.clone();
         changed[at] ^= 0x55;
         // Whatever it is now: it is refused or it is a program, and the host goes on.
@@ -143,24 +144,49 @@ fn modules_within_components_obey_the_rules_of_modules() {
     let expected = ModuleError::MemoryTooLarge { bytes: 17 << 16, max: 1 << 20 };
     assert!(matches!(error, PrepareError::Module(error) if error == expected));
     // Many that are within the bounds alone are not together.
-    let each = format!("(core module $m (memory 1) (table 1 funcref)) {}", "(core instance (instantiate $m))".repeat(3));
+    let each =
+        format!("(core module $m (memory 1) (table 1 funcref)) {}", "(core instance (instantiate $m))".repeat(3));
     assert!(matches!(refuse(&command(&each)), ModuleError::Malformed(_)));
 }
 
 #[test]
-fn types_that_double_at_each_level_are_no_work_without_end() {
-    for (levels, functions) in [(14, 100), (16, 1_000), (18, 3_000), (40, 1)] {
+fn small_components_do_not_keep_the_compiler_busy() {
+    let doubling = |levels: u32, functions: usize| {
         let mut types = "(type $t0 (tuple u8 u8))".to_owned();
         for level in 1..levels {
             write!(types, "(type $t{level} (tuple $t{0} $t{0}))", level - 1).unwrap();
         }
         let last = levels - 1;
-        let uses: String = (0..functions)
-            .map(|number| format!("(import \"f{number}\" (func (param \"a\" $t{last}) (result (list $t{last}))))"))
-            .collect();
+        let function =
+            |number| format!("(import \"f{number}\" (func (param \"a\" $t{last}) (result (list $t{last}))))");
+        types + &(0..functions).map(function).collect::<Vec<String>>().concat()
+    };
+    let lowered = |functions: usize, lowers: usize| {
+        let import = |n| format!("(import \"f{n}\" (func $f{n} (param \"a\" (tuple u8 s64 f32))))");
+        let lower = |n| format!("(core func (canon lower (func $f{})))", n % functions);
+        let lists: [Vec<String>; 2] = [(0..functions).map(import).collect(), (0..lowers).map(lower).collect()];
+        lists.concat().concat()
+    };
+    let cases = [
+        ("a type too large", doubling(40, 1)),
+        ("large types", doubling(10, 300)),
+        ("many types of middling size", doubling(6, 3_000)),
+        ("many imports", lowered(6_000, 12_000)),
+        ("many uses of one import", lowered(1, 18_000)),
+        ("many modules", "(core module (func))".repeat(120)),
+        ("many resources", "(type (resource (rep i32)))".repeat(15_000)),
+        (
+            "many names",
+            "(component $c (import \"a\" (func)) (export \"b\" (func 0))) (import \"f\" (func $f))".to_owned()
+                + &"(instance (instantiate $c (with \"a\" (func $f))))".repeat(4_000),
+        ),
+    ];
+    for (what, definitions) in cases {
         let begun = Instant::now();
-        let wasm = command(&format!("{types} {uses}"));
-        let refused = refuse(&wasm);
-        eprintln!("{levels} levels, {functions} functions: {:?} ({} bytes, {})", begun.elapsed(), wasm.len(), &refused.to_string()[..80]);
+        let wasm = command(&definitions);
+        let prepared = VM.prepare(&wasm, false).map(drop);
+        eprintln!("{what}: {} bytes, {:?}: {:.90}", wasm.len(), begun.elapsed(), format!("{prepared:?}"));
+        assert!(begun.elapsed() < Duration::from_secs(20), "{what} took {:?}", begun.elapsed());
     }
+    assert_sound();
 }
