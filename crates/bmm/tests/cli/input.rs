@@ -61,7 +61,7 @@ fn wrong_job_files_are_told_with_the_place_and_the_remedy() {
     "#);
     insta::assert_snapshot!(told("app = \"./job.toml\"\n"), @r#"
     error: DIR/job.toml: line 1, column 1: `app` names DIR/./job.toml, which is not a WebAssembly module: its first bytes are not \0asm
-    hint: compile the program for wasm32-wasip1 and name the .wasm file
+    hint: compile the program for wasm32-wasip1 or wasm32-wasip2 and name the .wasm file
     "#);
     insta::assert_snapshot!(told("name = \"no-app\"\n"), @r#"
     error: DIR/job.toml: line 1, column 1: `app` is missing

@@ -189,3 +189,30 @@ fn what_is_handed_over_is_charged_for() {
     assert_eq!((outcome.exit, outcome.outputs["copy"].len()), (Exit::Ok, 1_000_000));
     assert!(outcome.fuel > 1_000_000);
 }
+
+#[test]
+fn memory_cannot_be_asked_for_by_calling_the_host_again() {
+    // The host asks for room for its answer, and is called instead.
+    let text = DIRECT.replace(
+        "(local.set $at (i32.and",
+        "(call $random (i64.const 9) (i32.const 16)) (local.set $at (i32.and",
+    );
+    assert_ne!(text, DIRECT);
+    let body = "(call $random (i64.const 9) (i32.const 16)) (i32.const 0)";
+    let text = format!("(module {text} (func (export \"wasi:cli/run@0.2.0#run\") (result i32) {body}))");
+    let outcome = ready(&component_of_world("direct", &text)).run(&TaskInput::new(), &StopFlag::new());
+    assert!(matches!(outcome.expect("the host does not fail").exit, Exit::Trap(TrapKind::Other)));
+    assert_sound();
+}
+
+#[test]
+fn canonical_nans_have_one_pattern() {
+    let body = "(f64.store (i32.const 64) (f64.add (f64.load (i32.const 80)) (f64.const 1))) (call $put (i32.const 64) (i32.const 8))";
+    let data = "(data (i32.const 80) \"\\01\\02\\03\\04\\05\\06\\fc\\ff\")";
+    let text = format!(
+        "(module {DIRECT} {data} (func (export \"wasi:cli/run@0.2.0#run\") (result i32) {body} (i32.const 0)))"
+    );
+    let program = crate::VM.prepare(&component_of_world("direct", &text), true).expect("it is accepted");
+    let outcome = program.run(&TaskInput::new(), &StopFlag::new()).expect("the host does not fail");
+    assert_eq!(outcome.stdout, 0x7ff8_0000_0000_0000_u64.to_le_bytes());
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, StopFlag, TaskInput, TrapKind};
+use bmm_vm::{Exit, InputSet, LimitKind, Limits, Outcome, StopFlag, TaskInput, TrapKind, Vm, VmConfig};
 
 use super::{assert_sound, componentize, module, ready};
 use crate::limits;
@@ -161,6 +161,37 @@ fn too_many_open_files_are_an_error_and_not_the_end() {
     assert!(matches!(outcome.exit, Exit::Code(_)), "{}", outcome.exit);
     let opened = u32::from_le_bytes(outcome.stdout[..4].try_into().unwrap());
     assert!(opened > 50 && opened < 300, "{opened}");
+}
+
+#[test]
+fn recursion_runs_into_the_limit_of_the_stack() {
+    let deep = "(func $deep (param i32) (result i32) (i32.add (i32.const 1) (call $deep (local.get 0))))";
+    let outcome = run(deep, "(drop (call $deep (i32.const 0)))", limits(|_| ()));
+    assert_eq!(outcome.exit, Exit::Limit(LimitKind::Stack));
+}
+
+#[test]
+fn one_place_holds_all_that_a_component_may_have() {
+    let vm = Vm::new(VmConfig { max_instances: 1, ..VmConfig::default() }).expect("an engine");
+    let throws = "(block $h (result i32) (try_table (result i32) (catch $e $h) (throw $e (i32.const 0))))";
+    let others = "(core instance (instantiate $other))".repeat(126);
+    let text = format!(
+        "(component
+        (core module $other)
+        (core module $first (memory 3) (table 100000 funcref) (table 100000 funcref))
+        (core instance (instantiate $first)) {others}
+        (core module $main (memory 3) (table 100000 funcref) (table 100000 funcref) (tag $e (param i32))
+            (func (export \"run\") (result i32) {throws}))
+        (core instance $main (instantiate $main))
+        (func $run (result (result)) (canon lift (core func $main \"run\")))
+        (instance $run (export \"run\" (func $run)))
+        (export \"wasi:cli/run@0.2.0\" (instance $run)))"
+    );
+    let program = vm.prepare(&wat::parse_str(text).expect("well formed"), false).expect("it is within all bounds");
+    for _ in 0..3 {
+        let outcome = program.run(&TaskInput::new(), &StopFlag::new()).expect("there is room for it");
+        assert_eq!(outcome.exit, Exit::Ok);
+    }
 }
 
 /// Returns a component with a resource of its own, whose main function is `body`.
