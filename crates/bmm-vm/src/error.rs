@@ -20,7 +20,7 @@ pub enum ModuleError {
     NotWasm,
     /// The component is no command.
     #[error(
-        "the component exports no `wasi:cli/run@0.2` with a function `run`, only {exports}; build it as a command (a program with `main`, target wasm32-wasip2), not as a library"
+        "the component is no command: it lacks the export `wasi:cli/run@0.2` with a function `run` (it exports {exports}); build it as a command (a program with `main`, target wasm32-wasip2), not as a library"
     )]
     NoRun {
         /// What it exports instead.

@@ -195,7 +195,9 @@ impl JobFault {
             Self::Unreadable { .. } => {
                 "paths are relative to the job file's folder; check the spelling and the rights".to_owned()
             }
-            Self::NotWasm { .. } => "compile the program for wasm32-wasip1 or wasm32-wasip2 and name the .wasm file".to_owned(),
+            Self::NotWasm { .. } => {
+                "compile the program for wasm32-wasip1 or wasm32-wasip2 and name the .wasm file".to_owned()
+            }
             Self::UnknownPlaceholder { nearest, known, .. } if known.is_empty() => {
                 format!("{}this job has no placeholders; write {{{{ and }}}} for braces", did_you_mean(nearest))
             }

@@ -193,10 +193,8 @@ fn what_is_handed_over_is_charged_for() {
 #[test]
 fn memory_cannot_be_asked_for_by_calling_the_host_again() {
     // The host asks for room for its answer, and is called instead.
-    let text = DIRECT.replace(
-        "(local.set $at (i32.and",
-        "(call $random (i64.const 9) (i32.const 16)) (local.set $at (i32.and",
-    );
+    let text = DIRECT
+        .replace("(local.set $at (i32.and", "(call $random (i64.const 9) (i32.const 16)) (local.set $at (i32.and");
     assert_ne!(text, DIRECT);
     let body = "(call $random (i64.const 9) (i32.const 16)) (i32.const 0)";
     let text = format!("(module {text} (func (export \"wasi:cli/run@0.2.0#run\") (result i32) {body}))");

@@ -89,3 +89,29 @@ fn start_alone(program: &Program) {
     times.sort_unstable();
     eprintln!("a start alone: {:?} (fastest of 21: {:?})", times[10], times[0]);
 }
+
+/// Any command that a compiler of its own made for preview 2, such as `componentize-py` of PyPI: it gives the same twice.
+#[test]
+fn a_command_built_for_preview_2_gives_the_same_each_time() {
+    let Some(path) = std::env::var_os("BMM_TEST_COMPONENT") else {
+        eprintln!("skipped: BMM_TEST_COMPONENT names no component, for example one that componentize-py makes");
+        return;
+    };
+    let wasm = std::fs::read(path).expect("the component can be read");
+    let mut outcomes = Vec::new();
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let program = Vm::new(VmConfig::default()).unwrap().prepare(&wasm, false).unwrap();
+        eprintln!("{} bytes ready in {:?}", wasm.len(), begun.elapsed());
+        let limits = Limits { memory_bytes: 1 << 30, time: Duration::from_mins(10), ..Limits::default() };
+        let task = TaskInput { stdin: b"some input", limits, ..TaskInput::new() };
+        let mut outcome = program.run(&task, &StopFlag::new()).unwrap();
+        eprintln!("{} in {:?}, {} fuel, {} bytes", outcome.exit, outcome.wall, outcome.fuel, outcome.peak_memory_bytes);
+        eprintln!("{}", String::from_utf8_lossy(&outcome.stdout));
+        outcome.wall = Duration::ZERO;
+        outcomes.push(outcome);
+        start_alone(&program);
+    }
+    assert_eq!(outcomes[0], outcomes[1]);
+    assert!(!matches!(outcomes[0].exit, Exit::Limit(_)));
+}
