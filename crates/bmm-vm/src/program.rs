@@ -71,6 +71,18 @@ impl Program {
         (image.end as usize).saturating_sub(image.start as usize)
     }
 
+    /// Says what a fault without a name is, if it is the program's. Of modules none is. The engine has no names for what a component
+    /// does with handles that do not exist, or with texts that are none; before its first instruction such a fault is the host's.
+    fn unnamed_fault(&self, memory: &MemoryLimiter, ran: bool) -> Option<Exit> {
+        match self.ready {
+            Ready::Module { .. } => None,
+            Ready::Component { .. } if memory.host_failed => None,
+            // Its memories are counted one by one when they are made.
+            Ready::Component { .. } if memory.denied => Some(Exit::Limit(LimitKind::Memory)),
+            Ready::Component { .. } => ran.then_some(Exit::Trap(TrapKind::Other)),
+        }
+    }
+
     fn engine(&self) -> &Engine {
         match &self.ready {
             Ready::Module { pre, .. } => pre.module().engine(),
@@ -104,9 +116,9 @@ impl Program {
             // A fault in the sandbox's own code must not take the host's thread along; the store is thrown away then.
             let ended = std::panic::catch_unwind(AssertUnwindSafe(|| self.drive(&mut store)));
             let ended = ended.map_err(|_| internal("a system call panicked"))?;
-            // Of a component the engine tells some faults in words alone. Before its first instruction they are the host's.
-            let ran = matches!(self.ready, Ready::Component { .. }) && store.get_fuel().map_err(internal)? < fuel;
-            exit_of(ended, &store.data().limiter, ran)?
+            let left = store.get_fuel().map_err(internal)?;
+            let limiter = &store.data().limiter;
+            exit_of(ended, limiter.denied, self.unnamed_fault(limiter, left < fuel))?
         };
         let used = fuel - store.get_fuel().map_err(internal)?.min(fuel);
         let wall = started.elapsed();
@@ -187,9 +199,8 @@ fn check_task(task: &TaskInput<'_>, slots: &Slots) -> Result<(), VmError> {
     Ok(())
 }
 
-/// Reads the end of a program from what the engine returned. Of a component that `ran`, faults without a name are its own: the
-/// engine has none for a handle that does not exist, or a text that is none.
-fn exit_of(ended: wasmtime::Result<()>, memory: &MemoryLimiter, ran: bool) -> Result<Exit, VmError> {
+/// Reads the end of a program from what the engine returned; a fault without a name is `unnamed`, or the host's.
+fn exit_of(ended: wasmtime::Result<()>, memory_denied: bool, unnamed: Option<Exit>) -> Result<Exit, VmError> {
     let Err(error) = ended else { return Ok(Exit::Ok) };
     let exit = match (error.downcast_ref::<End>(), error.downcast_ref::<Trap>()) {
         (Some(End::Exit(0)), _) => Exit::Ok,
@@ -202,17 +213,14 @@ fn exit_of(ended: wasmtime::Result<()>, memory: &MemoryLimiter, ran: bool) -> Re
         (None, None) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
             return Err(VmError::Instance(format!("{error:#}")));
         }
-        // Refused before it could begin: a component's memories are counted when they are made.
-        (None, None) if memory.denied => Exit::Limit(LimitKind::Memory),
-        (None, None) if ran && !memory.host_failed => {
-            tracing::debug!(error = format!("{error:#}"), "a component broke a rule");
-            Exit::Trap(TrapKind::Other)
+        (None, None) => {
+            tracing::debug!(error = format!("{error:#}"), "a fault without a name");
+            unnamed.ok_or_else(|| internal(error))?
         }
-        (None, None) => return Err(internal(error)),
     };
     // A refused allocation usually ends in an abort or a failure code: name the cause, not the symptom.
     let failed = matches!(exit, Exit::Code(_) | Exit::Trap(_));
-    Ok(if memory.denied && failed { Exit::Limit(LimitKind::Memory) } else { exit })
+    Ok(if memory_denied && failed { Exit::Limit(LimitKind::Memory) } else { exit })
 }
 
 /// Names a trap.
