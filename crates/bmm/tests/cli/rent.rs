@@ -44,10 +44,14 @@ fn rented_miners_hash_for_a_pool_and_are_paid_for_what_it_accepts() {
     let one = Provider::with(&chain, None, "[provide]\nminer = true\n");
     let mut other = Provider::with(&chain, Some(&one), "[provide]\nminer = true\n");
 
-    let offers = bmm.json(&["market", "offers", "--bootstrap", &one.address]);
-    let sold = &offers["offers"][0];
-    assert!(sold["runtimes"].as_array().expect("names").contains(&"Miner".into()), "{offers}");
-    let file = file(&bmm, listens, "price = \"1000000 BMM\"\n[budget]\nmax = \"0.05 BMM\"\n");
+    // Both are known before it begins, so that neither uses the budget up alone.
+    until("both offers", || {
+        let listed = bmm.json(&["market", "offers", "--bootstrap", &one.address, "--no-mdns", "--wait", "1"]);
+        let offers = listed["offers"].as_array().expect("rows").clone();
+        let mines = |offer: &Value| offer["runtimes"].as_array().is_some_and(|names| names.contains(&"Miner".into()));
+        (offers.len() == 2 && offers.iter().all(mines)).then_some(())
+    });
+    let file = file(&bmm, listens, "price = \"1000000 BMM\"\n[budget]\nmax = \"0.1 BMM\"\n");
     let mut renting = rent(&bmm, &file, &one);
     let row = || bmm.json(&["rent", "list"])[0].clone();
     until("both are paid", || {
