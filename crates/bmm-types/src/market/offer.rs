@@ -13,7 +13,7 @@ const MAX_PRICE_UNITS: u128 = 1_000_000_000_000_000_000_000_000_000;
 /// A kind of sandbox that a provider has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Runtime {
-    /// WASI preview 1 commands in the deterministic WebAssembly sandbox.
+    /// WASI programs, modules and components, in the deterministic WebAssembly sandbox.
     Wasm,
     /// OCI images.
     Container,
