@@ -108,7 +108,7 @@ fn every_message() -> Vec<(Reader, Vec<u8>)> {
             runtimes: vec![Runtime::Wasm, Runtime::Miner],
             isa: "x86_64".into(),
             rating_fuel_per_second: 1,
-            hashing: None,
+            hashing: Some(Hashing { price_per_ghash: Amount::ONE_BMM, hashes_per_second: 20_000 }),
             machine: machine(),
             expires_at: 2,
             sequence: 3,
